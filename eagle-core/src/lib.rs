@@ -1,0 +1,1 @@
+//! EagleDB storage engine.

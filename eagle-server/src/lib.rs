@@ -1,0 +1,6 @@
+//! EagleDB server.
+#![forbid(unsafe_code)]
+/// Entry point of the `eagledb` binary.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
