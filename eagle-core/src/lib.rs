@@ -1,1 +1,3 @@
 //! EagleDB storage engine.
+
+pub mod store;

@@ -1,0 +1,146 @@
+//! What a key holds, as readers see it.
+
+/// The type of a value, as `TYPE` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    String,
+    Hash,
+    List,
+    Set,
+    Zset,
+    Stream,
+}
+
+/// The representation of a value, as `OBJECT ENCODING` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// A string that is a 64-bit integer.
+    Int,
+    /// A string of at most 44 bytes.
+    Embstr,
+    /// A longer string, or one that was modified in place.
+    Raw,
+    /// A small collection, packed and replaced whole.
+    Listpack,
+    /// A large hash or set: a table of its own.
+    Hashtable,
+}
+
+impl Encoding {
+    /// The word `OBJECT ENCODING` answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Int => "int",
+            Encoding::Embstr => "embstr",
+            Encoding::Raw => "raw",
+            Encoding::Listpack => "listpack",
+            Encoding::Hashtable => "hashtable",
+        }
+    }
+}
+
+/// What becomes of a key's expiry when its value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// The old expiry stays (`SET ... KEEPTTL`, and every command that modifies a value).
+    Keep,
+    /// The key does not expire.
+    Clear,
+    /// The key expires at this Unix time, in milliseconds.
+    At(u64),
+}
+
+/// How a string is to be stored, which `OBJECT ENCODING` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StringForm {
+    /// As `SET` does: `int` if the bytes are a canonical integer, else by length.
+    Auto,
+    /// By length (`embstr` or `raw`), never `int`.
+    Plain,
+    /// Always `raw`, as after `APPEND`, `SETRANGE`, `SETBIT`.
+    Raw,
+}
+
+/// A string value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text<'a> {
+    /// Stored as a number; its text is the canonical decimal form.
+    Int(i64),
+    /// Stored as bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Text<'a> {
+    /// The value as bytes; `buffer` holds the digits of an integer.
+    pub fn as_bytes<'b>(&self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            Text::Int(n) => buffer.format(n).as_bytes(),
+            Text::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Length in bytes of the text.
+    pub fn len(&self) -> usize {
+        match *self {
+            Text::Int(n) => itoa::Buffer::new().format(n).len(),
+            Text::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the text has no bytes.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Text::Bytes(b""))
+    }
+
+    /// An owned copy of the text.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.as_bytes(&mut itoa::Buffer::new()).to_vec()
+    }
+}
+
+/// A key and what is known of its value without reading the value.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) kind: Kind,
+    pub(super) encoding: Encoding,
+    pub(super) ttl_at: Option<u64>,
+    pub(super) clock: u32,
+    pub(super) bytes: u64,
+}
+
+impl<'a> Entry<'a> {
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// The type of the value.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The representation of the value.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Unix time in milliseconds at which the key expires, if it does.
+    pub fn ttl_at(&self) -> Option<u64> {
+        self.ttl_at
+    }
+
+    /// The 24-bit access clock (LRU or LFU, the caller's meaning), as last stored by
+    /// [`View::touch`](super::View::touch).
+    pub fn clock(&self) -> u32 {
+        self.clock
+    }
+
+    /// Bytes of the pool that the entry itself occupies (a large collection's table not included).
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,60 @@
+//! The keyspace: databases of hash slots, each a Dash table of immutable blobs in the pool.
+//!
+//! A caller opens a [`Keyspace`], takes one [`Worker`] per thread, pins the reclamation epoch once per
+//! batch of commands ([`Keyspace::pin`]) and runs each command (or each EXEC, each script) inside one
+//! [`View`]. A view is all-or-nothing: dropping it undoes everything, [`View::commit`] makes it durable
+//! and visible at once.
+//!
+//! Borrowed results ([`Text`], [`Entry`], field values) live as long as the pin, not as long as the
+//! borrow of the view: a command may hold the old value while it writes the new one.
+
+mod entry;
+mod error;
+mod keyspace;
+mod view;
+
+pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
+pub use error::StoreError;
+pub use keyspace::{
+    CheckReport, Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage,
+    Worker, check,
+};
+pub use view::{Access, HashIter, HashRef, Savepoint, View};
+
+/// Number of databases (`SELECT 0..15`).
+pub const DATABASES_MAX: usize = 16;
+
+/// Number of hash slots of a Redis Cluster.
+pub const SLOTS: usize = 16384;
+
+/// The hash slot of a key: CRC16 (XMODEM) of the key, or of its hash tag (the bytes between the first
+/// `{` and the next `}`, if there are any), modulo 16384.
+pub fn key_slot(key: &[u8]) -> u16 {
+    let tag = memchr::memchr(b'{', key).and_then(|open| {
+        let rest = &key[open + 1..];
+        memchr::memchr(b'}', rest)
+            .filter(|&len| len > 0)
+            .map(|len| &rest[..len])
+    });
+    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_slot;
+
+    #[test]
+    fn slots_follow_the_hash_tag_rule() {
+        assert_eq!(key_slot(b"foo"), 12182);
+        assert_eq!(key_slot(b"123456789"), 12739);
+        assert_eq!(
+            key_slot(b"{user1000}.following"),
+            key_slot(b"{user1000}.followers")
+        );
+        assert_eq!(key_slot(b"foo{}{bar}"), key_slot(b"foo{}{bar}"));
+        assert_ne!(key_slot(b"foo{}{bar}"), key_slot(b"bar"));
+        assert_eq!(key_slot(b"foo{{bar}}zap"), key_slot(b"{bar"));
+        assert_eq!(key_slot(b"foo{bar}{zap}"), key_slot(b"bar"));
+        assert_eq!(key_slot(b""), 0);
+    }
+}
