@@ -1,3 +1,5 @@
 //! EagleDB storage engine.
 
+pub mod pmem;
 pub mod store;
+pub mod sync;
