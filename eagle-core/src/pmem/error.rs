@@ -35,7 +35,10 @@ pub enum OpenError {
     /// The options make no sense, or ask less than the existing pool needs; the text says which.
     Unsuitable(String),
     /// The operating system refused.
-    Io { doing: &'static str, error: io::Error },
+    Io {
+        doing: &'static str,
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for OpenError {

@@ -2,7 +2,10 @@
 
 use super::{Offset, OpenError, Tx};
 use crate::sync::{Guard, primitive::Ordering};
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// How to open or create a pool. Randomness and the boot id are arguments.
 #[derive(Debug, Clone)]
