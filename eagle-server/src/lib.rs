@@ -1,5 +1,8 @@
 //! EagleDB server.
 #![forbid(unsafe_code)]
+
+pub mod cluster;
+
 /// Entry point of the `eagledb` binary.
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS

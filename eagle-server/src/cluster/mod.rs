@@ -1,0 +1,11 @@
+//! The cluster: who the nodes are, which of them owns which hash slot, and how they agree about it.
+
+pub mod address;
+pub mod bus;
+mod node_flags;
+mod node_id;
+mod slot_set;
+
+pub use node_flags::NodeFlags;
+pub use node_id::NodeId;
+pub use slot_set::{SLOT_COUNT, SlotSet};
