@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod persist;
 
 /// Entry point of the `eagledb` binary.
 pub fn main() -> std::process::ExitCode {

@@ -1,0 +1,28 @@
+//! RDB value encodings as pure functions over byte slices: read every version up to 10, write 10.
+//!
+//! Layers, lowest first: `cursor` (bounded reading), `length`, `string`, `double` (primitives),
+//! `listpack`, `ziplist`, `zipmap`, `intset` (packed blobs inside strings), `value` (a whole value
+//! behind its type byte), `dump` (the envelope of DUMP and RESTORE).
+
+pub mod crc64;
+pub mod cursor;
+pub mod double;
+pub mod dump;
+pub mod element;
+pub mod error;
+pub mod integer;
+pub mod intset;
+pub mod length;
+pub mod listpack;
+pub mod lzf;
+pub mod string;
+pub mod value;
+pub mod ziplist;
+pub mod zipmap;
+
+pub use error::DecodeError;
+pub use string::Compression;
+pub use value::{HashForm, PackedHashLimits, Value};
+
+/// The format version written, and the newest one read: that of Redis 7.0.
+pub const VERSION: u16 = 10;

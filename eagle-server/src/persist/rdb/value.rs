@@ -1,0 +1,369 @@
+//! A whole value behind its type byte: read in every form of versions 1 to 10, written in 10's.
+//!
+//! Strings and hashes are held today; a type byte of anything else is refused, because only a
+//! type that can be kept may be taken over. A further type adds its variant to [`Value`], its
+//! rows to [`Value::read`], and a `write_` function.
+//!
+//! ```text
+//!  0  string
+//!  4  hash: count, (string field, string value)
+//!  9  hash: string with a zipmap
+//! 13  hash: string with a ziplist, fields and values alternating
+//! 16  hash: string with a listpack, fields and values alternating
+//! ```
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::cursor::Cursor;
+use super::element::Element;
+use super::string::{self, Compression};
+use super::{DecodeError, length, listpack, ziplist, zipmap};
+
+const STRING: u8 = 0;
+const HASH: u8 = 4;
+const HASH_ZIPMAP: u8 = 9;
+const HASH_ZIPLIST: u8 = 13;
+const HASH_LISTPACK: u8 = 16;
+
+/// A field and its value, borrowed from the input where they stand there as they are.
+pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// A decoded value, independent of how it was encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    String(Cow<'a, [u8]>),
+    /// At least one pair, no field twice, in the order of the input.
+    Hash(Vec<FieldValue<'a>>),
+}
+
+/// Up to where a hash is written packed (directives `hash-max-listpack-entries` and
+/// `hash-max-listpack-value`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedHashLimits {
+    /// Most pairs.
+    pub pairs_max: usize,
+    /// Longest field or value, in bytes.
+    pub element_bytes_max: usize,
+}
+
+impl Default for PackedHashLimits {
+    fn default() -> PackedHashLimits {
+        PackedHashLimits {
+            pairs_max: 512,
+            element_bytes_max: 64,
+        }
+    }
+}
+
+/// The two forms a hash is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashForm {
+    /// One listpack (`OBJECT ENCODING` says `listpack`).
+    Listpack,
+    /// A count and pairs (`hashtable`).
+    Table,
+}
+
+impl HashForm {
+    /// The form a hash of these pairs has if it was always within the limits.
+    pub fn of<'p>(
+        pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>,
+        limits: PackedHashLimits,
+    ) -> HashForm {
+        let (mut count, mut bytes) = (0, 0usize);
+        for (field, value) in pairs {
+            count += 1;
+            bytes = bytes.saturating_add(
+                field.len() + value.len() + 2 * listpack::ELEMENT_OVERHEAD_BYTES_MAX,
+            );
+            if count > limits.pairs_max
+                || field.len().max(value.len()) > limits.element_bytes_max
+                || bytes > listpack::WRITTEN_BYTES_MAX
+            {
+                return HashForm::Table;
+            }
+        }
+        HashForm::Listpack
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Reads a type byte and the value behind it.
+    ///
+    /// Packed blobs are checked to the end, whatever `sanitize-dump-payload` says: unpacking them
+    /// visits every element anyway.
+    pub fn read(cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
+        match cursor.byte()? {
+            STRING => string::read(cursor).map(Value::String),
+            HASH => hash_of(read_pairs(cursor)?),
+            HASH_ZIPMAP => hash_of(unpack(string::read(cursor)?, zipmap_pairs)?),
+            HASH_ZIPLIST => hash_of(unpack(string::read(cursor)?, |blob| {
+                alternating(ziplist::elements(blob)?)
+            })?),
+            HASH_LISTPACK => hash_of(unpack(string::read(cursor)?, |blob| {
+                alternating(listpack::elements(blob)?)
+            })?),
+            other => Err(DecodeError::UnsupportedType(other)),
+        }
+    }
+}
+
+/// Appends a string with its type byte.
+pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {
+    out.push(STRING);
+    string::write(out, bytes, compression);
+}
+
+/// Appends a hash with its type byte.
+///
+/// For [`HashForm::Listpack`] the pairs are within what [`HashForm::of`] accepts.
+pub fn write_hash<'p>(
+    out: &mut Vec<u8>,
+    pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>,
+    form: HashForm,
+    compression: Compression,
+) {
+    match form {
+        HashForm::Listpack => {
+            let mut packed = listpack::Writer::default();
+            for (field, value) in pairs {
+                packed.push(field);
+                packed.push(value);
+            }
+            out.push(HASH_LISTPACK);
+            string::write(out, &packed.finish(), compression);
+        }
+        HashForm::Table => {
+            out.push(HASH);
+            length::write(out, pairs.len() as u64);
+            for (field, value) in pairs {
+                string::write(out, field, compression);
+                string::write(out, value, compression);
+            }
+        }
+    }
+}
+
+/// Accepts the pairs as a hash: at least one, and no field twice.
+fn hash_of(pairs: Vec<FieldValue<'_>>) -> Result<Value<'_>, DecodeError> {
+    if pairs.is_empty() {
+        return Err(DecodeError::EmptyCollection);
+    }
+    let mut fields = HashSet::with_capacity(pairs.len());
+    if !pairs.iter().all(|(field, _)| fields.insert(field.as_ref())) {
+        return Err(DecodeError::Corrupt("hash with a field twice"));
+    }
+    Ok(Value::Hash(pairs))
+}
+
+fn read_pairs<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<FieldValue<'a>>, DecodeError> {
+    const PAIR_BYTES_MIN: usize = 2;
+    let count = length::read_count(cursor, PAIR_BYTES_MIN)?;
+    // Grown as pairs arrive: a pair in memory is much larger than the shortest one in the input.
+    let mut pairs = Vec::new();
+    for _ in 0..count {
+        pairs.push((string::read(cursor)?, string::read(cursor)?));
+    }
+    Ok(pairs)
+}
+
+/// Unpacks a blob; what comes out borrows from the input unless the blob itself was compressed.
+fn unpack<'a>(
+    blob: Cow<'a, [u8]>,
+    pairs_of: impl for<'b> Fn(&'b [u8]) -> Result<Vec<FieldValue<'b>>, DecodeError>,
+) -> Result<Vec<FieldValue<'a>>, DecodeError> {
+    let owned = |text: Cow<'_, [u8]>| Cow::Owned(text.into_owned());
+    match blob {
+        Cow::Borrowed(blob) => pairs_of(blob),
+        Cow::Owned(blob) => {
+            let pairs = pairs_of(&blob)?;
+            Ok(pairs
+                .into_iter()
+                .map(|(field, value)| (owned(field), owned(value)))
+                .collect())
+        }
+    }
+}
+
+fn zipmap_pairs(blob: &[u8]) -> Result<Vec<FieldValue<'_>>, DecodeError> {
+    zipmap::pairs(blob)?
+        .map(|pair| pair.map(|(field, value)| (field.into(), value.into())))
+        .collect()
+}
+
+fn alternating<'a>(
+    mut elements: impl Iterator<Item = Result<Element<'a>, DecodeError>>,
+) -> Result<Vec<FieldValue<'a>>, DecodeError> {
+    let mut pairs = Vec::new();
+    while let Some(field) = elements.next().transpose()? {
+        let value = elements
+            .next()
+            .ok_or(DecodeError::Corrupt("hash with a field without value"))??;
+        pairs.push((field.text(), value.text()));
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::rdb::ziplist::tests as old;
+    use proptest::prelude::*;
+
+    fn read(bytes: &[u8]) -> Result<Value<'_>, DecodeError> {
+        let mut cursor = Cursor::new(bytes);
+        let value = Value::read(&mut cursor)?;
+        assert!(cursor.is_empty());
+        Ok(value)
+    }
+
+    /// A type byte and a blob as a raw string.
+    fn packed(kind: u8, blob: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind];
+        string::write(&mut out, blob, Compression::Off);
+        out
+    }
+
+    fn listpack_of(elements: &[&[u8]]) -> Vec<u8> {
+        let mut writer = listpack::Writer::default();
+        elements.iter().for_each(|element| writer.push(element));
+        packed(HASH_LISTPACK, &writer.finish())
+    }
+
+    fn hash(pairs: &[(&'static str, &'static str)]) -> Value<'static> {
+        let bytes = |text: &'static str| Cow::Borrowed(text.as_bytes());
+        Value::Hash(
+            pairs
+                .iter()
+                .map(|(field, value)| (bytes(field), bytes(value)))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_form_of_a_hash_reads_as_the_same_value() {
+        let expected = hash(&[("a", "5"), ("bc", "x")]);
+        assert_eq!(read(b"\x04\x02\x01a\xc0\x05\x02bc\x01x").unwrap(), expected);
+        let zipmap = packed(HASH_ZIPMAP, b"\x02\x01a\x01\x005\x02bc\x01\x01x-\xff");
+        assert_eq!(read(&zipmap).unwrap(), expected);
+        let entries = [
+            old::string(b"a"),
+            vec![0xf6],
+            old::string(b"bc"),
+            old::string(b"x"),
+        ];
+        assert_eq!(
+            read(&packed(HASH_ZIPLIST, &old::blob_of(&entries))).unwrap(),
+            expected
+        );
+        assert_eq!(
+            read(&listpack_of(&[b"a", b"5", b"bc", b"x"])).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_compressed_blob_is_unpacked_too() {
+        let value = "v".repeat(60);
+        let pairs = [(&b"field"[..], value.as_bytes())];
+        let mut out = Vec::new();
+        write_hash(
+            &mut out,
+            pairs.into_iter(),
+            HashForm::Listpack,
+            Compression::Lzf,
+        );
+        assert!(out.len() < 40);
+        assert_eq!(
+            read(&out).unwrap(),
+            Value::Hash(vec![(b"field"[..].into(), value.as_bytes().into())])
+        );
+    }
+
+    #[test]
+    fn a_field_twice_is_refused_in_every_form() {
+        assert!(read(b"\x04\x02\x015\x01x\xc0\x05\x01y").is_err());
+        assert!(
+            read(&packed(
+                HASH_ZIPMAP,
+                b"\x02\x01a\x01\x005\x01a\x01\x00x\xff"
+            ))
+            .is_err()
+        );
+        let entries = [
+            old::string(b"5"),
+            old::string(b"x"),
+            vec![0xf6],
+            old::string(b"y"),
+        ];
+        assert!(read(&packed(HASH_ZIPLIST, &old::blob_of(&entries))).is_err());
+        assert!(read(&listpack_of(&[b"a", b"1", b"a", b"2"])).is_err());
+    }
+
+    #[test]
+    fn a_field_without_value_is_refused() {
+        assert!(read(b"\x04\x01\x01a").is_err());
+        assert!(read(&listpack_of(&[b"a", b"1", b"b"])).is_err());
+        assert!(read(&packed(HASH_ZIPLIST, &old::blob_of(&[old::string(b"a")]))).is_err());
+    }
+
+    #[test]
+    fn an_empty_hash_is_told_from_a_corrupt_one() {
+        let empty = Err(DecodeError::EmptyCollection);
+        assert_eq!(read(b"\x04\x00"), empty);
+        assert_eq!(read(&listpack_of(&[])), empty);
+        assert_eq!(read(&packed(HASH_ZIPLIST, &old::blob_of(&[]))), empty);
+        assert_eq!(read(&packed(HASH_ZIPMAP, b"\x00\xff")), empty);
+    }
+
+    #[test]
+    fn other_types_and_impossible_counts_are_refused() {
+        assert_eq!(read(b"\x01\x00"), Err(DecodeError::UnsupportedType(1)));
+        assert_eq!(read(b"\xff"), Err(DecodeError::UnsupportedType(255)));
+        assert!(read(b"").is_err());
+        assert!(read(b"\x04\x81\xff\xff\xff\xff\xff\xff\xff\xff\x00").is_err());
+    }
+
+    #[test]
+    fn the_form_follows_the_limits() {
+        let limits = PackedHashLimits {
+            pairs_max: 2,
+            element_bytes_max: 3,
+        };
+        let form =
+            |pairs: &[(&'static [u8], &'static [u8])]| HashForm::of(pairs.iter().copied(), limits);
+        assert_eq!(form(&[(b"abc", b"1"), (b"b", b"def")]), HashForm::Listpack);
+        assert_eq!(
+            form(&[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]),
+            HashForm::Table
+        );
+        assert_eq!(form(&[(b"abcd", b"1")]), HashForm::Table);
+        assert_eq!(form(&[(b"a", b"1234")]), HashForm::Table);
+    }
+
+    proptest! {
+        #[test]
+        fn any_hash_survives_in_both_forms(
+            pairs in proptest::collection::btree_map(
+                proptest::collection::vec(any::<u8>(), 0..30),
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..100),
+                    any::<i64>().prop_map(|value| value.to_string().into_bytes()),
+                    (0..300usize).prop_map(|len| vec![b'v'; len]),
+                ],
+                1..30,
+            ),
+            packed: bool,
+            compress: bool,
+        ) {
+            let form = if packed { HashForm::Listpack } else { HashForm::Table };
+            let compression = if compress { Compression::Lzf } else { Compression::Off };
+            let mut out = Vec::new();
+            let slices: Vec<(&[u8], &[u8])> = pairs.iter().map(|(field, value)| (&field[..], &value[..])).collect();
+            write_hash(&mut out, slices.iter().copied(), form, compression);
+            let expected = slices.iter().map(|&(field, value)| (field.into(), value.into())).collect();
+            prop_assert_eq!(read(&out).unwrap(), Value::Hash(expected));
+        }
+    }
+}
