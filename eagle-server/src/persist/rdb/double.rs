@@ -41,7 +41,7 @@ mod tests {
         assert!(read(&[253]).unwrap().is_nan());
         assert_eq!(read(&[254]), Ok(f64::INFINITY));
         assert_eq!(read(&[255]), Ok(f64::NEG_INFINITY));
-        assert_eq!(read(b"\x043.14"), Ok(3.14f64));
+        assert_eq!(read(b"\x042.75"), Ok(2.75));
         assert_eq!(read(b"\x05-1e10"), Ok(-1e10));
         for bytes in [&b"\x00"[..], b"\x02x1", b"\x051.0", b"\x01\xff", b""] {
             assert!(read(bytes).is_err(), "{bytes:?}");

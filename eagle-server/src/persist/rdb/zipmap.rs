@@ -1,7 +1,7 @@
 //! Zipmap: the packed hash of Redis up to 2.4. Read only.
 //!
 //! ```text
-//! u8 pairs (254 and more: unknown) . pairs . FF
+//! u8 pairs (254: unknown) . pairs . FF
 //! pair   = length . field . length . u8 free bytes . value . free bytes
 //! length = 1 byte below FE, or FE + u32 little endian
 //! ```
@@ -11,7 +11,7 @@
 use super::DecodeError;
 use super::cursor::Cursor;
 
-const COUNT_UNKNOWN_MIN: u8 = 254;
+const COUNT_UNKNOWN: u8 = 254;
 const LENGTH_WIDE: u8 = 254;
 const END: u8 = 0xff;
 
@@ -48,8 +48,7 @@ impl<'a> Iterator for Pairs<'a> {
         }
         if self.pairs.is_empty() {
             self.done = true;
-            let counted =
-                self.announced >= COUNT_UNKNOWN_MIN || u64::from(self.announced) == self.seen;
+            let counted = self.announced == COUNT_UNKNOWN || u64::from(self.announced) == self.seen;
             return (!counted).then_some(Err(DecodeError::Corrupt(
                 "zipmap with another count than it says",
             )));
@@ -117,6 +116,7 @@ mod tests {
         for bad in [
             &b"\x02\x01a\x02\x01bc-\xff"[..],
             b"\x01\x09a\x02\x01bc-\xff",
+            b"\xff\x01a\x02\x01bc-\xff",
             b"\x01\x01a\x04\x01bc-\xff",
             b"\x01\x01a\x02\x02bc-\xff",
             b"\x01\xffa\x02\x01bc-\xff",
