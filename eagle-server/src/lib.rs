@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod config;
 pub mod persist;
 
 /// Entry point of the `eagledb` binary.

@@ -1,0 +1,57 @@
+//! The configuration: directives of redis.conf and of EagleDB itself, as typed values.
+//!
+//! `directive` is the table, `topic/` its rows and the typed structs, `kind` and `special` the
+//! grammars of values. `file` and `command_line` read a configuration at start-up, `live` holds it
+//! while the server runs, `rewrite` writes it back.
+
+pub mod directive;
+pub mod kind;
+pub mod live;
+pub mod special;
+pub mod topic;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+pub use kind::{ByteBound, Choice, Reject, Secret};
+pub use live::{Caller, Change, Live, Refusal, SetError};
+pub use special::{EventClasses, OutputLimit, OutputLimits, SavePoint, SignalShutdown};
+pub use topic::{
+    ClientCertificates, EndpointType, EvictionPolicy, Fsync, LogLevel, Permission, Routing,
+};
+
+/// All values in force, by topic. A field bears the name of its directive.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    pub network: topic::Network,
+    pub clients: topic::Clients,
+    pub tls: topic::Tls,
+    pub security: topic::Security,
+    pub process: topic::Process,
+    pub memory: topic::Memory,
+    pub pool: topic::Pool,
+    pub persistence: topic::Persistence,
+    pub replication: topic::Replication,
+    pub cluster: topic::Cluster,
+    pub encoding: topic::Encoding,
+    pub monitoring: topic::Monitoring,
+    pub debug: topic::Debug,
+    pub inert: topic::Inert,
+}
+
+impl Config {
+    /// The defaults of a server started in the directory `dir`.
+    pub fn started_in(dir: &str) -> Config {
+        let mut config = Config::default();
+        dir.clone_into(&mut config.process.dir);
+        config
+    }
+
+    /// Moves values that are accepted out of bounds into them, as Redis does.
+    pub fn settle(&mut self) {
+        const BACKLOG_BYTES_MIN: u64 = 16 << 10;
+        self.process.hz = self.process.hz.clamp(1, 500);
+        let backlog = &mut self.replication.repl_backlog_size;
+        *backlog = (*backlog).max(BACKLOG_BYTES_MIN);
+    }
+}

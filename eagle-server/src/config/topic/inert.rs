@@ -1,0 +1,40 @@
+//! Directives of Redis that have nothing to set in EagleDB.
+//!
+//! They are accepted, checked and shown, so that configuration files and tools keep working, and the
+//! server says once in its log that they have no effect. Among them are the knobs of Redis's own
+//! allocator and its defragmentation, of its I/O threads and background children, of incremental
+//! rehashing, and of OpenSSL.
+
+use crate::config::directive::topic;
+use crate::config::kind::{INT_MAX, LONG_MAX, TEXT, YesNo, int, memory};
+
+topic! {
+    /// Values that are only stored.
+    Inert at inert;
+
+    /// Dash tables grow segment by segment; there is nothing to rehash.
+    activerehashing: bool = true, "activerehashing", YesNo, INERT;
+    /// The pool's allocator is not jemalloc.
+    jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", YesNo, INERT;
+    activedefrag: bool = false, "activedefrag", YesNo, INERT;
+    active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX), INERT;
+    active_defrag_threshold_lower: u32 = 10, "active-defrag-threshold-lower", int(0, 1000), INERT;
+    active_defrag_threshold_upper: u32 = 100, "active-defrag-threshold-upper", int(0, 1000), INERT;
+    active_defrag_cycle_min: u32 = 1, "active-defrag-cycle-min", int(1, 99), INERT;
+    active_defrag_cycle_max: u32 = 25, "active-defrag-cycle-max", int(1, 99), INERT;
+    active_defrag_max_scan_fields: u64 = 1000, "active-defrag-max-scan-fields", int(1, LONG_MAX), INERT;
+    /// See `worker-threads`.
+    io_threads: u32 = 1, "io-threads", int(1, 128), IMMUTABLE, INERT;
+    io_threads_do_reads: bool = false, "io-threads-do-reads", YesNo, IMMUTABLE, INERT;
+    server_cpulist: String = String::new(), "server_cpulist", TEXT, IMMUTABLE, INERT;
+    bio_cpulist: String = String::new(), "bio_cpulist", TEXT, IMMUTABLE, INERT;
+    aof_rewrite_cpulist: String = String::new(), "aof_rewrite_cpulist", TEXT, IMMUTABLE, INERT;
+    bgsave_cpulist: String = String::new(), "bgsave_cpulist", TEXT, IMMUTABLE, INERT;
+    /// Pieces of a list are never compressed.
+    list_compress_depth: u32 = 0, "list-compress-depth", int(0, INT_MAX), INERT;
+    tls_prefer_server_ciphers: bool = false, "tls-prefer-server-ciphers", YesNo, INERT;
+    tls_dh_params_file: String = String::new(), "tls-dh-params-file", TEXT, INERT;
+    crash_memcheck_enabled: bool = true, "crash-memcheck-enabled", YesNo, INERT;
+    watchdog_period: u32 = 0, "watchdog-period", int(0, INT_MAX), HIDDEN, INERT;
+    lua_enable_deprecated_api: bool = false, "lua-enable-deprecated-api", YesNo, HIDDEN, IMMUTABLE, INERT;
+}
