@@ -1,0 +1,96 @@
+//! The gates a request passes before it runs or is queued, in order.
+
+use super::call::Batch;
+use super::context::Flow;
+use super::errors::{self, CommandError};
+use super::spec::Flags;
+use super::table::{Entry, Lookup, table};
+use crate::session::{PauseMode, Session};
+
+/// What the gates decided.
+pub(super) enum Verdict {
+    Pass(&'static Entry),
+    Refuse(Option<&'static Entry>, CommandError),
+    /// Clients are paused: try the same request again later.
+    Wait(Flow),
+}
+
+/// A request as the gates see it.
+struct Request<'a> {
+    batch: &'a Batch<'a>,
+    session: &'a Session,
+    entry: &'static Entry,
+}
+
+type Gate = fn(&Request<'_>) -> Result<(), CommandError>;
+
+/// Order matters: a client learns of the first reason only, and must learn nothing about keys
+/// before it is authenticated.
+const GATES: &[Gate] = &[authenticated, allowed_in_multi, memory];
+
+pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
+    let entry = match table().lookup(argv) {
+        Lookup::Found(entry) => entry,
+        Lookup::Unknown => return Verdict::Refuse(None, errors::unknown_command(argv)),
+        Lookup::UnknownSubcommand(entry) => {
+            return Verdict::Refuse(Some(entry), errors::unknown_subcommand(entry.command.name, argv[1]));
+        }
+    };
+    if !entry.command.accepts(argv.len()) {
+        return Verdict::Refuse(Some(entry), errors::wrong_arity(&entry.full_name));
+    }
+    let request = Request { batch, session, entry };
+    for gate in GATES {
+        if let Err(error) = gate(&request) {
+            return Verdict::Refuse(Some(entry), error);
+        }
+    }
+    match pause(&request) {
+        Some(flow) => Verdict::Wait(flow),
+        None => Verdict::Pass(entry),
+    }
+}
+
+fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {
+    let open = request.session.authenticated || request.entry.has(Flags::NO_AUTH);
+    if open { Ok(()) } else { Err(errors::NO_AUTH) }
+}
+
+fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
+    if request.session.in_multi() && request.entry.has(Flags::NO_MULTI) {
+        return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+    }
+    Ok(())
+}
+
+/// `maxmemory` with the policy `noeviction`; a full pool is noticed by the write itself.
+fn memory(request: &Request<'_>) -> Result<(), CommandError> {
+    let max = request.batch.config.maxmemory;
+    if max == 0 || !denies_oom(request) {
+        return Ok(());
+    }
+    if request.batch.thread.node.keyspace.usage().used > max { Err(errors::OUT_OF_MEMORY) } else { Ok(()) }
+}
+
+fn denies_oom(request: &Request<'_>) -> bool {
+    request.entry.has(Flags::DENYOOM)
+        || (request.entry.command.name == "exec" && queue_has(request.session, Flags::DENYOOM))
+}
+
+fn queue_has(session: &Session, flag: Flags) -> bool {
+    session.multi.as_ref().is_some_and(|multi| multi.queue().iter().any(|queued| queued.entry.has(flag)))
+}
+
+fn pause(request: &Request<'_>) -> Option<Flow> {
+    let batch = request.batch;
+    let (until_ms, mode) = batch.thread.node.pause.current(batch.now_ms)?;
+    let entry = request.entry;
+    let writes = entry.has(Flags::WRITE)
+        || entry.has(Flags::MAY_REPLICATE)
+        || (entry.command.name == "exec"
+            && (queue_has(request.session, Flags::WRITE) || queue_has(request.session, Flags::MAY_REPLICATE)));
+    // A queued command does nothing yet, and CLIENT must get through to end the pause.
+    let exempt = (request.session.in_multi() && entry.command.name != "exec") || entry.full_name == "client|unpause";
+    let held = !exempt && (mode == PauseMode::All || writes);
+    held.then(|| Flow::Paused { wait_ms: until_ms - batch.now_ms })
+}

@@ -1,0 +1,239 @@
+//! The one path on which every command runs: admit, queue or execute, commit, account.
+
+use super::admit::{Verdict, admit};
+use super::args::Args;
+use super::context::{Context, Flow};
+use super::errors::CommandError;
+use super::keys::{self, Slots};
+use super::spec::{Flags, Scope};
+use super::table::Entry;
+use crate::config::Config;
+use crate::node::{Node, Thread, unix_ms};
+use crate::session::{Queued, ReplyMode, Session};
+use eagle_core::resp::Writer;
+use eagle_core::store::{Access, Guard};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Requests that are run in one go, between two waits for the socket: they share one pin of the
+/// reclamation epoch, one reading of the clock and one view of the configuration.
+pub struct Batch<'a> {
+    pub thread: &'a Thread,
+    pub guard: &'a Guard,
+    pub config: Arc<Config>,
+    pub now_ms: u64,
+    /// When the previous command ended.
+    pub clock: Instant,
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(thread: &'a Thread, guard: &'a Guard) -> Batch<'a> {
+        Batch { thread, guard, config: thread.node.config.load(), now_ms: unix_ms(), clock: Instant::now() }
+    }
+}
+
+/// Commands that act on the transaction itself and are never queued.
+const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// Runs one request; its reply goes to `out`.
+pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
+    let mark = out.len();
+    let flow = match admit(batch, session, argv) {
+        Verdict::Wait(flow) => return flow,
+        Verdict::Refuse(entry, error) => {
+            refuse(batch, session, out, entry, &error);
+            Flow::Done
+        }
+        Verdict::Pass(entry) => {
+            session.info.set_active(entry.id, batch.now_ms);
+            if session.in_multi() && !UNQUEUED.contains(&entry.command.name) {
+                queue(session, out, entry, argv);
+                Flow::Done
+            } else {
+                execute(batch, session, out, entry, argv)
+            }
+        }
+    };
+    match session.reply {
+        ReplyMode::On => {}
+        ReplyMode::Off | ReplyMode::Skip => out.truncate(mark),
+        ReplyMode::SkipNext => {
+            out.truncate(mark);
+            session.reply = ReplyMode::Skip;
+            return flow;
+        }
+    }
+    if session.reply == ReplyMode::Skip {
+        session.reply = ReplyMode::On;
+    }
+    flow
+}
+
+fn refuse(
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut Writer,
+    entry: Option<&'static Entry>,
+    error: &CommandError,
+) {
+    if let Some(multi) = &mut session.multi {
+        multi.aborted = true;
+    }
+    if let Some(entry) = entry {
+        batch.thread.stats.commands[entry.id].rejected.add(1);
+    }
+    reply_error(batch.thread, out, error);
+}
+
+fn reply_error(thread: &Thread, out: &mut Writer, error: &CommandError) {
+    thread.stats.error_replies.add(1);
+    thread.node.errors.record(error.code());
+    out.error(error.text());
+}
+
+fn queue(session: &mut Session, out: &mut Writer, entry: &'static Entry, argv: &[&[u8]]) {
+    if let Some(multi) = &mut session.multi {
+        multi.push(Queued::new(entry, argv));
+        session.info.set_multi(Some((multi.len(), multi.bytes())));
+    }
+    out.simple("QUEUED");
+}
+
+/// The slots a request locks, or all of them.
+enum Plan {
+    LockFree,
+    Slots(Slots),
+    All,
+}
+
+fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
+    let multi = session.multi.as_ref().filter(|_| entry.command.name == "exec");
+    let Some(multi) = multi else {
+        return plan_one(entry, argv);
+    };
+    let mut all = Slots::new();
+    for queued in multi.queue() {
+        match plan_one(queued.entry, &queued.words()) {
+            Plan::LockFree => {
+                // Inside a transaction even reads must see one instant.
+                let words = queued.words();
+                all.extend(keys::slots(&keys::find(queued.entry, &words), &words));
+            }
+            Plan::Slots(slots) => all.extend(slots),
+            Plan::All => return Plan::All,
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    Plan::Slots(all)
+}
+
+fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
+    match entry.command.scope {
+        Scope::LockFree => Plan::LockFree,
+        Scope::All => Plan::All,
+        Scope::Keys => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
+    }
+}
+
+fn execute(
+    batch: &mut Batch<'_>,
+    session: &mut Session,
+    out: &mut Writer,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+) -> Flow {
+    let thread = batch.thread;
+    let node = &*thread.node;
+    let plan = plan(entry, session, argv);
+    let access = match &plan {
+        Plan::LockFree => Access::LockFree,
+        Plan::Slots(slots) => Access::Slots(slots),
+        Plan::All => Access::All,
+    };
+    let mut worker = thread.worker.borrow_mut();
+    let view = node.keyspace.view(&mut worker, batch.guard, access, batch.now_ms);
+    let mut cx = Context {
+        node,
+        thread,
+        session,
+        out,
+        view,
+        entry,
+        now_ms: batch.now_ms,
+        clock: batch.clock,
+        config: &batch.config,
+    };
+    let flow = invoke(&mut cx, entry, argv);
+    batch.clock = cx.clock;
+    commit(cx);
+    flow
+}
+
+/// Makes what the view did durable and visible, and tells those who wait for changes.
+fn commit(cx: Context<'_>) {
+    let Context { node, view, .. } = cx;
+    node.note_changes(view.dirty());
+    for (db, key) in view.touched() {
+        node.watch.touch(*db, key);
+    }
+    view.commit();
+}
+
+/// Runs the handler of `entry`, replies its error if it fails, and accounts for it. The view keeps
+/// what the handler did only if it succeeded.
+fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
+    let started = cx.clock;
+    let mark = cx.out.len();
+    let savepoint = cx.view.savepoint();
+    let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
+    let counters = &cx.thread.stats.commands[entry.id];
+    let flow = outcome.unwrap_or_else(|error| {
+        cx.view.rollback_to(savepoint);
+        cx.out.truncate(mark);
+        counters.failed.add(1);
+        reply_error(cx.thread, cx.out, &error);
+        Flow::Done
+    });
+    let now = Instant::now();
+    cx.clock = now;
+    let nanos = (now - started).as_nanos() as u64;
+    counters.record(nanos);
+    cx.thread.stats.commands_processed.add(1);
+    account_slow(cx, entry, argv, nanos);
+    flow
+}
+
+fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: u64) {
+    let config = cx.config;
+    let us = nanos / 1000;
+    if !entry.has(Flags::SKIP_SLOWLOG)
+        && config.slowlog_log_slower_than >= 0
+        && us >= config.slowlog_log_slower_than as u64
+    {
+        let len_max = config.slowlog_max_len as usize;
+        cx.node.slowlog.push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
+    }
+    let event = if entry.has(Flags::FAST) { "fast-command" } else { "command" };
+    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.latency_monitor_threshold as u64);
+}
+
+/// Runs the queue of a transaction inside the view of EXEC. A command that fails undoes only
+/// itself, as in Redis.
+pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
+    cx.out.array(queue.len());
+    let exec = cx.entry;
+    for queued in queue {
+        cx.entry = queued.entry;
+        // A command that replies later cannot do so from inside a transaction.
+        if let Flow::Later(_) | Flow::Forwarded(_) = invoke(cx, queued.entry, &queued.words()) {
+            reply_error(cx.thread, cx.out, &CommandError::new("ERR Command not allowed inside a transaction"));
+        }
+    }
+    cx.entry = exec;
+}
+
+/// Raises the watchers of every key of `db`, for commands that change a whole database.
+pub fn touch_db(node: &Node, db: u8) {
+    node.watch.touch_if(db, |_| true);
+}

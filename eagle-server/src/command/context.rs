@@ -1,0 +1,90 @@
+//! What a handler works with.
+
+use super::errors::CommandError;
+use super::table::Entry;
+use crate::config::Config;
+use crate::node::{Node, Thread};
+use crate::session::Session;
+use bytes::Bytes;
+use eagle_core::resp::Writer;
+use eagle_core::store::View;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Instant;
+
+/// What the connection does after a handler returned.
+pub enum Flow {
+    /// The reply stands in the writer (or there is none to send).
+    Done,
+    /// The reply arrives later; the connection runs no further command before it is there.
+    Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
+    /// The request went to another node; later commands may run, replies keep their order.
+    Forwarded(Pin<Box<dyn Future<Output = Bytes>>>),
+    /// Clients are paused: run the same request again after this long, or when the pause ends.
+    Paused { wait_ms: u64 },
+}
+
+pub type Outcome = Result<Flow, CommandError>;
+
+/// One command's surroundings. The fields are separate so that a reply can be written from bytes
+/// borrowed out of the view.
+pub struct Context<'a> {
+    pub node: &'a Node,
+    pub thread: &'a Thread,
+    pub session: &'a mut Session,
+    /// Receives the reply, in the client's protocol version.
+    pub out: &'a mut Writer,
+    /// The keyspace as this command (or transaction) sees and changes it.
+    pub view: View<'a>,
+    /// The command being run.
+    pub entry: &'static Entry,
+    /// Unix time in milliseconds, the same for everything this command does.
+    pub now_ms: u64,
+    /// When the previous command ended.
+    pub clock: Instant,
+    pub config: &'a Config,
+}
+
+impl Context<'_> {
+    /// The database the client has selected.
+    pub fn db(&self) -> u8 {
+        self.session.db
+    }
+
+    pub fn reply_ok(&mut self) -> Outcome {
+        self.out.simple("OK");
+        Ok(Flow::Done)
+    }
+
+    pub fn reply_integer(&mut self, value: i64) -> Outcome {
+        self.out.integer(value);
+        Ok(Flow::Done)
+    }
+
+    pub fn reply_bool(&mut self, value: bool) -> Outcome {
+        self.reply_integer(i64::from(value))
+    }
+
+    pub fn reply_bulk(&mut self, value: &[u8]) -> Outcome {
+        self.out.bulk(value);
+        Ok(Flow::Done)
+    }
+
+    pub fn reply_null(&mut self) -> Outcome {
+        self.out.null();
+        Ok(Flow::Done)
+    }
+
+    /// A `HELP` reply: the heading, the given lines, and the line on HELP itself.
+    pub fn reply_help(&mut self, lines: &[&str]) -> Outcome {
+        let container = self.entry.full_name.split('|').next().unwrap_or_default().to_uppercase();
+        self.out.array(lines.len() + 3);
+        self.out.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        for line in lines {
+            self.out.simple(line);
+        }
+        self.out.simple("HELP");
+        self.out.simple("    Prints this help.");
+        Ok(Flow::Done)
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands themselves, one file per family: row, handler and test of each stand together.
+
+use super::spec::Family;
+
+mod connection;
+
+/// Every family of this server. A command that is in no family's list does not exist.
+pub const FAMILIES: &[&Family] = &[&connection::FAMILY];

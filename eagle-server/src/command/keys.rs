@@ -1,0 +1,103 @@
+//! Finding the keys among a command's arguments, by its key specs.
+
+use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
+use super::table::Entry;
+use eagle_core::store::key_slot;
+use eagle_core::text::integer;
+use smallvec::SmallVec;
+
+/// A key's position among the arguments and what is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    pub position: usize,
+    pub flags: KeyFlags,
+}
+
+pub type KeyRefs = SmallVec<[KeyRef; 4]>;
+
+/// Ascending, distinct hash slots.
+pub type Slots = SmallVec<[u16; 4]>;
+
+/// Positions of all keys of `argv`, in spec order. Arguments that do not fit the specs give no
+/// keys: the handler will refuse them itself.
+pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    let mut found = KeyRefs::new();
+    for spec in entry.command.keys {
+        if !spec.flags.has(KeyFlags::NOT_KEY) {
+            find_by_spec(spec, argv, &mut found);
+        }
+    }
+    found
+}
+
+/// Channels and other routed words that are not keys count for routing too.
+pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    let mut found = KeyRefs::new();
+    for spec in entry.command.keys {
+        find_by_spec(spec, argv, &mut found);
+    }
+    found
+}
+
+fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
+    let Some(begin) = begin(spec.begin, argv) else { return };
+    match spec.find {
+        FindKeys::Unknown => {}
+        FindKeys::Range { last, step, limit } => {
+            let end = if last >= 0 {
+                begin + last as usize
+            } else if limit > 1 {
+                begin + (argv.len() - begin) / usize::from(limit) - 1
+            } else {
+                match argv.len().checked_sub(last.unsigned_abs().into()) {
+                    Some(end) => end,
+                    None => return,
+                }
+            };
+            push_range(begin, end, step, argv.len(), spec.flags, found);
+        }
+        FindKeys::KeyNum { index, first, step } => {
+            let count = argv.get(begin + usize::from(index)).and_then(|word| integer::parse_i64(word));
+            let Some(count) = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) else {
+                return;
+            };
+            let first = begin + usize::from(first);
+            let Some(end) = (count - 1).checked_mul(step.into()).and_then(|span| span.checked_add(first)) else {
+                return;
+            };
+            push_range(first, end, step, argv.len(), spec.flags, found);
+        }
+    }
+}
+
+/// Pushes nothing when the range leaves the arguments: a malformed request has no keys.
+fn push_range(first: usize, last: usize, step: u16, argc: usize, flags: KeyFlags, found: &mut KeyRefs) {
+    if last < argc && first <= last {
+        found.extend((first..=last).step_by(step.into()).map(|position| KeyRef { position, flags }));
+    }
+}
+
+fn begin(begin: BeginSearch, argv: &[&[u8]]) -> Option<usize> {
+    match begin {
+        BeginSearch::Index(position) => Some(usize::from(position)).filter(|position| *position < argv.len()),
+        BeginSearch::Unknown => None,
+        BeginSearch::Keyword { keyword, start } => {
+            let matches = |position: &usize| argv[*position].eq_ignore_ascii_case(keyword.as_bytes());
+            let at = if start >= 0 {
+                (start as usize..argv.len()).find(matches)
+            } else {
+                let from = argv.len().checked_sub(start.unsigned_abs().into())?;
+                (1..=from).rev().find(matches)
+            };
+            at.map(|position| position + 1).filter(|position| *position < argv.len())
+        }
+    }
+}
+
+/// The slots to lock for `keys`.
+pub fn slots(keys: &[KeyRef], argv: &[&[u8]]) -> Slots {
+    let mut slots: Slots = keys.iter().map(|key| key_slot(argv[key.position])).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}

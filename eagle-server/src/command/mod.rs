@@ -1,0 +1,18 @@
+//! Commands: their table, the gates they pass, and the one path on which they run.
+
+mod admit;
+mod args;
+mod call;
+mod context;
+pub mod errors;
+pub mod family;
+mod keys;
+pub mod spec;
+mod table;
+
+pub use args::{Args, parse_integer};
+pub use call::{Batch, run, run_queued};
+pub use context::{Context, Flow, Outcome};
+pub use errors::CommandError;
+pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
+pub use table::{Entry, Lookup, Table, table};

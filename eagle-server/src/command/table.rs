@@ -1,0 +1,163 @@
+//! The one table of commands: every family's rows, found by name without allocating.
+
+use super::family;
+use super::spec::{Command, Flags};
+use hashbrown::HashMap;
+use std::sync::LazyLock;
+
+/// A command's place in the table.
+#[derive(Debug)]
+pub struct Entry {
+    /// Position in [`Table::entries`]; indexes per-command statistics.
+    pub id: usize,
+    pub command: &'static Command,
+    /// `get`, `config|set`.
+    pub full_name: String,
+    /// The container's entry for a subcommand.
+    pub parent: Option<usize>,
+    /// Entries of the subcommands of a container, in table order.
+    pub subcommands: Vec<usize>,
+}
+
+impl Entry {
+    /// Words that name the command: 1, or 2 for a subcommand.
+    pub fn name_words(&self) -> usize {
+        1 + usize::from(self.parent.is_some())
+    }
+
+    pub fn has(&self, flag: Flags) -> bool {
+        self.command.flags.has(flag)
+    }
+}
+
+/// Result of a look-up by the first words of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup {
+    Found(&'static Entry),
+    /// The container exists, its subcommand does not.
+    UnknownSubcommand(&'static Entry),
+    Unknown,
+}
+
+/// Longest command name; longer words cannot match.
+const NAME_BYTES_MAX: usize = 32;
+
+#[derive(Debug)]
+pub struct Table {
+    entries: Vec<Entry>,
+    by_name: HashMap<Box<[u8]>, usize>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
+
+/// The table of this server.
+pub fn table() -> &'static Table {
+    &TABLE
+}
+
+impl Table {
+    fn build() -> Table {
+        let mut table = Table { entries: Vec::new(), by_name: HashMap::new() };
+        for family in family::FAMILIES {
+            for command in family.commands {
+                let id = table.push(command, command.name.to_owned(), None);
+                table.by_name.insert(command.name.as_bytes().into(), id);
+                for sub in command.subcommands {
+                    let sub_id = table.push(sub, format!("{}|{}", command.name, sub.name), Some(id));
+                    table.entries[id].subcommands.push(sub_id);
+                }
+            }
+        }
+        table
+    }
+
+    fn push(&mut self, command: &'static Command, full_name: String, parent: Option<usize>) -> usize {
+        let id = self.entries.len();
+        self.entries.push(Entry { id, command, full_name, parent, subcommands: Vec::new() });
+        id
+    }
+
+    /// Every command and subcommand, containers before their subcommands.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Commands without their subcommands.
+    pub fn top_level(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.parent.is_none())
+    }
+
+    /// The top-level command called `name`, in any case.
+    pub fn command(&self, name: &[u8]) -> Option<&Entry> {
+        let mut lower = [0u8; NAME_BYTES_MAX];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.by_name.get(&*lower).map(|id| &self.entries[*id])
+    }
+
+    /// The subcommand `word` of container `entry`.
+    pub fn subcommand(&self, entry: &Entry, word: &[u8]) -> Option<&Entry> {
+        entry
+            .subcommands
+            .iter()
+            .map(|id| &self.entries[*id])
+            .find(|sub| sub.command.name.as_bytes().eq_ignore_ascii_case(word))
+    }
+
+    /// Finds the command that `argv` names.
+    pub fn lookup(&'static self, argv: &[&[u8]]) -> Lookup {
+        let Some(entry) = argv.first().and_then(|name| self.command(name)) else {
+            return Lookup::Unknown;
+        };
+        if entry.subcommands.is_empty() || argv.len() < 2 {
+            return Lookup::Found(entry);
+        }
+        match self.subcommand(entry, argv[1]) {
+            Some(sub) => Lookup::Found(sub),
+            None => Lookup::UnknownSubcommand(entry),
+        }
+    }
+
+    /// The entry called `name` as `COMMAND INFO` spells it: `get`, `config|set`.
+    pub fn by_full_name(&self, name: &[u8]) -> Option<&Entry> {
+        match name.iter().position(|byte| *byte == b'|') {
+            None => self.command(name),
+            Some(bar) => self.subcommand(self.command(&name[..bar])?, &name[bar + 1..]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::spec::FindKeys;
+
+    #[test]
+    fn rows_are_consistent() {
+        let mut names = std::collections::HashSet::new();
+        for entry in table().entries() {
+            let command = entry.command;
+            let name = &entry.full_name;
+            assert!(names.insert(name.clone()), "{name} stands twice");
+            assert_eq!(*name, name.to_lowercase());
+            assert!(name.len() <= 2 * NAME_BYTES_MAX);
+            assert!(!(entry.has(Flags::WRITE) && entry.has(Flags::READONLY)), "{name} both writes and only reads");
+            assert!(!entry.has(Flags::DENYOOM) || entry.has(Flags::WRITE), "{name} denies OOM but does not write");
+            assert!(command.arity != 0, "{name} has no arity");
+            assert!(!command.docs.summary.is_empty(), "{name} has no summary");
+            for spec in command.keys {
+                if let FindKeys::Range { step, .. } = spec.find {
+                    assert!(step > 0, "{name}: a key step of zero never ends");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lookup_ignores_case_and_bounds_length() {
+        assert!(table().command(b"PiNg").is_some());
+        assert!(table().command(&[b'a'; 300]).is_none());
+        assert!(table().command(b"").is_none());
+    }
+}

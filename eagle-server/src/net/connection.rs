@@ -1,0 +1,379 @@
+//! One client connection: bytes in, requests run, replies out.
+//!
+//! ```text
+//!            bytes                  requests                    replies
+//!   socket ---------> read buffer ----------> command::run ---------------> socket
+//!                         ^                        |
+//!                         +------ not yet run <----+  paused, waiting for another node, output full
+//! ```
+//!
+//! Reading goes on while replies cannot be written, or a client that sends a long pipeline before
+//! it reads would wait for us while we wait for it. Both buffers are bounded by configuration
+//! (`client-query-buffer-limit`, `client-output-buffer-limit`).
+
+use super::replies::Replies;
+use super::worker::Incoming;
+use crate::command::{self, Batch, Flow};
+use crate::node::{Node, Thread, unix_ms};
+use crate::session::{ClientInfo, Session};
+use bytes::{Buf, BytesMut};
+use eagle_core::resp::{Limits, Parser, Step, Writer};
+use smallvec::SmallVec;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Room made for one read.
+const READ_BYTES: usize = 16 * 1024;
+/// Replies held before requests are left unread in the buffer until some are written.
+const OUTPUT_BYTES_HIGH: usize = 4 * 1024 * 1024;
+/// Array elements of one request.
+const ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Requests run before other connections of the thread get their turn.
+const BATCH_MAX: usize = 4096;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
+    match incoming {
+        Incoming::Tcp(stream) => serve_tcp(thread, stream).await,
+        Incoming::Unix(stream, path) => {
+            if stream.set_nonblocking(true).is_err() {
+                return;
+            }
+            let Ok(stream) = tokio::net::UnixStream::from_std(stream) else { return };
+            let id = thread.node.clients.next_id();
+            let addr = format!("{path}:0");
+            let info = ClientInfo::new(id, addr.clone(), addr, None, true, unix_ms());
+            serve_stream(thread, stream, info).await;
+        }
+    }
+}
+
+async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let keepalive = thread.node.config.load().network.tcp_keepalive;
+    if keepalive > 0 {
+        let every = Duration::from_secs(keepalive as u64);
+        let probes = socket2::TcpKeepalive::new().with_time(every).with_interval(every / 3).with_retries(3);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
+    }
+    let Ok(mut stream) = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream)) else {
+        return;
+    };
+    if is_protected(&thread.node, peer) {
+        thread.stats.connections_rejected.add(1);
+        let _ = stream.write_all(PROTECTED.as_bytes()).await;
+        return;
+    }
+    let id = thread.node.clients.next_id();
+    let info = ClientInfo::new(id, peer.to_string(), local.to_string(), Some(peer), false, unix_ms());
+    serve_stream(thread, stream, info).await;
+}
+
+/// Protected mode: without a password only this machine may connect.
+fn is_protected(node: &Node, peer: SocketAddr) -> bool {
+    let config = node.config.load();
+    config.network.protected_mode && config.security.requirepass.is_empty() && !peer.ip().to_canonical().is_loopback()
+}
+
+const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because protected mode is enabled and no \
+     password is set for the default user. In this mode connections are only accepted from the loopback interface. \
+     To accept connections from other hosts set a password (requirepass), or turn protected mode off with \
+     'CONFIG SET protected-mode no' from this machine and with 'protected-mode no' in the configuration file.\r\n";
+
+async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(thread: Rc<Thread>, mut stream: S, info: ClientInfo) {
+    let node = thread.node.clone();
+    let config = node.config.load();
+    let info = Arc::new(info);
+    if !node.clients.insert(info.clone(), config.network.maxclients as usize) {
+        thread.stats.connections_rejected.add(1);
+        let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+        return;
+    }
+    thread.stats.connections_received.add(1);
+    let session = Session::new(info.clone(), config.security.requirepass.is_empty());
+    let mut connection = Connection {
+        thread: &thread,
+        parser: Parser::new(),
+        input: BytesMut::new(),
+        parsed: None,
+        session,
+        out: Writer::new(),
+        replies: Replies::default(),
+        failed: false,
+    };
+    connection.run(stream).await;
+    let Connection { mut session, .. } = connection;
+    session.discard(&node.watch, node.keyspace.watchers());
+    node.clients.remove(info.id);
+}
+
+struct Connection<'a> {
+    thread: &'a Rc<Thread>,
+    parser: Parser,
+    input: BytesMut,
+    /// Length of a request that was parsed but could not run yet.
+    parsed: Option<usize>,
+    session: Session,
+    out: Writer,
+    replies: Replies,
+    /// The client broke the protocol: what it sends is ignored from here on.
+    failed: bool,
+}
+
+/// Why [`Connection::process`] stopped.
+enum Progress {
+    /// All whole requests have run; room for so many more bytes is worth making.
+    Drained { room: usize },
+    /// Other connections are to have their turn.
+    Yield,
+    /// Replies must be written first.
+    OutputFull,
+    Paused { wait_ms: u64 },
+    Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
+    Closing,
+}
+
+impl Connection<'_> {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let info = self.session.info.clone();
+        let node = self.thread.node.clone();
+        let mut ended = pin!(async {
+            tokio::select! {
+                () = info.killed() => {}
+                () = node.shutdown.requested() => {}
+            }
+        });
+        loop {
+            let progress = self.process();
+            self.replies.push_bytes(self.out.buffer_mut());
+            self.note_sizes();
+            if self.is_over_output_limit() {
+                return;
+            }
+            let (mut read, mut room) = (true, READ_BYTES);
+            match progress {
+                Progress::Drained { room: wanted } => room = wanted.max(READ_BYTES),
+                Progress::Yield => {
+                    if !self.replies.ready().is_empty() && !self.write_some(&mut writer).await {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Progress::OutputFull => read = self.input.len() < self.query_bytes_max(),
+                Progress::Closing => {
+                    self.finish(&mut writer, ended).await;
+                    return;
+                }
+                Progress::Paused { wait_ms } => {
+                    let pause = &node.pause;
+                    tokio::select! {
+                        biased;
+                        () = &mut ended => return,
+                        () = pause.wait(wait_ms) => {}
+                    }
+                    continue;
+                }
+                Progress::Later(reply) => {
+                    info.blocked.store(true, Ordering::Relaxed);
+                    let reply = tokio::select! {
+                        biased;
+                        () = &mut ended => return,
+                        reply = reply => reply,
+                    };
+                    info.blocked.store(false, Ordering::Relaxed);
+                    self.out.buffer_mut().extend_from_slice(&reply);
+                    continue;
+                }
+            }
+            if read && self.input.capacity() - self.input.len() < room / 2 {
+                self.input.reserve(room);
+            }
+            let write = !self.replies.ready().is_empty();
+            let pending = self.replies.has_pending();
+            tokio::select! {
+                biased;
+                () = &mut ended => return,
+                written = async { writer.write(self.replies.ready()).await }, if write => match written {
+                    Ok(count) if count > 0 => {
+                        self.thread.stats.net_output_bytes.add(count as u64);
+                        self.thread.stats.writes_processed.add(1);
+                        self.replies.advance(count);
+                    }
+                    _ => return,
+                },
+                count = reader.read_buf(&mut self.input), if read => match count {
+                    Ok(count) if count > 0 => {
+                        self.thread.stats.net_input_bytes.add(count as u64);
+                        self.thread.stats.reads_processed.add(1);
+                    }
+                    _ => return,
+                },
+                () = poll_fn(|cx| self.replies.poll_arrived(cx)), if pending => {}
+            }
+        }
+    }
+
+    /// Runs the requests in the read buffer.
+    fn process(&mut self) -> Progress {
+        if self.session.closing {
+            return Progress::Closing;
+        }
+        if self.input.is_empty() {
+            return Progress::Drained { room: READ_BYTES };
+        }
+        let guard = self.thread.node.keyspace.pin();
+        let mut batch = Batch::new(self.thread, &guard);
+        for _ in 0..BATCH_MAX {
+            if self.out.len() + self.replies.len() > OUTPUT_BYTES_HIGH || self.replies.is_full() {
+                return Progress::OutputFull;
+            }
+            let consumed = match self.parsed.take() {
+                Some(consumed) => consumed,
+                None => match self.parser.next(&self.input, &limits(&batch, &self.session)) {
+                    Ok(Step::Command { consumed }) => consumed,
+                    Ok(Step::Blank { consumed }) => {
+                        self.input.advance(consumed);
+                        continue;
+                    }
+                    Ok(Step::Incomplete { need_hint }) => {
+                        if self.input.len() > batch.config.clients.client_query_buffer_limit as usize {
+                            return self.refuse_query();
+                        }
+                        return Progress::Drained { room: need_hint };
+                    }
+                    Err(error) => {
+                        self.out.buffer_mut().extend_from_slice(&error.line());
+                        self.session.closing = true;
+                        return Progress::Closing;
+                    }
+                },
+            };
+            let argv: SmallVec<[&[u8]; 16]> = self.parser.argv(&self.input).iter().collect();
+            let flow = command::run(&mut batch, &mut self.session, &mut self.out, &argv);
+            drop(argv);
+            if let Flow::Paused { wait_ms } = flow {
+                self.parsed = Some(consumed);
+                return Progress::Paused { wait_ms };
+            }
+            self.input.advance(consumed);
+            match flow {
+                Flow::Later(reply) => return Progress::Later(reply),
+                Flow::Forwarded(reply) => {
+                    self.replies.push_bytes(self.out.buffer_mut());
+                    self.replies.push_pending(reply);
+                }
+                Flow::Done | Flow::Paused { .. } => {}
+            }
+            if self.session.closing {
+                return Progress::Closing;
+            }
+            if self.input.is_empty() {
+                return Progress::Drained { room: READ_BYTES };
+            }
+        }
+        Progress::Yield
+    }
+
+    fn refuse_query(&mut self) -> Progress {
+        self.thread.stats.query_limit_disconnections.add(1);
+        tracing::warn!(
+            "Closing client that reached max query buffer length: id={} addr={}",
+            self.session.info.id,
+            self.session.info.addr
+        );
+        self.session.closing = true;
+        Progress::Closing
+    }
+
+    fn query_bytes_max(&self) -> usize {
+        self.thread.node.config.load().clients.client_query_buffer_limit as usize
+    }
+
+    fn note_sizes(&self) {
+        let info = &self.session.info;
+        info.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        info.query_room_bytes.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+        info.output_bytes.store(self.replies.len(), Ordering::Relaxed);
+    }
+
+    /// The hard limit of `client-output-buffer-limit normal`.
+    fn is_over_output_limit(&self) -> bool {
+        let held = self.replies.len();
+        if held <= OUTPUT_BYTES_HIGH {
+            return false;
+        }
+        let max = self.thread.node.config.load().clients.client_output_buffer_limit.normal.hard_bytes_max;
+        if max == 0 || held as u64 <= max {
+            return false;
+        }
+        self.thread.stats.output_limit_disconnections.add(1);
+        tracing::warn!(
+            "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            self.session.info.id,
+            self.session.info.addr
+        );
+        true
+    }
+
+    async fn write_some<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> bool {
+        // One attempt only: whatever does not fit is written when the socket has room.
+        let written = poll_fn(|cx| {
+            std::task::Poll::Ready(match Pin::new(&mut *writer).poll_write(cx, self.replies.ready()) {
+                std::task::Poll::Ready(written) => written,
+                std::task::Poll::Pending => Ok(usize::MAX),
+            })
+        })
+        .await;
+        match written {
+            Ok(usize::MAX) => true,
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.thread.stats.net_output_bytes.add(count as u64);
+                self.replies.advance(count);
+                true
+            }
+        }
+    }
+
+    /// Writes what is still to be said, then closes.
+    async fn finish<W: AsyncWrite + Unpin>(&mut self, writer: &mut W, ended: Pin<&mut impl Future<Output = ()>>) {
+        self.replies.push_bytes(self.out.buffer_mut());
+        let replies = &mut self.replies;
+        let flush = async {
+            loop {
+                while !replies.ready().is_empty() {
+                    match writer.write(replies.ready()).await {
+                        Ok(count) if count > 0 => replies.advance(count),
+                        _ => return,
+                    }
+                }
+                if !replies.has_pending() {
+                    break;
+                }
+                poll_fn(|cx| replies.poll_arrived(cx)).await;
+            }
+            let _ = writer.shutdown().await;
+        };
+        tokio::select! {
+            () = flush => {}
+            () = ended => {}
+        }
+    }
+}
+
+fn limits(batch: &Batch<'_>, session: &Session) -> Limits {
+    Limits {
+        args_max: ARGUMENTS_MAX,
+        bulk_bytes_max: batch.config.network.proto_max_bulk_len as usize,
+        unauthenticated: !session.authenticated,
+    }
+}

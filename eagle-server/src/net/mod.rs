@@ -1,0 +1,9 @@
+//! Sockets: accepting connections, spreading them over the workers, moving bytes.
+
+mod connection;
+mod listener;
+mod replies;
+mod worker;
+
+pub use listener::{Listener, bind_all};
+pub use worker::{Incoming, Pool};

@@ -1,0 +1,59 @@
+//! What all threads of one node share.
+
+use crate::config::Live;
+use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
+use crate::session::{Pause, Registry, WatchTable};
+use eagle_core::store::{Keyspace, Worker};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One EagleDB process.
+pub struct Node {
+    pub config: Live,
+    pub keyspace: Keyspace,
+    pub clients: Registry,
+    pub watch: WatchTable,
+    pub pause: Pause,
+    pub stats: Stats,
+    pub errors: ErrorStats,
+    pub slowlog: Slowlog,
+    pub latency: LatencyMonitor,
+    pub shutdown: crate::shutdown::Shutdown,
+    /// 40 hex digits, new at every start.
+    pub run_id: String,
+    pub started_at_ms: u64,
+    pub started: Instant,
+    /// Changes to the keyspace since the start (INFO `rdb_changes_since_last_save`).
+    pub dirty: AtomicU64,
+}
+
+impl Node {
+    /// Adds `changes` to the count of changes.
+    pub fn note_changes(&self, changes: u64) {
+        if changes != 0 {
+            self.dirty.fetch_add(changes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one worker thread has for itself. Connections of the thread share it by `Rc`.
+pub struct Thread {
+    pub node: Arc<Node>,
+    pub worker: RefCell<Worker>,
+    pub stats: Arc<WorkerStats>,
+}
+
+impl Thread {
+    pub fn new(node: Arc<Node>) -> Thread {
+        let worker = RefCell::new(node.keyspace.worker());
+        let stats = node.stats.worker();
+        Thread { node, worker, stats }
+    }
+}
+
+/// Unix time in milliseconds.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

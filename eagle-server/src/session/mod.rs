@@ -1,0 +1,97 @@
+//! The state of one client connection, and the registry of all of them.
+
+mod multi;
+mod pause;
+mod registry;
+mod watch;
+
+pub use multi::{Multi, Queued};
+pub use pause::{Pause, PauseMode};
+pub use registry::{ClientFilter, ClientInfo, ClientKind, Registry};
+pub use watch::{WatchFlag, WatchTable, Watched};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Which replies a client wants (`CLIENT REPLY`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// `CLIENT REPLY SKIP` was just run: the next command's reply is dropped.
+    SkipNext,
+    /// The reply of the command being run is dropped.
+    Skip,
+}
+
+/// What a node does with a key it does not own, when the client chose for itself
+/// (`CLIENT ROUTING`); otherwise `cluster-routing` decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routing {
+    Redirect,
+    Proxy,
+}
+
+/// What a connection knows of its client. Owned by the connection's worker; the part that others
+/// may look at is [`ClientInfo`].
+pub struct Session {
+    pub info: Arc<ClientInfo>,
+    pub db: u8,
+    pub authenticated: bool,
+    pub reply: ReplyMode,
+    /// The open transaction, between MULTI and EXEC.
+    pub multi: Option<Multi>,
+    pub watched: Watched,
+    /// Set by ASKING for the one command that follows.
+    pub asking: bool,
+    /// READONLY was said: a replica may serve reads.
+    pub readonly: bool,
+    pub routing: Option<Routing>,
+    /// The request was forwarded by a peer: it must not be forwarded again.
+    pub forwarded: bool,
+    /// The connection ends once the replies so far are written.
+    pub closing: bool,
+}
+
+impl Session {
+    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Session {
+        Session {
+            info,
+            db: 0,
+            authenticated,
+            reply: ReplyMode::On,
+            multi: None,
+            watched: Watched::default(),
+            asking: false,
+            readonly: false,
+            routing: None,
+            forwarded: false,
+            closing: false,
+        }
+    }
+
+    /// Selects database `db`.
+    pub fn select(&mut self, db: u8) {
+        self.db = db;
+        self.info.set_db(db);
+    }
+
+    /// Whether commands are being queued.
+    pub fn in_multi(&self) -> bool {
+        self.multi.is_some()
+    }
+
+    /// Ends the open transaction, if any, and forgets the watched keys.
+    pub fn discard(&mut self, watch: &WatchTable, watchers: &AtomicU64) {
+        self.multi = None;
+        self.info.set_multi(None);
+        self.unwatch(watch, watchers);
+    }
+
+    /// Forgets the watched keys.
+    pub fn unwatch(&mut self, watch: &WatchTable, watchers: &AtomicU64) {
+        self.watched.clear(watch, watchers);
+        self.info.set_watching(0);
+    }
+}

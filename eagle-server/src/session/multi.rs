@@ -1,0 +1,61 @@
+//! Commands queued between MULTI and EXEC.
+
+use crate::command::Entry;
+
+/// One queued command with arguments of its own.
+pub struct Queued {
+    pub entry: &'static Entry,
+    pub argv: Box<[Box<[u8]>]>,
+}
+
+impl Queued {
+    pub fn new(entry: &'static Entry, argv: &[&[u8]]) -> Queued {
+        Queued { entry, argv: argv.iter().map(|word| Box::from(*word)).collect() }
+    }
+
+    /// The arguments as the handler takes them.
+    pub fn words(&self) -> Vec<&[u8]> {
+        self.argv.iter().map(|word| &**word).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.argv.iter().map(|word| word.len() + size_of::<Box<[u8]>>()).sum::<usize>() + size_of::<Queued>()
+    }
+}
+
+/// An open transaction.
+#[derive(Default)]
+pub struct Multi {
+    queue: Vec<Queued>,
+    bytes: usize,
+    /// A command was refused while queueing: EXEC will fail.
+    pub aborted: bool,
+}
+
+impl Multi {
+    pub fn push(&mut self, queued: Queued) {
+        self.bytes += queued.bytes();
+        self.queue.push(queued);
+    }
+
+    pub fn queue(&self) -> &[Queued] {
+        &self.queue
+    }
+
+    pub fn into_queue(self) -> Vec<Queued> {
+        self.queue
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Memory that the queue holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,275 @@
+//! All connected clients, as CLIENT LIST, CLIENT KILL and INFO see them.
+
+use eagle_core::resp::Protocol;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+const RELAXED: Ordering = Ordering::Relaxed;
+
+/// Client classes of `CLIENT LIST TYPE` and of the output buffer limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientKind {
+    Normal,
+    Master,
+    Replica,
+    Pubsub,
+}
+
+impl ClientKind {
+    /// The class named `word`.
+    pub fn parse(word: &[u8]) -> Option<ClientKind> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"normal" => Some(ClientKind::Normal),
+            b"master" => Some(ClientKind::Master),
+            b"slave" | b"replica" => Some(ClientKind::Replica),
+            b"pubsub" => Some(ClientKind::Pubsub),
+            _ => None,
+        }
+    }
+}
+
+/// What others may see of a client. The connection's worker writes it, anybody reads it, so the
+/// hot fields are relaxed atomics.
+pub struct ClientInfo {
+    pub id: u64,
+    /// `ip:port`, or the socket's path with `:0`.
+    pub addr: String,
+    /// The address the client connected to.
+    pub laddr: String,
+    pub peer: Option<SocketAddr>,
+    pub unix_socket: bool,
+    pub connected_at_ms: u64,
+    name: Mutex<String>,
+    library: Mutex<(String, String)>,
+    db: AtomicU8,
+    resp3: AtomicBool,
+    last_active_ms: AtomicU64,
+    last_command: AtomicUsize,
+    /// Commands queued in MULTI, -1 outside.
+    multi: AtomicI64,
+    multi_bytes: AtomicUsize,
+    watching: AtomicUsize,
+    pub query_bytes: AtomicUsize,
+    pub query_room_bytes: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub no_evict: AtomicBool,
+    pub no_touch: AtomicBool,
+    pub readonly: AtomicBool,
+    pub blocked: AtomicBool,
+    killed: AtomicBool,
+    wake: Notify,
+}
+
+impl ClientInfo {
+    pub fn new(
+        id: u64,
+        addr: String,
+        laddr: String,
+        peer: Option<SocketAddr>,
+        unix_socket: bool,
+        now_ms: u64,
+    ) -> ClientInfo {
+        ClientInfo {
+            id,
+            addr,
+            laddr,
+            peer,
+            unix_socket,
+            connected_at_ms: now_ms,
+            name: Mutex::default(),
+            library: Mutex::default(),
+            db: AtomicU8::new(0),
+            resp3: AtomicBool::new(false),
+            last_active_ms: AtomicU64::new(now_ms),
+            last_command: AtomicUsize::new(usize::MAX),
+            multi: AtomicI64::new(-1),
+            multi_bytes: AtomicUsize::new(0),
+            watching: AtomicUsize::new(0),
+            query_bytes: AtomicUsize::new(0),
+            query_room_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            readonly: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    pub fn name(&self) -> String {
+        self.name.lock().clone()
+    }
+
+    pub fn set_name(&self, name: &str) {
+        name.clone_into(&mut self.name.lock());
+    }
+
+    /// `lib-name` and `lib-ver` of CLIENT SETINFO.
+    pub fn library(&self) -> (String, String) {
+        self.library.lock().clone()
+    }
+
+    pub fn set_library_name(&self, name: &str) {
+        name.clone_into(&mut self.library.lock().0);
+    }
+
+    pub fn set_library_version(&self, version: &str) {
+        version.clone_into(&mut self.library.lock().1);
+    }
+
+    pub fn kind(&self) -> ClientKind {
+        ClientKind::Normal
+    }
+
+    pub fn db(&self) -> u8 {
+        self.db.load(RELAXED)
+    }
+
+    pub fn set_db(&self, db: u8) {
+        self.db.store(db, RELAXED);
+    }
+
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.resp3.store(protocol == Protocol::Resp3, RELAXED);
+    }
+
+    /// 2 or 3.
+    pub fn resp(&self) -> u8 {
+        if self.resp3.load(RELAXED) { 3 } else { 2 }
+    }
+
+    /// Notes that command `id` starts at `now_ms`.
+    pub fn set_active(&self, command_id: usize, now_ms: u64) {
+        self.last_active_ms.store(now_ms, RELAXED);
+        self.last_command.store(command_id, RELAXED);
+    }
+
+    pub fn last_active_ms(&self) -> u64 {
+        self.last_active_ms.load(RELAXED)
+    }
+
+    /// Table position of the last command run, if any.
+    pub fn last_command(&self) -> Option<usize> {
+        Some(self.last_command.load(RELAXED)).filter(|id| *id != usize::MAX)
+    }
+
+    /// Queue length and bytes of the open transaction, `None` outside one.
+    pub fn set_multi(&self, queue: Option<(usize, usize)>) {
+        let (len, bytes) = queue.map_or((-1, 0), |(len, bytes)| (len as i64, bytes));
+        self.multi.store(len, RELAXED);
+        self.multi_bytes.store(bytes, RELAXED);
+    }
+
+    /// Queue length of the open transaction, or -1.
+    pub fn multi(&self) -> i64 {
+        self.multi.load(RELAXED)
+    }
+
+    pub fn multi_bytes(&self) -> usize {
+        self.multi_bytes.load(RELAXED)
+    }
+
+    pub fn set_watching(&self, keys: usize) {
+        self.watching.store(keys, RELAXED);
+    }
+
+    pub fn watching(&self) -> usize {
+        self.watching.load(RELAXED)
+    }
+
+    /// Asks the connection to end. Its worker notices at once, even while it waits for bytes.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Completes once [`ClientInfo::kill`] was called.
+    pub async fn killed(&self) {
+        while !self.is_killed() {
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Which clients CLIENT KILL and CLIENT LIST mean. Every given condition must hold.
+#[derive(Default)]
+pub struct ClientFilter {
+    pub id: Option<u64>,
+    pub addr: Option<String>,
+    pub laddr: Option<String>,
+    pub kind: Option<ClientKind>,
+    pub user: Option<String>,
+    /// Leaves this client out.
+    pub except: Option<u64>,
+}
+
+impl ClientFilter {
+    pub fn matches(&self, client: &ClientInfo) -> bool {
+        self.id.is_none_or(|id| client.id == id)
+            && self.addr.as_ref().is_none_or(|addr| client.addr == *addr)
+            && self.laddr.as_ref().is_none_or(|laddr| client.laddr == *laddr)
+            && self.kind.is_none_or(|kind| client.kind() == kind)
+            && self.user.as_ref().is_none_or(|user| user == "default")
+            && self.except != Some(client.id)
+    }
+}
+
+/// The connected clients by id.
+#[derive(Default)]
+pub struct Registry {
+    clients: RwLock<BTreeMap<u64, Arc<ClientInfo>>>,
+    last_id: AtomicU64,
+}
+
+impl Registry {
+    /// An id never used before.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, RELAXED) + 1
+    }
+
+    /// Adds a client unless `clients_max` are connected already.
+    pub fn insert(&self, client: Arc<ClientInfo>, clients_max: usize) -> bool {
+        let mut clients = self.clients.write();
+        let fits = clients.len() < clients_max;
+        if fits {
+            clients.insert(client.id, client);
+        }
+        fits
+    }
+
+    pub fn remove(&self, id: u64) {
+        self.clients.write().remove(&id);
+    }
+
+    pub fn len(&self) -> usize {
+        self.clients.read().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn find(&self, id: u64) -> Option<Arc<ClientInfo>> {
+        self.clients.read().get(&id).cloned()
+    }
+
+    /// All clients in order of their ids, that is of their arrival.
+    pub fn all(&self) -> Vec<Arc<ClientInfo>> {
+        self.clients.read().values().cloned().collect()
+    }
+
+    /// Ends every client that `filter` matches; returns how many.
+    pub fn kill(&self, filter: &ClientFilter) -> usize {
+        let clients = self.clients.read();
+        clients.values().filter(|client| filter.matches(client)).map(|client| client.kill()).count()
+    }
+}
