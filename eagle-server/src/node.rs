@@ -6,7 +6,7 @@ use crate::session::{Pause, Registry, WatchTable};
 use eagle_core::store::{Keyspace, Worker};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// One EagleDB process.
@@ -25,6 +25,8 @@ pub struct Node {
     pub run_id: String,
     pub started_at_ms: u64,
     pub started: Instant,
+    /// Whether keys are removed when they expire, not only when they are met (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
     /// Changes to the keyspace since the start (INFO `rdb_changes_since_last_save`).
     pub dirty: AtomicU64,
 }

@@ -65,7 +65,7 @@ fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
 
 /// `maxmemory` with the policy `noeviction`; a full pool is noticed by the write itself.
 fn memory(request: &Request<'_>) -> Result<(), CommandError> {
-    let max = request.batch.config.maxmemory;
+    let max = request.batch.config.memory.maxmemory;
     if max == 0 || !denies_oom(request) {
         return Ok(());
     }

@@ -71,7 +71,7 @@ impl<'a> Args<'a> {
 
     /// The next word as a double, as Redis reads scores and increments.
     pub fn double(&mut self) -> Result<f64, CommandError> {
-        double::parse(self.word()?).ok_or(errors::NOT_FLOAT)
+        double::parse_f64(self.word()?).ok_or(errors::NOT_FLOAT)
     }
 
     /// Refuses words that nobody has read.

@@ -8,7 +8,7 @@ use super::keys::{self, Slots};
 use super::spec::{Flags, Scope};
 use super::table::Entry;
 use crate::config::Config;
-use crate::node::{Node, Thread, unix_ms};
+use crate::node::{Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Guard};
@@ -28,7 +28,7 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub fn new(thread: &'a Thread, guard: &'a Guard) -> Batch<'a> {
-        Batch { thread, guard, config: thread.node.config.load(), now_ms: unix_ms(), clock: Instant::now() }
+        Batch { thread, guard, config: thread.node.config.snapshot(), now_ms: unix_ms(), clock: Instant::now() }
     }
 }
 
@@ -37,7 +37,7 @@ const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"
 
 /// Runs one request; its reply goes to `out`.
 pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
-    let mark = out.len();
+    let mark = out.mark();
     let flow = match admit(batch, session, argv) {
         Verdict::Wait(flow) => return flow,
         Verdict::Refuse(entry, error) => {
@@ -184,7 +184,7 @@ fn commit(cx: Context<'_>) {
 /// what the handler did only if it succeeded.
 fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let started = cx.clock;
-    let mark = cx.out.len();
+    let mark = cx.out.mark();
     let savepoint = cx.view.savepoint();
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
     let counters = &cx.thread.stats.commands[entry.id];
@@ -208,14 +208,14 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
     let config = cx.config;
     let us = nanos / 1000;
     if !entry.has(Flags::SKIP_SLOWLOG)
-        && config.slowlog_log_slower_than >= 0
-        && us >= config.slowlog_log_slower_than as u64
+        && config.monitoring.slowlog_log_slower_than >= 0
+        && us >= config.monitoring.slowlog_log_slower_than as u64
     {
-        let len_max = config.slowlog_max_len as usize;
+        let len_max = config.monitoring.slowlog_max_len as usize;
         cx.node.slowlog.push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
     }
     let event = if entry.has(Flags::FAST) { "fast-command" } else { "command" };
-    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.latency_monitor_threshold as u64);
+    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.monitoring.latency_monitor_threshold as u64);
 }
 
 /// Runs the queue of a transaction inside the view of EXEC. A command that fails undoes only
@@ -231,9 +231,4 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
         }
     }
     cx.entry = exec;
-}
-
-/// Raises the watchers of every key of `db`, for commands that change a whole database.
-pub fn touch_db(node: &Node, db: u8) {
-    node.watch.touch_if(db, |_| true);
 }

@@ -83,12 +83,6 @@ impl Flags {
     }
 }
 
-impl std::ops::BitOr for Flags {
-    type Output = Flags;
-    fn bitor(self, other: Flags) -> Flags {
-        self.with(other)
-    }
-}
 
 /// ACL categories. `READ`, `WRITE`, `FAST`, `SLOW`, `ADMIN`, `DANGEROUS`, `PUBSUB`, `BLOCKING` are
 /// derived from the flags by [`Command::categories`]; a family adds its own.
@@ -189,8 +183,14 @@ impl KeyFlags {
         "variable_flags",
     ];
 
-    pub const fn with(self, other: KeyFlags) -> KeyFlags {
-        KeyFlags(self.0 | other.0)
+    const fn all(flags: &[KeyFlags]) -> KeyFlags {
+        let mut all = KeyFlags(0);
+        let mut index = 0;
+        while index < flags.len() {
+            all.0 |= flags[index].0;
+            index += 1;
+        }
+        all
     }
 
     pub const fn has(self, other: KeyFlags) -> bool {
@@ -202,12 +202,6 @@ impl KeyFlags {
     }
 }
 
-impl std::ops::BitOr for KeyFlags {
-    type Output = KeyFlags;
-    fn bitor(self, other: KeyFlags) -> KeyFlags {
-        self.with(other)
-    }
-}
 
 /// Where the search for keys starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,31 +235,31 @@ pub struct KeySpec {
 
 impl KeySpec {
     /// The single key at argument position `position`.
-    pub const fn index(position: u16, flags: KeyFlags) -> KeySpec {
+    pub const fn index(position: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
             find: FindKeys::Range { last: 0, step: 1, limit: 0 },
-            flags,
+            flags: KeyFlags::all(flags),
             notes: "",
         }
     }
 
     /// Keys from `position` to the end, every `step`th argument.
-    pub const fn range(position: u16, last: i16, step: u16, flags: KeyFlags) -> KeySpec {
+    pub const fn range(position: u16, last: i16, step: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
             find: FindKeys::Range { last, step, limit: 0 },
-            flags,
+            flags: KeyFlags::all(flags),
             notes: "",
         }
     }
 
     /// `numkeys` at `position`, keys right after it.
-    pub const fn key_num(position: u16, flags: KeyFlags) -> KeySpec {
+    pub const fn key_num(position: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
             find: FindKeys::KeyNum { index: 0, first: 1, step: 1 },
-            flags,
+            flags: KeyFlags::all(flags),
             notes: "",
         }
     }
@@ -364,9 +358,13 @@ impl Command {
     }
 
     /// Sets the flags; a command that writes locks the slots of its keys.
-    pub const fn flags(mut self, flags: Flags) -> Command {
-        self.flags = flags;
-        if flags.has(Flags::WRITE) {
+    pub const fn flags(mut self, flags: &[Flags]) -> Command {
+        let mut index = 0;
+        while index < flags.len() {
+            self.flags = self.flags.with(flags[index]);
+            index += 1;
+        }
+        if self.flags.has(Flags::WRITE) {
             self.scope = Scope::Keys;
         }
         self

@@ -17,7 +17,7 @@ use crate::command::{self, Batch, Flow};
 use crate::node::{Node, Thread, unix_ms};
 use crate::session::{ClientInfo, Session};
 use bytes::{Buf, BytesMut};
-use eagle_core::resp::{Limits, Parser, Step, Writer};
+use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer};
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(thread: Rc<Thread>, mut
     let node = thread.node.clone();
     let config = node.config.load();
     let info = Arc::new(info);
-    if !node.clients.insert(info.clone(), config.network.maxclients as usize) {
+    if !node.clients.insert(info.clone(), config.clients.maxclients as usize) {
         thread.stats.connections_rejected.add(1);
         let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
         return;
@@ -104,9 +104,8 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(thread: Rc<Thread>, mut
         input: BytesMut::new(),
         parsed: None,
         session,
-        out: Writer::new(),
+        out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
-        failed: false,
     };
     connection.run(stream).await;
     let Connection { mut session, .. } = connection;
@@ -123,8 +122,6 @@ struct Connection<'a> {
     session: Session,
     out: Writer,
     replies: Replies,
-    /// The client broke the protocol: what it sends is ignored from here on.
-    failed: bool,
 }
 
 /// Why [`Connection::process`] stopped.
@@ -153,7 +150,7 @@ impl Connection<'_> {
         });
         loop {
             let progress = self.process();
-            self.replies.push_bytes(self.out.buffer_mut());
+            self.replies.push(&mut self.out);
             self.note_sizes();
             if self.is_over_output_limit() {
                 return;
@@ -162,9 +159,6 @@ impl Connection<'_> {
             match progress {
                 Progress::Drained { room: wanted } => room = wanted.max(READ_BYTES),
                 Progress::Yield => {
-                    if !self.replies.ready().is_empty() && !self.write_some(&mut writer).await {
-                        return;
-                    }
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -190,34 +184,26 @@ impl Connection<'_> {
                         reply = reply => reply,
                     };
                     info.blocked.store(false, Ordering::Relaxed);
-                    self.out.buffer_mut().extend_from_slice(&reply);
+                    self.out.raw(&reply);
                     continue;
                 }
             }
             if read && self.input.capacity() - self.input.len() < room / 2 {
                 self.input.reserve(room);
             }
-            let write = !self.replies.ready().is_empty();
-            let pending = self.replies.has_pending();
             tokio::select! {
                 biased;
                 () = &mut ended => return,
-                written = async { writer.write(self.replies.ready()).await }, if write => match written {
-                    Ok(count) if count > 0 => {
-                        self.thread.stats.net_output_bytes.add(count as u64);
-                        self.thread.stats.writes_processed.add(1);
-                        self.replies.advance(count);
-                    }
-                    _ => return,
-                },
-                count = reader.read_buf(&mut self.input), if read => match count {
-                    Ok(count) if count > 0 => {
-                        self.thread.stats.net_input_bytes.add(count as u64);
-                        self.thread.stats.reads_processed.add(1);
-                    }
-                    _ => return,
-                },
-                () = poll_fn(|cx| self.replies.poll_arrived(cx)), if pending => {}
+                sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
+                    let Ok(count) = sent else { return };
+                    self.thread.stats.net_output_bytes.add(count as u64);
+                    self.thread.stats.writes_processed.add(1);
+                }
+                count = reader.read_buf(&mut self.input), if read => {
+                    let Ok(count @ 1..) = count else { return };
+                    self.thread.stats.net_input_bytes.add(count as u64);
+                    self.thread.stats.reads_processed.add(1);
+                }
             }
         }
     }
@@ -251,7 +237,7 @@ impl Connection<'_> {
                         return Progress::Drained { room: need_hint };
                     }
                     Err(error) => {
-                        self.out.buffer_mut().extend_from_slice(&error.line());
+                        self.out.raw(&error.line());
                         self.session.closing = true;
                         return Progress::Closing;
                     }
@@ -268,7 +254,7 @@ impl Connection<'_> {
             match flow {
                 Flow::Later(reply) => return Progress::Later(reply),
                 Flow::Forwarded(reply) => {
-                    self.replies.push_bytes(self.out.buffer_mut());
+                    self.replies.push(&mut self.out);
                     self.replies.push_pending(reply);
                 }
                 Flow::Done | Flow::Paused { .. } => {}
@@ -324,42 +310,14 @@ impl Connection<'_> {
         true
     }
 
-    async fn write_some<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> bool {
-        // One attempt only: whatever does not fit is written when the socket has room.
-        let written = poll_fn(|cx| {
-            std::task::Poll::Ready(match Pin::new(&mut *writer).poll_write(cx, self.replies.ready()) {
-                std::task::Poll::Ready(written) => written,
-                std::task::Poll::Pending => Ok(usize::MAX),
-            })
-        })
-        .await;
-        match written {
-            Ok(usize::MAX) => true,
-            Ok(0) | Err(_) => false,
-            Ok(count) => {
-                self.thread.stats.net_output_bytes.add(count as u64);
-                self.replies.advance(count);
-                true
-            }
-        }
-    }
-
     /// Writes what is still to be said, then closes.
     async fn finish<W: AsyncWrite + Unpin>(&mut self, writer: &mut W, ended: Pin<&mut impl Future<Output = ()>>) {
-        self.replies.push_bytes(self.out.buffer_mut());
         let replies = &mut self.replies;
         let flush = async {
-            loop {
-                while !replies.ready().is_empty() {
-                    match writer.write(replies.ready()).await {
-                        Ok(count) if count > 0 => replies.advance(count),
-                        _ => return,
-                    }
+            while !replies.is_empty() {
+                if poll_fn(|cx| replies.poll_send(writer, cx)).await.is_err() {
+                    return;
                 }
-                if !replies.has_pending() {
-                    break;
-                }
-                poll_fn(|cx| replies.poll_arrived(cx)).await;
             }
             let _ = writer.shutdown().await;
         };
@@ -373,7 +331,7 @@ impl Connection<'_> {
 fn limits(batch: &Batch<'_>, session: &Session) -> Limits {
     Limits {
         args_max: ARGUMENTS_MAX,
-        bulk_bytes_max: batch.config.network.proto_max_bulk_len as usize,
+        bulk_bytes_max: batch.config.clients.proto_max_bulk_len as usize,
         unauthenticated: !session.authenticated,
     }
 }

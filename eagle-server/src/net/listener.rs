@@ -1,6 +1,7 @@
 //! Listening sockets: TCP on every bind address, and the unix socket.
 
 use super::worker::{Incoming, Pool};
+use crate::config::special::BindAddress;
 use crate::node::Node;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -16,19 +17,18 @@ pub enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
-/// Binds `port` on every address of the `bind` directive. An address that starts with `-` may be
-/// missing on this machine, and so may IPv6 as a whole when its address is a wildcard.
-pub fn bind_all(addresses: &[String], port: u16, backlog: i32) -> io::Result<Vec<Listener>> {
+/// Binds `port` on every address of the `bind` directive; an optional one may be missing on this
+/// machine. Port 0 binds nothing.
+pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     if port == 0 {
         return Ok(listeners);
     }
     for address in addresses {
-        let optional = address.starts_with('-');
-        let name = address.trim_start_matches('-');
+        let name = &address.host;
         match bind_tcp(name, port, backlog) {
             Ok(listener) => listeners.push(Listener::Tcp(listener)),
-            Err(error) if optional && is_absent(&error) => {}
+            Err(error) if address.is_optional && is_absent(&error) => {}
             Err(error) => {
                 tracing::warn!("Could not create server TCP listening socket {name}:{port}: {error}");
                 return Err(error);
@@ -41,7 +41,7 @@ pub fn bind_all(addresses: &[String], port: u16, backlog: i32) -> io::Result<Vec
 /// Whether the address family or the address does not exist here.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn bind_tcp(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {

@@ -5,5 +5,5 @@ mod listener;
 mod replies;
 mod worker;
 
-pub use listener::{Listener, bind_all};
+pub use listener::{Listener, bind_all, bind_unix};
 pub use worker::{Incoming, Pool};

@@ -4,10 +4,13 @@
 //! after it waits behind it.
 
 use bytes::{Buf, Bytes, BytesMut};
+use eagle_core::resp::Writer;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
 
 /// Forwarded requests of one connection that may be under way at once.
 pub const FORWARDED_MAX: usize = 4096;
@@ -15,7 +18,7 @@ pub const FORWARDED_MAX: usize = 4096;
 type Pending = Pin<Box<dyn Future<Output = Bytes>>>;
 
 enum Segment {
-    Ready(Vec<u8>),
+    Ready(Bytes),
     Pending(Pending),
 }
 
@@ -29,16 +32,16 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Appends the bytes of `written` and empties it.
-    pub fn push_bytes(&mut self, written: &mut Vec<u8>) {
-        if written.is_empty() {
+    /// Appends what `out` holds and empties it.
+    pub fn push(&mut self, out: &mut Writer) {
+        if out.is_empty() {
             return;
         }
         if self.queue.is_empty() {
-            self.ready.extend_from_slice(written);
-            written.clear();
+            self.ready.extend_from_slice(out.as_bytes());
+            out.clear();
         } else {
-            self.queue.push_back(Segment::Ready(std::mem::take(written)));
+            self.queue.push_back(Segment::Ready(out.take()));
         }
     }
 
@@ -48,21 +51,19 @@ impl Replies {
         self.pending += 1;
     }
 
-    /// Bytes that can be written now.
-    pub fn ready(&self) -> &[u8] {
-        &self.ready
-    }
-
-    /// Drops `count` written bytes.
-    pub fn advance(&mut self, count: usize) {
+    /// Writes what can be written now; completes with the count of bytes. Never completes while
+    /// there is nothing to write and no reply arrives.
+    pub fn poll_send<W: AsyncWrite + Unpin>(&mut self, writer: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_arrived(cx);
+        if self.ready.is_empty() {
+            return Poll::Pending;
+        }
+        let count = ready!(Pin::new(writer).poll_write(cx, &self.ready))?;
         self.ready.advance(count);
         if self.ready.is_empty() && self.ready.capacity() > READY_KEPT_MAX {
             self.ready = BytesMut::new();
         }
-    }
-
-    pub fn has_pending(&self) -> bool {
-        self.pending > 0
+        Poll::Ready(if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(count) })
     }
 
     /// Whether as many requests as allowed are under way.
@@ -80,24 +81,21 @@ impl Replies {
         self.ready.is_empty() && self.queue.is_empty()
     }
 
-    /// Completes once more bytes are ready to be written. Never completes when nothing is pending.
-    pub fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut arrived = false;
+    /// Moves the replies that have arrived, up to the first that has not, to the ready bytes.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) {
         while let Some(front) = self.queue.front_mut() {
             match front {
                 Segment::Ready(bytes) => self.ready.extend_from_slice(bytes),
                 Segment::Pending(reply) => match reply.as_mut().poll(cx) {
-                    Poll::Pending => break,
+                    Poll::Pending => return,
                     Poll::Ready(bytes) => {
                         self.ready.extend_from_slice(&bytes);
                         self.pending -= 1;
                     }
                 },
             }
-            arrived = true;
             self.queue.pop_front();
         }
-        if arrived { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -107,6 +105,7 @@ const READY_KEPT_MAX: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eagle_core::resp::Protocol;
     use std::task::Waker;
     use tokio::sync::oneshot;
 
@@ -116,19 +115,25 @@ mod tests {
         let mut replies = Replies::default();
         let (send_b, b) = oneshot::channel::<Bytes>();
         let (send_d, d) = oneshot::channel::<Bytes>();
-        replies.push_bytes(&mut b"a".to_vec());
+        let mut out = Writer::new(Protocol::Resp2);
+        let mut push = |replies: &mut Replies, bytes: &[u8]| {
+            out.raw(bytes);
+            replies.push(&mut out);
+        };
+        push(&mut replies, b"a");
         replies.push_pending(Box::pin(async { b.await.unwrap() }));
-        replies.push_bytes(&mut b"c".to_vec());
+        push(&mut replies, b"c");
         replies.push_pending(Box::pin(async { d.await.unwrap() }));
-        replies.push_bytes(&mut b"e".to_vec());
-        assert_eq!(replies.ready(), b"a");
+        push(&mut replies, b"e");
+        let mut socket = Vec::new();
+        let mut send = |replies: &mut Replies, socket: &mut Vec<u8>| replies.poll_send(socket, &mut cx).is_ready();
+        assert!(send(&mut replies, &mut socket));
+        assert_eq!(socket, b"a");
         send_d.send(Bytes::from_static(b"d")).unwrap();
-        assert!(replies.poll_arrived(&mut cx).is_pending());
+        assert!(!send(&mut replies, &mut socket));
         send_b.send(Bytes::from_static(b"b")).unwrap();
-        assert!(replies.poll_arrived(&mut cx).is_ready());
-        assert_eq!(replies.ready(), b"abcde");
-        replies.advance(5);
-        assert!(replies.is_empty() && !replies.has_pending());
-        assert!(replies.poll_arrived(&mut cx).is_pending());
+        assert!(send(&mut replies, &mut socket));
+        assert_eq!(socket, b"abcde");
+        assert!(replies.is_empty() && !send(&mut replies, &mut socket));
     }
 }

@@ -14,7 +14,7 @@ const PING: Command = Command::new(
     ping,
     Docs::new("connection", "1.0.0", "Ping the server").complexity("O(1)").syntax("[message]"),
 )
-.flags(Flags::FAST)
+.flags(&[Flags::FAST])
 .family(Categories::CONNECTION)
 .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]);
 
@@ -38,7 +38,7 @@ const ECHO: Command = Command::new(
     echo,
     Docs::new("connection", "1.0.0", "Echo the given string").complexity("O(1)").syntax("message"),
 )
-.flags(Flags::FAST)
+.flags(&[Flags::FAST])
 .family(Categories::CONNECTION);
 
 fn echo(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -54,7 +54,7 @@ const SELECT: Command = Command::new(
         .complexity("O(1)")
         .syntax("index"),
 )
-.flags(Flags::LOADING | Flags::STALE | Flags::FAST)
+.flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
 
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -72,7 +72,7 @@ const QUIT: Command = Command::new(
     quit,
     Docs::new("connection", "1.0.0", "Close the connection").complexity("O(1)"),
 )
-.flags(Flags::ALLOW_BUSY | Flags::NOSCRIPT | Flags::LOADING | Flags::STALE | Flags::FAST | Flags::NO_AUTH)
+.flags(&[Flags::ALLOW_BUSY, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_AUTH])
 .family(Categories::CONNECTION);
 
 fn quit(cx: &mut Context<'_>, _args: Args<'_>) -> Outcome {

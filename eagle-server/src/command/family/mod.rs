@@ -3,6 +3,7 @@
 use super::spec::Family;
 
 mod connection;
+mod multi;
 
 /// Every family of this server. A command that is in no family's list does not exist.
-pub const FAMILIES: &[&Family] = &[&connection::FAMILY];
+pub const FAMILIES: &[&Family] = &[&connection::FAMILY, &multi::FAMILY];

@@ -1,0 +1,90 @@
+//! Periodic work, in two places: what touches clients runs with the control tasks, what touches the
+//! keyspace has a thread of its own, so that it never delays a heartbeat of the cluster bus.
+
+use crate::node::{Node, unix_ms};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Looks after the clients ten times a second until shutdown.
+pub async fn clients(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = node.shutdown.requested() => return,
+            _ = ticks.tick() => close_idle(&node, unix_ms()),
+        }
+    }
+}
+
+/// Ends clients that have been silent for longer than `timeout`.
+fn close_idle(node: &Node, now_ms: u64) {
+    let idle_max_ms = u64::from(node.config.load().clients.timeout) * 1000;
+    if idle_max_ms == 0 {
+        return;
+    }
+    for client in node.clients.all() {
+        let idle_ms = now_ms.saturating_sub(client.last_active_ms());
+        if idle_ms > idle_max_ms && !client.blocked.load(Ordering::Relaxed) {
+            tracing::debug!("Closing idle client: id={} addr={}", client.id, client.addr);
+            client.kill();
+        }
+    }
+}
+
+/// Keys looked at in one step of the expiry cycle.
+const EXPIRE_BUDGET: usize = 200;
+/// Blocks freed in one step of the reaper.
+const REAP_BUDGET: usize = 4096;
+/// Share of the time that the keyspace thread may work: one part in this many.
+const DUTY: u32 = 4;
+
+/// The keyspace's background thread: active expiry, and giving back what large deletes left.
+pub struct Background {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    pub fn start(node: &Arc<Node>) -> std::io::Result<Background> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (node, stopped) = (node.clone(), stop.clone());
+        let thread = std::thread::Builder::new().name("keyspace".into()).spawn(move || run(&node, &stopped))?;
+        Ok(Background { stop, thread })
+    }
+
+    pub fn join(self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.thread.join();
+    }
+}
+
+fn run(node: &Arc<Node>, stop: &AtomicBool) {
+    let mut worker = node.keyspace.worker();
+    while !stop.load(Ordering::Acquire) {
+        let hz = node.config.load().process.hz.clamp(1, 500);
+        let period = Duration::from_secs(1) / hz;
+        let started = Instant::now();
+        let budget = period / DUTY;
+        let mut busy = true;
+        while busy && started.elapsed() < budget {
+            busy = node.keyspace.reap_step(&mut worker, REAP_BUDGET);
+            if node.active_expire.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let now_ms = unix_ms();
+                let expired = node.keyspace.expire_step(&mut worker, now_ms, EXPIRE_BUDGET, &mut |db, key| {
+                    node.watch.touch(db, key);
+                });
+                node.note_changes(expired as u64);
+                // More than a quarter of what was looked at had expired: there is more to find.
+                busy |= expired > EXPIRE_BUDGET / 4;
+                let threshold_ms = node.config.load().monitoring.latency_monitor_threshold;
+                let took_ms = began.elapsed().as_millis() as u64;
+                node.latency.record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
+            }
+        }
+        std::thread::sleep(period.saturating_sub(started.elapsed()));
+    }
+}

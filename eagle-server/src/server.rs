@@ -1,0 +1,262 @@
+//! The composition root: builds a node from its configuration, runs it, takes it down.
+//!
+//! ```text
+//!   main thread     listeners, signals, client cron, cluster bus, metrics   (one runtime)
+//!   worker-N        connections and their commands                          (one runtime each)
+//!   keyspace        active expiry, freeing of large deletes                 (no runtime)
+//! ```
+
+use crate::command;
+use crate::config::topic::Supervision;
+use crate::config::{Config, Live};
+use crate::cron;
+use crate::log;
+use crate::metrics::Stats;
+use crate::net::{self, Listener, Pool};
+use crate::node::{Node, unix_ms};
+use crate::shutdown::ShutdownRequest;
+use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a server until it is told to end. The process is in its working directory already.
+pub fn run(config: Live) -> ExitCode {
+    let settings = config.load();
+    if let Err(error) = log::start(&settings.process.logfile, settings.process.loglevel as u8) {
+        eprintln!("Can't open the log file: {error}");
+        return ExitCode::FAILURE;
+    }
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Live) -> Result<(), String> {
+    let started = Instant::now();
+    let settings = config.load();
+    tracing::warn!("EagleDB is starting");
+    tracing::warn!(
+        "EagleDB version={}, Redis compatibility={}, bits=64, PID: {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::REDIS_VERSION,
+        std::process::id()
+    );
+    raise_descriptor_limit(&config);
+    write_pidfile(&settings);
+
+    let (keyspace, report) = open_keyspace(&settings)?;
+    let ready_ms = started.elapsed().as_millis();
+    log_opened(&report, ready_ms);
+    let node = Arc::new(Node::new(config, keyspace, command::table().entries().len(), started));
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("Can't start the runtime: {error}"))?;
+    let outcome = runtime.block_on(serve_until_shutdown(&node));
+    drop(runtime);
+    let ended = take_down(node);
+    remove_pidfile(&settings);
+    outcome.and(ended)
+}
+
+async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
+    let settings = node.config.load();
+    let listeners = bind(&settings)?;
+    let workers = match settings.process.worker_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count as usize,
+    };
+    let pool = Pool::start(node, workers).map_err(|error| format!("Can't start the workers: {error}"))?;
+    let background =
+        cron::Background::start(node).map_err(|error| format!("Can't start the keyspace thread: {error}"))?;
+    let pool = Arc::new(pool);
+    tracing::warn!("Server initialized");
+    let mut tasks = tokio::task::JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(listener.accept_all(node.clone(), pool.clone()));
+    }
+    tasks.spawn(cron::clients(node.clone()));
+    tasks.spawn(signals(node.clone()));
+    tracing::info!("Ready to accept connections");
+    notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
+
+    node.shutdown.requested().await;
+    tracing::warn!("User requested shutdown...");
+    notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
+    while tasks.join_next().await.is_some() {}
+    if let Ok(pool) = Arc::try_unwrap(pool) {
+        pool.join();
+    }
+    background.join();
+    Ok(())
+}
+
+fn bind(settings: &Config) -> Result<Vec<Listener>, String> {
+    let network = &settings.network;
+    let backlog = i32::try_from(network.tcp_backlog).unwrap_or(i32::MAX);
+    let mut listeners = net::bind_all(&network.bind, network.port, backlog)
+        .map_err(|error| format!("Failed listening on port {} (tcp), aborting. {error}", network.port))?;
+    if !network.unixsocket.is_empty() {
+        let listener = net::bind_unix(Path::new(&network.unixsocket), network.unixsocketperm)
+            .map_err(|error| format!("Failed opening Unix socket: bind: {error}"))?;
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
+    Ok(listeners)
+}
+
+/// Turns SIGTERM and SIGINT into an orderly end; a second SIGINT ends the process at once.
+async fn signals(node: Arc<Node>) {
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        tracing::warn!("Can't watch for signals");
+        return;
+    };
+    let mut interrupted = false;
+    loop {
+        let (name, request) = tokio::select! {
+            () = node.shutdown.requested(), if !interrupted => return,
+            _ = hup.recv() => continue,
+            _ = term.recv() => ("SIGTERM", node.config.load().process.shutdown_on_sigterm.clone()),
+            _ = int.recv() => {
+                if std::mem::replace(&mut interrupted, true) {
+                    tracing::warn!("You insist... exiting now.");
+                    std::process::exit(1);
+                }
+                ("SIGINT", node.config.load().process.shutdown_on_sigint.clone())
+            }
+        };
+        tracing::warn!("Received {name} scheduling shutdown...");
+        node.shutdown.begin(ShutdownRequest { force: request.force, now: request.now });
+        if !interrupted {
+            return;
+        }
+    }
+}
+
+fn open_keyspace(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
+    let name = &settings.pool.pool_path;
+    let options = PoolOptions {
+        path: (!name.is_empty()).then(|| Path::new(&settings.process.dir).join(name)),
+        size: settings.pool.pool_size,
+        boot_id: boot_id(),
+        seed: rand::random(),
+    };
+    Keyspace::open(&options).map_err(|error| format!("Can't open the pool '{name}': {error}"))
+}
+
+/// Identity of this boot of the machine; all zero (which no two boots may share) if unknown.
+fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_else(|_| rand::random()).to_be_bytes()
+}
+
+fn log_opened(report: &OpenReport, took_ms: u128) {
+    if let Some(aside) = &report.quarantined {
+        tracing::warn!(
+            "The pool was not closed cleanly before the machine went down; it was set aside as {} and an empty one \
+             begun",
+            aside.display()
+        );
+    } else if report.created {
+        tracing::info!("Pool created in {took_ms} ms");
+    } else if report.recovered {
+        tracing::info!("Pool recovered in {took_ms} ms");
+    } else {
+        tracing::info!("Pool opened in {took_ms} ms");
+    }
+}
+
+/// Takes down what `serve_until_shutdown` left: the pool is closed cleanly once nobody uses it.
+fn take_down(node: Arc<Node>) -> Result<(), String> {
+    let Ok(node) = Arc::try_unwrap(node) else {
+        return Err("The pool is still in use at shutdown; it will be recovered at the next start".to_owned());
+    };
+    node.keyspace.close();
+    tracing::warn!("EagleDB is now ready to exit, bye bye...");
+    Ok(())
+}
+
+/// Each client takes a descriptor, and the server some of its own.
+fn raise_descriptor_limit(config: &Live) {
+    const OWN_DESCRIPTORS: u64 = 32;
+    let wanted = u64::from(config.load().clients.maxclients) + OWN_DESCRIPTORS;
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+    let raised = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+    if raised.is_err() || limit.current.is_some_and(|current| current < wanted) {
+        tracing::warn!(
+            "The limit of open files is too low for maxclients: {wanted} are needed, {} are allowed",
+            limit.current.unwrap_or(0)
+        );
+    }
+}
+
+fn write_pidfile(settings: &Config) {
+    let path = pidfile(settings);
+    if !path.is_empty() && std::fs::write(path, format!("{}\n", std::process::id())).is_err() {
+        tracing::warn!("Failed to write PID file: {path}");
+    }
+}
+
+fn remove_pidfile(settings: &Config) {
+    let path = pidfile(settings);
+    if !path.is_empty() {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn pidfile(settings: &Config) -> &str {
+    let process = &settings.process;
+    if process.pidfile.is_empty() && process.daemonize { "/var/run/redis.pid" } else { &process.pidfile }
+}
+
+fn notify_supervisor(settings: &Config, state: &[sd_notify::NotifyState<'_>]) {
+    if matches!(settings.process.supervised, Supervision::Systemd | Supervision::Auto) {
+        let _ = sd_notify::notify(state);
+    }
+}
+
+impl Node {
+    /// A node that serves `keyspace` with `commands` table entries to count.
+    fn new(config: Live, keyspace: Keyspace, commands: usize, started: Instant) -> Node {
+        Node {
+            config,
+            keyspace,
+            clients: Default::default(),
+            watch: Default::default(),
+            pause: Default::default(),
+            stats: Stats::new(commands),
+            errors: Default::default(),
+            slowlog: Default::default(),
+            latency: Default::default(),
+            shutdown: Default::default(),
+            run_id: random_hex_id(),
+            started_at_ms: unix_ms(),
+            started,
+            active_expire: true.into(),
+            dirty: Default::default(),
+        }
+    }
+}
+
+/// 40 random hex digits.
+fn random_hex_id() -> String {
+    let bytes: [u8; 20] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
