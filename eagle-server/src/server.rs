@@ -128,13 +128,13 @@ async fn signals(node: Arc<Node>) {
         let (name, request) = tokio::select! {
             () = node.shutdown.requested(), if !interrupted => return,
             _ = hup.recv() => continue,
-            _ = term.recv() => ("SIGTERM", node.config.load().process.shutdown_on_sigterm.clone()),
+            _ = term.recv() => ("SIGTERM", node.config.load().process.shutdown_on_sigterm),
             _ = int.recv() => {
                 if std::mem::replace(&mut interrupted, true) {
                     tracing::warn!("You insist... exiting now.");
                     std::process::exit(1);
                 }
-                ("SIGINT", node.config.load().process.shutdown_on_sigint.clone())
+                ("SIGINT", node.config.load().process.shutdown_on_sigint)
             }
         };
         tracing::warn!("Received {name} scheduling shutdown...");

@@ -215,7 +215,7 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
         cx.node.slowlog.push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
     }
     let event = if entry.has(Flags::FAST) { "fast-command" } else { "command" };
-    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.monitoring.latency_monitor_threshold as u64);
+    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.monitoring.latency_monitor_threshold);
 }
 
 /// Runs the queue of a transaction inside the view of EXEC. A command that fails undoes only
