@@ -51,7 +51,9 @@ impl Background {
     pub fn start(node: &Arc<Node>) -> std::io::Result<Background> {
         let stop = Arc::new(AtomicBool::new(false));
         let (node, stopped) = (node.clone(), stop.clone());
-        let thread = std::thread::Builder::new().name("keyspace".into()).spawn(move || run(&node, &stopped))?;
+        let thread = std::thread::Builder::new()
+            .name("keyspace".into())
+            .spawn(move || run(&node, &stopped))?;
         Ok(Background { stop, thread })
     }
 
@@ -74,15 +76,21 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
             if node.active_expire.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let now_ms = unix_ms();
-                let expired = node.keyspace.expire_step(&mut worker, now_ms, EXPIRE_BUDGET, &mut |db, key| {
-                    node.watch.touch(db, key);
-                });
+                let expired = node.keyspace.expire_step(
+                    &mut worker,
+                    now_ms,
+                    EXPIRE_BUDGET,
+                    &mut |db, key| {
+                        node.watch.touch(db, key);
+                    },
+                );
                 node.note_changes(expired as u64);
                 // More than a quarter of what was looked at had expired: there is more to find.
                 busy |= expired > EXPIRE_BUDGET / 4;
                 let threshold_ms = node.config.load().monitoring.latency_monitor_threshold;
                 let took_ms = began.elapsed().as_millis() as u64;
-                node.latency.record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
+                node.latency
+                    .record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
             }
         }
         std::thread::sleep(period.saturating_sub(started.elapsed()));

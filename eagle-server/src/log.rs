@@ -20,7 +20,9 @@ pub fn start(path: &str, level: u8) -> io::Result<()> {
     let target = if path.is_empty() {
         Target::Stdout
     } else {
-        Target::File(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?))
+        Target::File(Mutex::new(
+            OpenOptions::new().create(true).append(true).open(path)?,
+        ))
     };
     set_level(level);
     let subscriber = tracing_subscriber::registry().with(Log { target });
@@ -57,7 +59,8 @@ impl<S: Subscriber> Layer<S> for Log {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries below us are heard only when something is wrong with them.
         let own = metadata.target().starts_with("eagle");
-        rank(metadata.level()) >= LEVEL.load(Ordering::Relaxed) && (own || *metadata.level() <= Level::WARN)
+        rank(metadata.level()) >= LEVEL.load(Ordering::Relaxed)
+            && (own || *metadata.level() <= Level::WARN)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -51,11 +51,17 @@ impl Thread {
     pub fn new(node: Arc<Node>) -> Thread {
         let worker = RefCell::new(node.keyspace.worker());
         let stats = node.stats.worker();
-        Thread { node, worker, stats }
+        Thread {
+            node,
+            worker,
+            stats,
+        }
     }
 }
 
 /// Unix time in milliseconds.
 pub fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

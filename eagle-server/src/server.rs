@@ -54,7 +54,12 @@ fn serve(config: Live) -> Result<(), String> {
     let (keyspace, report) = open_keyspace(&settings)?;
     let ready_ms = started.elapsed().as_millis();
     log_opened(&report, ready_ms);
-    let node = Arc::new(Node::new(config, keyspace, command::table().entries().len(), started));
+    let node = Arc::new(Node::new(
+        config,
+        keyspace,
+        command::table().entries().len(),
+        started,
+    ));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -74,9 +79,10 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,
     };
-    let pool = Pool::start(node, workers).map_err(|error| format!("Can't start the workers: {error}"))?;
-    let background =
-        cron::Background::start(node).map_err(|error| format!("Can't start the keyspace thread: {error}"))?;
+    let pool =
+        Pool::start(node, workers).map_err(|error| format!("Can't start the workers: {error}"))?;
+    let background = cron::Background::start(node)
+        .map_err(|error| format!("Can't start the keyspace thread: {error}"))?;
     let pool = Arc::new(pool);
     tracing::warn!("Server initialized");
     let mut tasks = tokio::task::JoinSet::new();
@@ -102,8 +108,12 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
 fn bind(settings: &Config) -> Result<Vec<Listener>, String> {
     let network = &settings.network;
     let backlog = i32::try_from(network.tcp_backlog).unwrap_or(i32::MAX);
-    let mut listeners = net::bind_all(&network.bind, network.port, backlog)
-        .map_err(|error| format!("Failed listening on port {} (tcp), aborting. {error}", network.port))?;
+    let mut listeners = net::bind_all(&network.bind, network.port, backlog).map_err(|error| {
+        format!(
+            "Failed listening on port {} (tcp), aborting. {error}",
+            network.port
+        )
+    })?;
     if !network.unixsocket.is_empty() {
         let listener = net::bind_unix(Path::new(&network.unixsocket), network.unixsocketperm)
             .map_err(|error| format!("Failed opening Unix socket: bind: {error}"))?;
@@ -117,9 +127,11 @@ fn bind(settings: &Config) -> Result<Vec<Listener>, String> {
 
 /// Turns SIGTERM and SIGINT into an orderly end; a second SIGINT ends the process at once.
 async fn signals(node: Arc<Node>) {
-    let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
         tracing::warn!("Can't watch for signals");
         return;
     };
@@ -138,7 +150,10 @@ async fn signals(node: Arc<Node>) {
             }
         };
         tracing::warn!("Received {name} scheduling shutdown...");
-        node.shutdown.begin(ShutdownRequest { force: request.force, now: request.now });
+        node.shutdown.begin(ShutdownRequest {
+            force: request.force,
+            now: request.now,
+        });
         if !interrupted {
             return;
         }
@@ -160,7 +175,9 @@ fn open_keyspace(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
 fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16).unwrap_or_else(|_| rand::random()).to_be_bytes()
+    u128::from_str_radix(&digits, 16)
+        .unwrap_or_else(|_| rand::random())
+        .to_be_bytes()
 }
 
 fn log_opened(report: &OpenReport, took_ms: u128) {
@@ -182,7 +199,10 @@ fn log_opened(report: &OpenReport, took_ms: u128) {
 /// Takes down what `serve_until_shutdown` left: the pool is closed cleanly once nobody uses it.
 fn take_down(node: Arc<Node>) -> Result<(), String> {
     let Ok(node) = Arc::try_unwrap(node) else {
-        return Err("The pool is still in use at shutdown; it will be recovered at the next start".to_owned());
+        return Err(
+            "The pool is still in use at shutdown; it will be recovered at the next start"
+                .to_owned(),
+        );
     };
     node.keyspace.close();
     tracing::warn!("EagleDB is now ready to exit, bye bye...");
@@ -223,11 +243,18 @@ fn remove_pidfile(settings: &Config) {
 
 fn pidfile(settings: &Config) -> &str {
     let process = &settings.process;
-    if process.pidfile.is_empty() && process.daemonize { "/var/run/redis.pid" } else { &process.pidfile }
+    if process.pidfile.is_empty() && process.daemonize {
+        "/var/run/redis.pid"
+    } else {
+        &process.pidfile
+    }
 }
 
 fn notify_supervisor(settings: &Config, state: &[sd_notify::NotifyState<'_>]) {
-    if matches!(settings.process.supervised, Supervision::Systemd | Supervision::Auto) {
+    if matches!(
+        settings.process.supervised,
+        Supervision::Systemd | Supervision::Auto
+    ) {
         let _ = sd_notify::notify(state);
     }
 }

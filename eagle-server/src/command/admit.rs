@@ -33,13 +33,20 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
         Lookup::Found(entry) => entry,
         Lookup::Unknown => return Verdict::Refuse(None, errors::unknown_command(argv)),
         Lookup::UnknownSubcommand(entry) => {
-            return Verdict::Refuse(Some(entry), errors::unknown_subcommand(entry.command.name, argv[1]));
+            return Verdict::Refuse(
+                Some(entry),
+                errors::unknown_subcommand(entry.command.name, argv[1]),
+            );
         }
     };
     if !entry.command.accepts(argv.len()) {
         return Verdict::Refuse(Some(entry), errors::wrong_arity(&entry.full_name));
     }
-    let request = Request { batch, session, entry };
+    let request = Request {
+        batch,
+        session,
+        entry,
+    };
     for gate in GATES {
         if let Err(error) = gate(&request) {
             return Verdict::Refuse(Some(entry), error);
@@ -58,7 +65,9 @@ fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {
 
 fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
     if request.session.in_multi() && request.entry.has(Flags::NO_MULTI) {
-        return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+        return Err(CommandError::new(
+            "ERR Command not allowed inside a transaction",
+        ));
     }
     Ok(())
 }
@@ -69,7 +78,11 @@ fn memory(request: &Request<'_>) -> Result<(), CommandError> {
     if max == 0 || !denies_oom(request) {
         return Ok(());
     }
-    if request.batch.thread.node.keyspace.usage().used > max { Err(errors::OUT_OF_MEMORY) } else { Ok(()) }
+    if request.batch.thread.node.keyspace.usage().used > max {
+        Err(errors::OUT_OF_MEMORY)
+    } else {
+        Ok(())
+    }
 }
 
 fn denies_oom(request: &Request<'_>) -> bool {
@@ -78,7 +91,10 @@ fn denies_oom(request: &Request<'_>) -> bool {
 }
 
 fn queue_has(session: &Session, flag: Flags) -> bool {
-    session.multi.as_ref().is_some_and(|multi| multi.queue().iter().any(|queued| queued.entry.has(flag)))
+    session
+        .multi
+        .as_ref()
+        .is_some_and(|multi| multi.queue().iter().any(|queued| queued.entry.has(flag)))
 }
 
 fn pause(request: &Request<'_>) -> Option<Flow> {
@@ -88,9 +104,13 @@ fn pause(request: &Request<'_>) -> Option<Flow> {
     let writes = entry.has(Flags::WRITE)
         || entry.has(Flags::MAY_REPLICATE)
         || (entry.command.name == "exec"
-            && (queue_has(request.session, Flags::WRITE) || queue_has(request.session, Flags::MAY_REPLICATE)));
+            && (queue_has(request.session, Flags::WRITE)
+                || queue_has(request.session, Flags::MAY_REPLICATE)));
     // A queued command does nothing yet, and CLIENT must get through to end the pause.
-    let exempt = (request.session.in_multi() && entry.command.name != "exec") || entry.full_name == "client|unpause";
+    let exempt = (request.session.in_multi() && entry.command.name != "exec")
+        || entry.full_name == "client|unpause";
     let held = !exempt && (mode == PauseMode::All || writes);
-    held.then(|| Flow::Paused { wait_ms: until_ms - batch.now_ms })
+    held.then(|| Flow::Paused {
+        wait_ms: until_ms - batch.now_ms,
+    })
 }

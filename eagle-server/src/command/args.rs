@@ -14,7 +14,10 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// `skip` words name the command: 1, or 2 for a subcommand.
     pub fn new(argv: &'a [&'a [u8]], skip: usize) -> Args<'a> {
-        Args { argv, next: skip.min(argv.len()) }
+        Args {
+            argv,
+            next: skip.min(argv.len()),
+        }
     }
 
     /// Every word, the command's name included.
@@ -49,7 +52,9 @@ impl<'a> Args<'a> {
 
     /// Takes the next word when it is `keyword`, in any case.
     pub fn accept(&mut self, keyword: &str) -> bool {
-        let matches = self.peek().is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
+        let matches = self
+            .peek()
+            .is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
         self.next += usize::from(matches);
         matches
     }
@@ -66,7 +71,11 @@ impl<'a> Args<'a> {
         error: CommandError,
     ) -> Result<i64, CommandError> {
         let value = self.integer()?;
-        if range.contains(&value) { Ok(value) } else { Err(error) }
+        if range.contains(&value) {
+            Ok(value)
+        } else {
+            Err(error)
+        }
     }
 
     /// The next word as a double, as Redis reads scores and increments.
@@ -76,7 +85,11 @@ impl<'a> Args<'a> {
 
     /// Refuses words that nobody has read.
     pub fn finish(self) -> Result<(), CommandError> {
-        if self.is_empty() { Ok(()) } else { Err(errors::SYNTAX) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(errors::SYNTAX)
+        }
     }
 }
 

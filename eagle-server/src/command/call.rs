@@ -28,7 +28,13 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub fn new(thread: &'a Thread, guard: &'a Guard) -> Batch<'a> {
-        Batch { thread, guard, config: thread.node.config.snapshot(), now_ms: unix_ms(), clock: Instant::now() }
+        Batch {
+            thread,
+            guard,
+            config: thread.node.config.snapshot(),
+            now_ms: unix_ms(),
+            clock: Instant::now(),
+        }
     }
 }
 
@@ -107,7 +113,10 @@ enum Plan {
 }
 
 fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
-    let multi = session.multi.as_ref().filter(|_| entry.command.name == "exec");
+    let multi = session
+        .multi
+        .as_ref()
+        .filter(|_| entry.command.name == "exec");
     let Some(multi) = multi else {
         return plan_one(entry, argv);
     };
@@ -152,7 +161,9 @@ fn execute(
         Plan::All => Access::All,
     };
     let mut worker = thread.worker.borrow_mut();
-    let view = node.keyspace.view(&mut worker, batch.guard, access, batch.now_ms);
+    let view = node
+        .keyspace
+        .view(&mut worker, batch.guard, access, batch.now_ms);
     let mut cx = Context {
         node,
         thread,
@@ -212,10 +223,21 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
         && us >= config.monitoring.slowlog_log_slower_than as u64
     {
         let len_max = config.monitoring.slowlog_max_len as usize;
-        cx.node.slowlog.push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
+        cx.node
+            .slowlog
+            .push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
     }
-    let event = if entry.has(Flags::FAST) { "fast-command" } else { "command" };
-    cx.node.latency.record(event, cx.now_ms / 1000, us / 1000, config.monitoring.latency_monitor_threshold);
+    let event = if entry.has(Flags::FAST) {
+        "fast-command"
+    } else {
+        "command"
+    };
+    cx.node.latency.record(
+        event,
+        cx.now_ms / 1000,
+        us / 1000,
+        config.monitoring.latency_monitor_threshold,
+    );
 }
 
 /// Runs the queue of a transaction inside the view of EXEC. A command that fails undoes only
@@ -227,7 +249,11 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
         cx.entry = queued.entry;
         // A command that replies later cannot do so from inside a transaction.
         if let Flow::Later(_) | Flow::Forwarded(_) = invoke(cx, queued.entry, &queued.words()) {
-            reply_error(cx.thread, cx.out, &CommandError::new("ERR Command not allowed inside a transaction"));
+            reply_error(
+                cx.thread,
+                cx.out,
+                &CommandError::new("ERR Command not allowed inside a transaction"),
+            );
         }
     }
     cx.entry = exec;

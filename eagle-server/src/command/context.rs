@@ -77,9 +77,17 @@ impl Context<'_> {
 
     /// A `HELP` reply: the heading, the given lines, and the line on HELP itself.
     pub fn reply_help(&mut self, lines: &[&str]) -> Outcome {
-        let container = self.entry.full_name.split('|').next().unwrap_or_default().to_uppercase();
+        let container = self
+            .entry
+            .full_name
+            .split('|')
+            .next()
+            .unwrap_or_default()
+            .to_uppercase();
         self.out.array(lines.len() + 3);
-        self.out.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        self.out.simple(format!(
+            "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
         for line in lines {
             self.out.simple(line);
         }

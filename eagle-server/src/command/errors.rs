@@ -38,14 +38,18 @@ impl From<StoreError> for CommandError {
 
 pub const WRONG_TYPE: CommandError =
     CommandError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
-pub const OUT_OF_MEMORY: CommandError = CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
+pub const OUT_OF_MEMORY: CommandError =
+    CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
-pub const NOT_INTEGER: CommandError = CommandError::new("ERR value is not an integer or out of range");
+pub const NOT_INTEGER: CommandError =
+    CommandError::new("ERR value is not an integer or out of range");
 pub const NOT_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
-pub const NOT_POSITIVE: CommandError = CommandError::new("ERR value is out of range, must be positive");
+pub const NOT_POSITIVE: CommandError =
+    CommandError::new("ERR value is out of range, must be positive");
 pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
-pub const SAME_OBJECT: CommandError = CommandError::new("ERR source and destination objects are the same");
+pub const SAME_OBJECT: CommandError =
+    CommandError::new("ERR source and destination objects are the same");
 pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
 pub const DB_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
@@ -54,11 +58,14 @@ pub const STRING_TOO_LONG: CommandError =
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const EXEC_ABORT: CommandError =
     CommandError::new("EXECABORT Transaction discarded because of previous errors.");
-pub const CLUSTER_DISABLED: CommandError = CommandError::new("ERR This instance has cluster support disabled");
+pub const CLUSTER_DISABLED: CommandError =
+    CommandError::new("ERR This instance has cluster support disabled");
 
 /// `ERR wrong number of arguments for 'name' command`.
 pub fn wrong_arity(full_name: &str) -> CommandError {
-    CommandError::owned(format!("ERR wrong number of arguments for '{full_name}' command"))
+    CommandError::owned(format!(
+        "ERR wrong number of arguments for '{full_name}' command"
+    ))
 }
 
 /// `ERR invalid expire time in 'name' command`.
@@ -87,7 +94,10 @@ pub fn unknown_command(argv: &[&[u8]]) -> CommandError {
 /// `ERR unknown subcommand 'x'. Try NAME HELP.`
 pub fn unknown_subcommand(container: &str, subcommand: &[u8]) -> CommandError {
     let word = one_line(&subcommand[..subcommand.len().min(128)]);
-    CommandError::owned(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.to_uppercase()))
+    CommandError::owned(format!(
+        "ERR unknown subcommand '{word}'. Try {} HELP.",
+        container.to_uppercase()
+    ))
 }
 
 /// Client bytes inside an error line: a line break would end the reply early.

@@ -40,7 +40,9 @@ pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
 }
 
 fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
-    let Some(begin) = begin(spec.begin, argv) else { return };
+    let Some(begin) = begin(spec.begin, argv) else {
+        return;
+    };
     match spec.find {
         FindKeys::Unknown => {}
         FindKeys::Range { last, step, limit } => {
@@ -57,12 +59,20 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
             push_range(begin, end, step, argv.len(), spec.flags, found);
         }
         FindKeys::KeyNum { index, first, step } => {
-            let count = argv.get(begin + usize::from(index)).and_then(|word| integer::parse_i64(word));
-            let Some(count) = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) else {
+            let count = argv
+                .get(begin + usize::from(index))
+                .and_then(|word| integer::parse_i64(word));
+            let Some(count) = count
+                .and_then(|count| usize::try_from(count).ok())
+                .filter(|count| *count > 0)
+            else {
                 return;
             };
             let first = begin + usize::from(first);
-            let Some(end) = (count - 1).checked_mul(step.into()).and_then(|span| span.checked_add(first)) else {
+            let Some(end) = (count - 1)
+                .checked_mul(step.into())
+                .and_then(|span| span.checked_add(first))
+            else {
                 return;
             };
             push_range(first, end, step, argv.len(), spec.flags, found);
@@ -71,32 +81,50 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
 }
 
 /// Pushes nothing when the range leaves the arguments: a malformed request has no keys.
-fn push_range(first: usize, last: usize, step: u16, argc: usize, flags: KeyFlags, found: &mut KeyRefs) {
+fn push_range(
+    first: usize,
+    last: usize,
+    step: u16,
+    argc: usize,
+    flags: KeyFlags,
+    found: &mut KeyRefs,
+) {
     if last < argc && first <= last {
-        found.extend((first..=last).step_by(step.into()).map(|position| KeyRef { position, flags }));
+        found.extend(
+            (first..=last)
+                .step_by(step.into())
+                .map(|position| KeyRef { position, flags }),
+        );
     }
 }
 
 fn begin(begin: BeginSearch, argv: &[&[u8]]) -> Option<usize> {
     match begin {
-        BeginSearch::Index(position) => Some(usize::from(position)).filter(|position| *position < argv.len()),
+        BeginSearch::Index(position) => {
+            Some(usize::from(position)).filter(|position| *position < argv.len())
+        }
         BeginSearch::Unknown => None,
         BeginSearch::Keyword { keyword, start } => {
-            let matches = |position: &usize| argv[*position].eq_ignore_ascii_case(keyword.as_bytes());
+            let matches =
+                |position: &usize| argv[*position].eq_ignore_ascii_case(keyword.as_bytes());
             let at = if start >= 0 {
                 (start as usize..argv.len()).find(matches)
             } else {
                 let from = argv.len().checked_sub(start.unsigned_abs().into())?;
                 (1..=from).rev().find(matches)
             };
-            at.map(|position| position + 1).filter(|position| *position < argv.len())
+            at.map(|position| position + 1)
+                .filter(|position| *position < argv.len())
         }
     }
 }
 
 /// The slots to lock for `keys`.
 pub fn slots(keys: &[KeyRef], argv: &[&[u8]]) -> Slots {
-    let mut slots: Slots = keys.iter().map(|key| key_slot(argv[key.position])).collect();
+    let mut slots: Slots = keys
+        .iter()
+        .map(|key| key_slot(argv[key.position]))
+        .collect();
     slots.sort_unstable();
     slots.dedup();
     slots

@@ -79,10 +79,12 @@ impl Flags {
             (Flags::MOVABLE_KEYS, "movablekeys"),
             (Flags::ALLOW_BUSY, "allow_busy"),
         ];
-        NAMES.iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| *name)
+        NAMES
+            .iter()
+            .filter(move |(flag, _)| self.has(*flag))
+            .map(|(_, name)| *name)
     }
 }
-
 
 /// ACL categories. `READ`, `WRITE`, `FAST`, `SLOW`, `ADMIN`, `DANGEROUS`, `PUBSUB`, `BLOCKING` are
 /// derived from the flags by [`Command::categories`]; a family adds its own.
@@ -148,7 +150,11 @@ impl Categories {
 
     /// Names of the set categories, without the `@`.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name)
+        Self::NAMES
+            .iter()
+            .enumerate()
+            .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, name)| *name)
     }
 }
 
@@ -198,10 +204,13 @@ impl KeyFlags {
     }
 
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name)
+        Self::NAMES
+            .iter()
+            .enumerate()
+            .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, name)| *name)
     }
 }
-
 
 /// Where the search for keys starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,7 +218,10 @@ pub enum BeginSearch {
     /// At a fixed argument position; 0 is the command name.
     Index(u16),
     /// After a keyword, searched from `start` (negative: backwards from the end).
-    Keyword { keyword: &'static str, start: i16 },
+    Keyword {
+        keyword: &'static str,
+        start: i16,
+    },
     Unknown,
 }
 
@@ -218,9 +230,17 @@ pub enum BeginSearch {
 pub enum FindKeys {
     /// Every `step`th argument up to `last` (relative to the first; negative: from the end), the
     /// last only 1/`limit` of the remaining arguments when `limit` > 1.
-    Range { last: i16, step: u16, limit: u16 },
+    Range {
+        last: i16,
+        step: u16,
+        limit: u16,
+    },
     /// The number of keys is itself an argument.
-    KeyNum { index: u16, first: u16, step: u16 },
+    KeyNum {
+        index: u16,
+        first: u16,
+        step: u16,
+    },
     Unknown,
 }
 
@@ -238,7 +258,11 @@ impl KeySpec {
     pub const fn index(position: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
-            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+            find: FindKeys::Range {
+                last: 0,
+                step: 1,
+                limit: 0,
+            },
             flags: KeyFlags::all(flags),
             notes: "",
         }
@@ -248,7 +272,11 @@ impl KeySpec {
     pub const fn range(position: u16, last: i16, step: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
-            find: FindKeys::Range { last, step, limit: 0 },
+            find: FindKeys::Range {
+                last,
+                step,
+                limit: 0,
+            },
             flags: KeyFlags::all(flags),
             notes: "",
         }
@@ -258,7 +286,11 @@ impl KeySpec {
     pub const fn key_num(position: u16, flags: &[KeyFlags]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Index(position),
-            find: FindKeys::KeyNum { index: 0, first: 1, step: 1 },
+            find: FindKeys::KeyNum {
+                index: 0,
+                first: 1,
+                step: 1,
+            },
             flags: KeyFlags::all(flags),
             notes: "",
         }
@@ -298,7 +330,15 @@ pub struct Docs {
 
 impl Docs {
     pub const fn new(group: &'static str, since: &'static str, summary: &'static str) -> Docs {
-        Docs { summary, since, group, complexity: "", syntax: "", history: &[], deprecated: ("", "") }
+        Docs {
+            summary,
+            since,
+            group,
+            complexity: "",
+            syntax: "",
+            history: &[],
+            deprecated: ("", ""),
+        }
     }
 
     pub const fn complexity(mut self, complexity: &'static str) -> Docs {
@@ -421,19 +461,32 @@ impl Command {
 
     /// Whether `argc` arguments (name included) fit the arity.
     pub const fn accepts(&self, argc: usize) -> bool {
-        if self.arity >= 0 { argc == self.arity as usize } else { argc >= -self.arity as usize }
+        if self.arity >= 0 {
+            argc == self.arity as usize
+        } else {
+            argc >= -self.arity as usize
+        }
     }
 
     /// The (first, last, step) triple of `COMMAND INFO`, from the key specs as Redis derives it.
     pub fn legacy_range(&self) -> (i64, i64, i64) {
         let (mut first, mut last, mut step) = (0i64, 0i64, 0i64);
         for spec in self.keys {
-            let (BeginSearch::Index(position), FindKeys::Range { last: to, step: by, .. }) = (spec.begin, spec.find)
+            let (
+                BeginSearch::Index(position),
+                FindKeys::Range {
+                    last: to, step: by, ..
+                },
+            ) = (spec.begin, spec.find)
             else {
                 continue;
             };
             let position = i64::from(position);
-            let end = if to >= 0 { position + i64::from(to) } else { i64::from(to) };
+            let end = if to >= 0 {
+                position + i64::from(to)
+            } else {
+                i64::from(to)
+            };
             if first == 0 {
                 (first, last, step) = (position, end, i64::from(by));
             } else if last >= 0 && position == last + 1 && by == 1 && step == 1 {

@@ -57,13 +57,17 @@ pub fn table() -> &'static Table {
 
 impl Table {
     fn build() -> Table {
-        let mut table = Table { entries: Vec::new(), by_name: HashMap::new() };
+        let mut table = Table {
+            entries: Vec::new(),
+            by_name: HashMap::new(),
+        };
         for family in family::FAMILIES {
             for command in family.commands {
                 let id = table.push(command, command.name.to_owned(), None);
                 table.by_name.insert(command.name.as_bytes().into(), id);
                 for sub in command.subcommands {
-                    let sub_id = table.push(sub, format!("{}|{}", command.name, sub.name), Some(id));
+                    let sub_id =
+                        table.push(sub, format!("{}|{}", command.name, sub.name), Some(id));
                     table.entries[id].subcommands.push(sub_id);
                 }
             }
@@ -71,9 +75,20 @@ impl Table {
         table
     }
 
-    fn push(&mut self, command: &'static Command, full_name: String, parent: Option<usize>) -> usize {
+    fn push(
+        &mut self,
+        command: &'static Command,
+        full_name: String,
+        parent: Option<usize>,
+    ) -> usize {
         let id = self.entries.len();
-        self.entries.push(Entry { id, command, full_name, parent, subcommands: Vec::new() });
+        self.entries.push(Entry {
+            id,
+            command,
+            full_name,
+            parent,
+            subcommands: Vec::new(),
+        });
         id
     }
 
@@ -142,8 +157,14 @@ mod tests {
             assert!(names.insert(name.clone()), "{name} stands twice");
             assert_eq!(*name, name.to_lowercase());
             assert!(name.len() <= 2 * NAME_BYTES_MAX);
-            assert!(!(entry.has(Flags::WRITE) && entry.has(Flags::READONLY)), "{name} both writes and only reads");
-            assert!(!entry.has(Flags::DENYOOM) || entry.has(Flags::WRITE), "{name} denies OOM but does not write");
+            assert!(
+                !(entry.has(Flags::WRITE) && entry.has(Flags::READONLY)),
+                "{name} both writes and only reads"
+            );
+            assert!(
+                !entry.has(Flags::DENYOOM) || entry.has(Flags::WRITE),
+                "{name} denies OOM but does not write"
+            );
             assert!(command.arity != 0, "{name} has no arity");
             assert!(!command.docs.summary.is_empty(), "{name} has no summary");
             for spec in command.keys {

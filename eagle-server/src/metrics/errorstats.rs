@@ -24,7 +24,11 @@ impl ErrorStats {
 
     /// Counts by code, in alphabetical order.
     pub fn counts(&self) -> Vec<(String, u64)> {
-        self.counts.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
+        self.counts
+            .lock()
+            .iter()
+            .map(|(code, count)| (code.clone(), *count))
+            .collect()
     }
 
     pub fn reset(&self) {

@@ -43,11 +43,19 @@ impl LatencyMonitor {
 
     /// All events by name.
     pub fn events(&self) -> Vec<(&'static str, LatencyEvent)> {
-        self.events.lock().iter().map(|(name, event)| (*name, event.clone())).collect()
+        self.events
+            .lock()
+            .iter()
+            .map(|(name, event)| (*name, event.clone()))
+            .collect()
     }
 
     pub fn event(&self, name: &[u8]) -> Option<LatencyEvent> {
-        self.events.lock().iter().find(|(event, _)| event.as_bytes() == name).map(|(_, event)| event.clone())
+        self.events
+            .lock()
+            .iter()
+            .find(|(event, _)| event.as_bytes() == name)
+            .map(|(_, event)| event.clone())
     }
 
     /// Forgets one event, or all; returns how many.

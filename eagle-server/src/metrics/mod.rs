@@ -8,4 +8,6 @@ mod stats;
 pub use errorstats::ErrorStats;
 pub use latency::{LatencyEvent, LatencyMonitor};
 pub use slowlog::{SlowEntry, Slowlog};
-pub use stats::{BUCKETS, CommandCounters, CommandTotals, Counter, Stats, WorkerStats, bucket_bound_us};
+pub use stats::{
+    BUCKETS, CommandCounters, CommandTotals, Counter, Stats, WorkerStats, bucket_bound_us,
+};

@@ -29,7 +29,14 @@ pub struct Slowlog {
 
 impl Slowlog {
     /// Notes a slow command and forgets the oldest beyond `len_max`.
-    pub fn push(&self, client: &ClientInfo, argv: &[&[u8]], time: u64, duration_us: u64, len_max: usize) {
+    pub fn push(
+        &self,
+        client: &ClientInfo,
+        argv: &[&[u8]],
+        time: u64,
+        duration_us: u64,
+        len_max: usize,
+    ) {
         let entry = SlowEntry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             time,
@@ -62,7 +69,11 @@ impl Slowlog {
 }
 
 fn clip(argv: &[&[u8]]) -> Vec<Vec<u8>> {
-    let kept = if argv.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { argv.len() };
+    let kept = if argv.len() > ARGUMENTS_MAX {
+        ARGUMENTS_MAX - 1
+    } else {
+        argv.len()
+    };
     let mut clipped: Vec<Vec<u8>> = argv[..kept]
         .iter()
         .map(|word| match word.len().checked_sub(ARGUMENT_BYTES_MAX) {

@@ -15,7 +15,10 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the owning worker may call this.
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Adds `n` from any thread.
@@ -63,7 +66,9 @@ impl CommandCounters {
     }
 
     fn reset(&self) {
-        [&self.calls, &self.nanos, &self.rejected, &self.failed].into_iter().for_each(Counter::reset);
+        [&self.calls, &self.nanos, &self.rejected, &self.failed]
+            .into_iter()
+            .for_each(Counter::reset);
         self.buckets.iter().for_each(Counter::reset);
     }
 }
@@ -129,7 +134,10 @@ pub struct Stats {
 impl Stats {
     /// For a command table of `commands` entries.
     pub fn new(commands: usize) -> Stats {
-        Stats { workers: RwLock::default(), commands }
+        Stats {
+            workers: RwLock::default(),
+            commands,
+        }
     }
 
     /// Counters for one more worker thread.
@@ -141,7 +149,11 @@ impl Stats {
 
     /// Sum of one counter over the workers.
     pub fn sum(&self, counter: impl Fn(&WorkerStats) -> &Counter) -> u64 {
-        self.workers.read().iter().map(|worker| counter(worker).value()).sum()
+        self.workers
+            .read()
+            .iter()
+            .map(|worker| counter(worker).value())
+            .sum()
     }
 
     /// Sums for the command with table position `id`.
@@ -173,9 +185,16 @@ mod tests {
     #[test]
     fn buckets_hold_what_their_bound_says() {
         let counters = CommandCounters::default();
-        for (nanos, bucket) in
-            [(0, 0), (1000, 0), (1001, 1), (2000, 1), (2001, 2), (4000, 2), (5000, 3), (u64::MAX, BUCKETS - 1)]
-        {
+        for (nanos, bucket) in [
+            (0, 0),
+            (1000, 0),
+            (1001, 1),
+            (2000, 1),
+            (2001, 2),
+            (4000, 2),
+            (5000, 3),
+            (u64::MAX, BUCKETS - 1),
+        ] {
             let before = counters.buckets[bucket].value();
             counters.record(nanos);
             assert_eq!(counters.buckets[bucket].value(), before + 1, "{nanos} ns");

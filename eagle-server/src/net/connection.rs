@@ -45,7 +45,9 @@ pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
             if stream.set_nonblocking(true).is_err() {
                 return;
             }
-            let Ok(stream) = tokio::net::UnixStream::from_std(stream) else { return };
+            let Ok(stream) = tokio::net::UnixStream::from_std(stream) else {
+                return;
+            };
             let id = thread.node.clients.next_id();
             let addr = format!("{path}:0");
             let info = ClientInfo::new(id, addr.clone(), addr, None, true, unix_ms());
@@ -56,14 +58,22 @@ pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
 
 async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
     let _ = stream.set_nodelay(true);
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+        return;
+    };
     let keepalive = thread.node.config.load().network.tcp_keepalive;
     if keepalive > 0 {
         let every = Duration::from_secs(keepalive as u64);
-        let probes = socket2::TcpKeepalive::new().with_time(every).with_interval(every / 3).with_retries(3);
+        let probes = socket2::TcpKeepalive::new()
+            .with_time(every)
+            .with_interval(every / 3)
+            .with_retries(3);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
     }
-    let Ok(mut stream) = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream)) else {
+    let Ok(mut stream) = stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpStream::from_std(stream))
+    else {
         return;
     };
     if is_protected(&thread.node, peer) {
@@ -72,14 +82,23 @@ async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
         return;
     }
     let id = thread.node.clients.next_id();
-    let info = ClientInfo::new(id, peer.to_string(), local.to_string(), Some(peer), false, unix_ms());
+    let info = ClientInfo::new(
+        id,
+        peer.to_string(),
+        local.to_string(),
+        Some(peer),
+        false,
+        unix_ms(),
+    );
     serve_stream(thread, stream, info).await;
 }
 
 /// Protected mode: without a password only this machine may connect.
 fn is_protected(node: &Node, peer: SocketAddr) -> bool {
     let config = node.config.load();
-    config.network.protected_mode && config.security.requirepass.is_empty() && !peer.ip().to_canonical().is_loopback()
+    config.network.protected_mode
+        && config.security.requirepass.is_empty()
+        && !peer.ip().to_canonical().is_loopback()
 }
 
 const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because protected mode is enabled and no \
@@ -87,13 +106,22 @@ const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because pr
      To accept connections from other hosts set a password (requirepass), or turn protected mode off with \
      'CONFIG SET protected-mode no' from this machine and with 'protected-mode no' in the configuration file.\r\n";
 
-async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(thread: Rc<Thread>, mut stream: S, info: ClientInfo) {
+async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
+    thread: Rc<Thread>,
+    mut stream: S,
+    info: ClientInfo,
+) {
     let node = thread.node.clone();
     let config = node.config.load();
     let info = Arc::new(info);
-    if !node.clients.insert(info.clone(), config.clients.maxclients as usize) {
+    if !node
+        .clients
+        .insert(info.clone(), config.clients.maxclients as usize)
+    {
         thread.stats.connections_rejected.add(1);
-        let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+        let _ = stream
+            .write_all(b"-ERR max number of clients reached\r\n")
+            .await;
         return;
     }
     thread.stats.connections_received.add(1);
@@ -127,12 +155,16 @@ struct Connection<'a> {
 /// Why [`Connection::process`] stopped.
 enum Progress {
     /// All whole requests have run; room for so many more bytes is worth making.
-    Drained { room: usize },
+    Drained {
+        room: usize,
+    },
     /// Other connections are to have their turn.
     Yield,
     /// Replies must be written first.
     OutputFull,
-    Paused { wait_ms: u64 },
+    Paused {
+        wait_ms: u64,
+    },
     Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
     Closing,
 }
@@ -224,14 +256,19 @@ impl Connection<'_> {
             }
             let consumed = match self.parsed.take() {
                 Some(consumed) => consumed,
-                None => match self.parser.next(&self.input, &limits(&batch, &self.session)) {
+                None => match self
+                    .parser
+                    .next(&self.input, &limits(&batch, &self.session))
+                {
                     Ok(Step::Command { consumed }) => consumed,
                     Ok(Step::Blank { consumed }) => {
                         self.input.advance(consumed);
                         continue;
                     }
                     Ok(Step::Incomplete { need_hint }) => {
-                        if self.input.len() > batch.config.clients.client_query_buffer_limit as usize {
+                        if self.input.len()
+                            > batch.config.clients.client_query_buffer_limit as usize
+                        {
                             return self.refuse_query();
                         }
                         return Progress::Drained { room: need_hint };
@@ -281,14 +318,21 @@ impl Connection<'_> {
     }
 
     fn query_bytes_max(&self) -> usize {
-        self.thread.node.config.load().clients.client_query_buffer_limit as usize
+        self.thread
+            .node
+            .config
+            .load()
+            .clients
+            .client_query_buffer_limit as usize
     }
 
     fn note_sizes(&self) {
         let info = &self.session.info;
         info.query_bytes.store(self.input.len(), Ordering::Relaxed);
-        info.query_room_bytes.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
-        info.output_bytes.store(self.replies.len(), Ordering::Relaxed);
+        info.query_room_bytes
+            .store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+        info.output_bytes
+            .store(self.replies.len(), Ordering::Relaxed);
     }
 
     /// The hard limit of `client-output-buffer-limit normal`.
@@ -297,7 +341,15 @@ impl Connection<'_> {
         if held <= OUTPUT_BYTES_HIGH {
             return false;
         }
-        let max = self.thread.node.config.load().clients.client_output_buffer_limit.normal.hard_bytes_max;
+        let max = self
+            .thread
+            .node
+            .config
+            .load()
+            .clients
+            .client_output_buffer_limit
+            .normal
+            .hard_bytes_max;
         if max == 0 || held as u64 <= max {
             return false;
         }
@@ -311,7 +363,11 @@ impl Connection<'_> {
     }
 
     /// Writes what is still to be said, then closes.
-    async fn finish<W: AsyncWrite + Unpin>(&mut self, writer: &mut W, ended: Pin<&mut impl Future<Output = ()>>) {
+    async fn finish<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut W,
+        ended: Pin<&mut impl Future<Output = ()>>,
+    ) {
         let replies = &mut self.replies;
         let flush = async {
             while !replies.is_empty() {

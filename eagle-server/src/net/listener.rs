@@ -30,7 +30,9 @@ pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Resul
             Ok(listener) => listeners.push(Listener::Tcp(listener)),
             Err(error) if address.is_optional && is_absent(&error) => {}
             Err(error) => {
-                tracing::warn!("Could not create server TCP listening socket {name}:{port}: {error}");
+                tracing::warn!(
+                    "Could not create server TCP listening socket {name}:{port}: {error}"
+                );
                 return Err(error);
             }
         }
@@ -40,8 +42,10 @@ pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Resul
 
 /// Whether the address family or the address does not exist here.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn bind_tcp(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
@@ -56,7 +60,11 @@ fn bind_tcp(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
                 .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?,
         },
     };
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(ip, port)), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(SocketAddr::new(ip, port)),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if ip.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -106,9 +114,10 @@ impl Listener {
     async fn accept(&self) -> io::Result<Incoming> {
         match self {
             Listener::Tcp(listener) => Ok(Incoming::Tcp(listener.accept().await?.0.into_std()?)),
-            Listener::Unix(listener, path) => {
-                Ok(Incoming::Unix(listener.accept().await?.0.into_std()?, path.display().to_string()))
-            }
+            Listener::Unix(listener, path) => Ok(Incoming::Unix(
+                listener.accept().await?.0.into_std()?,
+                path.display().to_string(),
+            )),
         }
     }
 }

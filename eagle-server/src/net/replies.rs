@@ -53,7 +53,11 @@ impl Replies {
 
     /// Writes what can be written now; completes with the count of bytes. Never completes while
     /// there is nothing to write and no reply arrives.
-    pub fn poll_send<W: AsyncWrite + Unpin>(&mut self, writer: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_send<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.poll_arrived(cx);
         if self.ready.is_empty() {
             return Poll::Pending;
@@ -63,7 +67,11 @@ impl Replies {
         if self.ready.is_empty() && self.ready.capacity() > READY_KEPT_MAX {
             self.ready = BytesMut::new();
         }
-        Poll::Ready(if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(count) })
+        Poll::Ready(if count == 0 {
+            Err(io::ErrorKind::WriteZero.into())
+        } else {
+            Ok(count)
+        })
     }
 
     /// Whether as many requests as allowed are under way.
@@ -73,7 +81,17 @@ impl Replies {
 
     /// Bytes waiting here, pending replies not counted.
     pub fn len(&self) -> usize {
-        let queued: usize = self.queue.iter().map(|s| if let Segment::Ready(bytes) = s { bytes.len() } else { 0 }).sum();
+        let queued: usize = self
+            .queue
+            .iter()
+            .map(|s| {
+                if let Segment::Ready(bytes) = s {
+                    bytes.len()
+                } else {
+                    0
+                }
+            })
+            .sum();
         self.ready.len() + queued
     }
 
@@ -126,7 +144,9 @@ mod tests {
         replies.push_pending(Box::pin(async { d.await.unwrap() }));
         push(&mut replies, b"e");
         let mut socket = Vec::new();
-        let mut send = |replies: &mut Replies, socket: &mut Vec<u8>| replies.poll_send(socket, &mut cx).is_ready();
+        let mut send = |replies: &mut Replies, socket: &mut Vec<u8>| {
+            replies.poll_send(socket, &mut cx).is_ready()
+        };
         assert!(send(&mut replies, &mut socket));
         assert_eq!(socket, b"a");
         send_d.send(Bytes::from_static(b"d")).unwrap();

@@ -28,15 +28,23 @@ pub struct Pool {
 impl Pool {
     /// Starts `count` workers.
     pub fn start(node: &Arc<Node>, count: usize) -> io::Result<Pool> {
-        let mut pool = Pool { inboxes: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0) };
+        let mut pool = Pool {
+            inboxes: Vec::new(),
+            threads: Vec::new(),
+            next: AtomicUsize::new(0),
+        };
         for index in 0..count {
             // Bounded by `maxclients`, which the listener enforces before it hands over.
             let (inbox, incoming) = mpsc::unbounded_channel();
             let node = node.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                tokio::task::LocalSet::new().block_on(&runtime, serve(node, incoming));
-            })?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    tokio::task::LocalSet::new().block_on(&runtime, serve(node, incoming));
+                })?;
             pool.inboxes.push(inbox);
             pool.threads.push(thread);
         }

@@ -10,7 +10,10 @@ pub struct Queued {
 
 impl Queued {
     pub fn new(entry: &'static Entry, argv: &[&[u8]]) -> Queued {
-        Queued { entry, argv: argv.iter().map(|word| Box::from(*word)).collect() }
+        Queued {
+            entry,
+            argv: argv.iter().map(|word| Box::from(*word)).collect(),
+        }
     }
 
     /// The arguments as the handler takes them.
@@ -19,7 +22,11 @@ impl Queued {
     }
 
     fn bytes(&self) -> usize {
-        self.argv.iter().map(|word| word.len() + size_of::<Box<[u8]>>()).sum::<usize>() + size_of::<Queued>()
+        self.argv
+            .iter()
+            .map(|word| word.len() + size_of::<Box<[u8]>>())
+            .sum::<usize>()
+            + size_of::<Queued>()
     }
 }
 

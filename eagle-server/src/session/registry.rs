@@ -216,7 +216,10 @@ impl ClientFilter {
     pub fn matches(&self, client: &ClientInfo) -> bool {
         self.id.is_none_or(|id| client.id == id)
             && self.addr.as_ref().is_none_or(|addr| client.addr == *addr)
-            && self.laddr.as_ref().is_none_or(|laddr| client.laddr == *laddr)
+            && self
+                .laddr
+                .as_ref()
+                .is_none_or(|laddr| client.laddr == *laddr)
             && self.kind.is_none_or(|kind| client.kind() == kind)
             && self.user.as_ref().is_none_or(|user| user == "default")
             && self.except != Some(client.id)
@@ -270,6 +273,10 @@ impl Registry {
     /// Ends every client that `filter` matches; returns how many.
     pub fn kill(&self, filter: &ClientFilter) -> usize {
         let clients = self.clients.read();
-        clients.values().filter(|client| filter.matches(client)).map(|client| client.kill()).count()
+        clients
+            .values()
+            .filter(|client| filter.matches(client))
+            .map(|client| client.kill())
+            .count()
     }
 }

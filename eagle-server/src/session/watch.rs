@@ -25,7 +25,9 @@ pub struct WatchTable {
 
 impl Default for WatchTable {
     fn default() -> WatchTable {
-        WatchTable { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        WatchTable {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
     }
 }
 
@@ -34,7 +36,9 @@ impl WatchTable {
     pub fn touch(&self, db: u8, key: &[u8]) {
         let shard = self.shard(key).lock();
         if let Some(flags) = shard.get(&(db, Box::from(key))) {
-            flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
+            flags
+                .iter()
+                .for_each(|flag| flag.store(true, Ordering::Release));
         }
     }
 
@@ -43,14 +47,20 @@ impl WatchTable {
         for shard in &self.shards {
             for ((_, key), flags) in shard.lock().iter().filter(|((at, _), _)| *at == db) {
                 if changed(key) {
-                    flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
+                    flags
+                        .iter()
+                        .for_each(|flag| flag.store(true, Ordering::Release));
                 }
             }
         }
     }
 
     fn register(&self, db: u8, key: &[u8], flag: &WatchFlag) {
-        self.shard(key).lock().entry((db, Box::from(key))).or_default().push(flag.clone());
+        self.shard(key)
+            .lock()
+            .entry((db, Box::from(key)))
+            .or_default()
+            .push(flag.clone());
     }
 
     fn unregister(&self, db: u8, key: &[u8], flag: &WatchFlag) {
@@ -87,7 +97,11 @@ impl Watched {
         key: &[u8],
         expires_at_ms: Option<u64>,
     ) {
-        if self.keys.iter().any(|(at, watched, _)| *at == db && **watched == *key) {
+        if self
+            .keys
+            .iter()
+            .any(|(at, watched, _)| *at == db && **watched == *key)
+        {
             return;
         }
         watchers.fetch_add(1, Ordering::AcqRel);
@@ -98,7 +112,10 @@ impl Watched {
     /// Whether a watched key has changed or expired.
     pub fn is_dirty(&self, now_ms: u64) -> bool {
         self.flag.load(Ordering::Acquire)
-            || self.keys.iter().any(|(_, _, expires)| expires.is_some_and(|at_ms| at_ms <= now_ms))
+            || self
+                .keys
+                .iter()
+                .any(|(_, _, expires)| expires.is_some_and(|at_ms| at_ms <= now_ms))
     }
 
     pub fn len(&self) -> usize {

@@ -5,14 +5,19 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 
-pub const FAMILY: Family = Family { name: "connection", commands: &[&PING, &ECHO, &SELECT, &QUIT] };
+pub const FAMILY: Family = Family {
+    name: "connection",
+    commands: &[&PING, &ECHO, &SELECT, &QUIT],
+};
 
 /// PING [message] -- whether the server is alive.
 const PING: Command = Command::new(
     "ping",
     -1,
     ping,
-    Docs::new("connection", "1.0.0", "Ping the server").complexity("O(1)").syntax("[message]"),
+    Docs::new("connection", "1.0.0", "Ping the server")
+        .complexity("O(1)")
+        .syntax("[message]"),
 )
 .flags(&[Flags::FAST])
 .family(Categories::CONNECTION)
@@ -36,7 +41,9 @@ const ECHO: Command = Command::new(
     "echo",
     2,
     echo,
-    Docs::new("connection", "1.0.0", "Echo the given string").complexity("O(1)").syntax("message"),
+    Docs::new("connection", "1.0.0", "Echo the given string")
+        .complexity("O(1)")
+        .syntax("message"),
 )
 .flags(&[Flags::FAST])
 .family(Categories::CONNECTION);
@@ -50,16 +57,22 @@ const SELECT: Command = Command::new(
     "select",
     2,
     select,
-    Docs::new("connection", "1.0.0", "Change the selected database for the current connection")
-        .complexity("O(1)")
-        .syntax("index"),
+    Docs::new(
+        "connection",
+        "1.0.0",
+        "Change the selected database for the current connection",
+    )
+    .complexity("O(1)")
+    .syntax("index"),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
 
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let index = args.integer()?;
-    let db = u8::try_from(index).ok().filter(|db| usize::from(*db) < eagle_core::store::DATABASES_MAX);
+    let db = u8::try_from(index)
+        .ok()
+        .filter(|db| usize::from(*db) < eagle_core::store::DATABASES_MAX);
     let db = db.ok_or(errors::DB_OUT_OF_RANGE)?;
     cx.session.select(db);
     cx.reply_ok()
@@ -72,7 +85,14 @@ const QUIT: Command = Command::new(
     quit,
     Docs::new("connection", "1.0.0", "Close the connection").complexity("O(1)"),
 )
-.flags(&[Flags::ALLOW_BUSY, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_AUTH])
+.flags(&[
+    Flags::ALLOW_BUSY,
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::NO_AUTH,
+])
 .family(Categories::CONNECTION);
 
 fn quit(cx: &mut Context<'_>, _args: Args<'_>) -> Outcome {

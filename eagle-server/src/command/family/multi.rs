@@ -10,17 +10,30 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
 use crate::session::Multi;
 
-pub const FAMILY: Family =
-    Family { name: "transactions", commands: &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH] };
+pub const FAMILY: Family = Family {
+    name: "transactions",
+    commands: &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH],
+};
 
 /// MULTI -- begins a transaction.
 const MULTI: Command = Command::new(
     "multi",
     1,
     multi,
-    Docs::new("transactions", "1.2.0", "Mark the start of a transaction block").complexity("O(1)"),
+    Docs::new(
+        "transactions",
+        "1.2.0",
+        "Mark the start of a transaction block",
+    )
+    .complexity("O(1)"),
 )
-.flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY])
+.flags(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+])
 .family(Categories::TRANSACTION);
 
 fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
@@ -37,10 +50,19 @@ const EXEC: Command = Command::new(
     "exec",
     1,
     exec,
-    Docs::new("transactions", "1.2.0", "Execute all commands issued after MULTI")
-        .complexity("Depends on commands in the transaction"),
+    Docs::new(
+        "transactions",
+        "1.2.0",
+        "Execute all commands issued after MULTI",
+    )
+    .complexity("Depends on commands in the transaction"),
 )
-.flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::SKIP_SLOWLOG])
+.flags(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::SKIP_SLOWLOG,
+])
 .family(Categories::TRANSACTION);
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
@@ -50,7 +72,8 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     // The slots of the queue are locked by now, so the transaction takes effect at this instant even
     // if a watched key in another slot changes before the commit.
     let changed = cx.session.watched.is_dirty(cx.now_ms);
-    cx.session.discard(&cx.node.watch, cx.node.keyspace.watchers());
+    cx.session
+        .discard(&cx.node.watch, cx.node.keyspace.watchers());
     if multi.aborted {
         return Err(errors::EXEC_ABORT);
     }
@@ -67,17 +90,28 @@ const DISCARD: Command = Command::new(
     "discard",
     1,
     discard,
-    Docs::new("transactions", "2.0.0", "Discard all commands issued after MULTI")
-        .complexity("O(N), when N is the number of queued commands"),
+    Docs::new(
+        "transactions",
+        "2.0.0",
+        "Discard all commands issued after MULTI",
+    )
+    .complexity("O(N), when N is the number of queued commands"),
 )
-.flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY])
+.flags(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+])
 .family(Categories::TRANSACTION);
 
 fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if !cx.session.in_multi() {
         return Err(CommandError::new("ERR DISCARD without MULTI"));
     }
-    cx.session.discard(&cx.node.watch, cx.node.keyspace.watchers());
+    cx.session
+        .discard(&cx.node.watch, cx.node.keyspace.watchers());
     cx.reply_ok()
 }
 
@@ -86,11 +120,21 @@ const WATCH: Command = Command::new(
     "watch",
     -2,
     watch,
-    Docs::new("transactions", "2.2.0", "Watch the given keys to determine execution of the MULTI/EXEC block")
-        .complexity("O(1) for every key.")
-        .syntax("key [key ...]"),
+    Docs::new(
+        "transactions",
+        "2.2.0",
+        "Watch the given keys to determine execution of the MULTI/EXEC block",
+    )
+    .complexity("O(1) for every key.")
+    .syntax("key [key ...]"),
 )
-.flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY])
+.flags(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+])
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RO])])
 .scope(Scope::Keys)
 .family(Categories::TRANSACTION);
@@ -102,7 +146,13 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = cx.db();
     for key in args.rest() {
         let expires_at_ms = cx.view.find(db, key).and_then(|entry| entry.ttl_at());
-        cx.session.watched.add(&cx.node.watch, cx.node.keyspace.watchers(), db, key, expires_at_ms);
+        cx.session.watched.add(
+            &cx.node.watch,
+            cx.node.keyspace.watchers(),
+            db,
+            key,
+            expires_at_ms,
+        );
     }
     cx.session.info.set_watching(cx.session.watched.len());
     cx.reply_ok()
@@ -115,10 +165,17 @@ const UNWATCH: Command = Command::new(
     unwatch,
     Docs::new("transactions", "2.2.0", "Forget about all watched keys").complexity("O(1)"),
 )
-.flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY])
+.flags(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+])
 .family(Categories::TRANSACTION);
 
 fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.session.unwatch(&cx.node.watch, cx.node.keyspace.watchers());
+    cx.session
+        .unwatch(&cx.node.watch, cx.node.keyspace.watchers());
     cx.reply_ok()
 }
