@@ -284,3 +284,240 @@ struct LengthLine {
     /// The number after it, if it is one.
     value: Option<i64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Commands = Vec<Vec<Vec<u8>>>;
+
+    /// Feeds `reads` one after the other; returns the commands found and the error met, if any.
+    fn feed(reads: &[&[u8]], limits: &Limits) -> (Commands, Option<ProtocolError>) {
+        let (mut parser, mut buf, mut commands) = (Parser::new(), Vec::new(), Vec::new());
+        for read in reads {
+            buf.extend_from_slice(read);
+            loop {
+                let consumed = match parser.next(&buf, limits) {
+                    Ok(Step::Incomplete { need_hint }) => {
+                        assert!((1..=NEED_HINT_MAX).contains(&need_hint));
+                        break;
+                    }
+                    Ok(Step::Blank { consumed }) => consumed,
+                    Ok(Step::Command { consumed }) => {
+                        commands.push(parser.argv(&buf).iter().map(<[u8]>::to_vec).collect());
+                        consumed
+                    }
+                    Err(error) => {
+                        assert_eq!(parser.next(&buf, limits), Err(error), "an error stays");
+                        return (commands, Some(error));
+                    }
+                };
+                assert!(!parser.is_mid_request());
+                buf.drain(..consumed);
+            }
+        }
+        (commands, None)
+    }
+
+    fn feed_whole(bytes: &[u8]) -> (Commands, Option<ProtocolError>) {
+        feed(&[bytes], &Limits::default())
+    }
+
+    fn commands(of: &[&[&[u8]]]) -> Commands {
+        of.iter()
+            .map(|args| args.iter().map(|arg| arg.to_vec()).collect())
+            .collect()
+    }
+
+    /// Each case was sent to 7.0.15.
+    #[test]
+    fn requests_redis_takes() {
+        const PING: &[&[u8]] = &[b"PING"];
+        type Case = (&'static [u8], &'static [&'static [&'static [u8]]]);
+        let cases: &[Case] = &[
+            (b"*1\r\n$4\r\nPING\r\n", &[PING]),
+            (b"*-1\r\n*-5\r\n*0\r\nPING\r\n", &[PING]),
+            (b"*1\r\n$4\r\nPINGxxPING\r\n", &[PING, PING]),
+            (b"*1\rx$4\rxPING\r\n", &[PING]),
+            (b"*1\r\n$4\r\nPING\r", &[]),
+            (b"*2\r\n$0\r\n\r\n$2\r\n\r\n\r\n", &[&[b"", b"\r\n"]]),
+            (b"\n\n\r\n  \r\nPING\n", &[PING]),
+            (b"\r\r\n\x0bPING\r\n", &[PING]),
+            (b"ECHO a\"b c\"\r\n", &[&[b"ECHO", b"ab c"]]),
+            (b"ECHO a\rb\r\n", &[&[b"ECHO", b"a", b"b"]]),
+            (
+                b"PING 'a\\'b' \"\\x41\\n\\q\"\r\n",
+                &[&[b"PING", b"a'b", b"A\nq"]],
+            ),
+            (b"\"\"\r\nPING\r\n", &[&[b""], PING]),
+            // A NUL hides the line end behind it.
+            (b"PI\x00NG\r\n", &[]),
+            (b"*3\x00\r\n", &[]),
+            (b"*1\r\n\x00\r\n", &[]),
+            (b"*2147483647\r\n", &[]),
+            (b"*1\r\n$536870912\r\n", &[]),
+            (&[b'a'; LINE_BYTES_MAX], &[]),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(
+                feed_whole(bytes),
+                (commands(expected), None),
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    /// Each case was sent to 7.0.15.
+    #[test]
+    fn requests_redis_refuses() {
+        let long = |start: &[u8]| [start, &b"1".repeat(65_537)].concat();
+        let cases: &[(Vec<u8>, &str)] = &[
+            (b"*abc\r\n".to_vec(), "invalid multibulk length"),
+            (b"*\r\n".to_vec(), "invalid multibulk length"),
+            (b"*+1\r\n".to_vec(), "invalid multibulk length"),
+            (b"*01\r\n".to_vec(), "invalid multibulk length"),
+            (b"*2147483648\r\n".to_vec(), "invalid multibulk length"),
+            (b"*1\r\nPING\r\n".to_vec(), "expected '$', got 'P'"),
+            (b"*1\r\n\r\n".to_vec(), "expected '$', got ' '"),
+            (b"*1\r\n\n\r\n".to_vec(), "expected '$', got ' '"),
+            (b"*1\r\n$-1\r\n".to_vec(), "invalid bulk length"),
+            (b"*1\r\n$01\r\n".to_vec(), "invalid bulk length"),
+            (b"*1\r\n$536870913\r\n".to_vec(), "invalid bulk length"),
+            (b"PING \"a\r\n".to_vec(), "unbalanced quotes in request"),
+            (b"PING \"a\"b\r\n".to_vec(), "unbalanced quotes in request"),
+            (long(b""), "too big inline request"),
+            (long(b"*"), "too big mbulk count string"),
+            (long(b"*1\r\n$"), "too big bulk count string"),
+            (long(b"*1\r\n*"), "too big bulk count string"),
+        ];
+        for (bytes, text) in cases {
+            let (commands, error) = feed_whole(bytes);
+            let line = error.map(|error| String::from_utf8(error.line().into_owned()).unwrap());
+            assert_eq!(
+                (commands, line),
+                (vec![], Some(format!("ERR Protocol error: {text}")))
+            );
+        }
+        let (_, error) = feed_whole(b"*1\r\n\xff4\r\n");
+        assert_eq!(
+            &error.unwrap().line()[..],
+            b"ERR Protocol error: expected '$', got '\xff'"
+        );
+    }
+
+    #[test]
+    fn strangers_may_send_little() {
+        let strangers = Limits {
+            unauthenticated: true,
+            ..Limits::default()
+        };
+        let feed = |bytes: &[u8]| feed(&[bytes], &strangers).1;
+        assert_eq!(feed(b"*10\r\n"), None);
+        assert_eq!(
+            feed(b"*11\r\n"),
+            Some(ProtocolError::UnauthenticatedMultibulkLength)
+        );
+        assert_eq!(feed(b"*1\r\n$16384\r\n"), None);
+        assert_eq!(
+            feed(b"*1\r\n$16385\r\n"),
+            Some(ProtocolError::UnauthenticatedBulkLength)
+        );
+        assert_eq!(
+            feed(b"*2147483648\r\n"),
+            Some(ProtocolError::InvalidMultibulkLength)
+        );
+        assert_eq!(
+            feed(b"*1\r\n$536870913\r\n"),
+            Some(ProtocolError::InvalidBulkLength)
+        );
+    }
+
+    #[test]
+    fn the_replication_link_has_no_bulk_limit() {
+        let bytes = b"*1\r\n$9223372036854775807\r\n";
+        assert_eq!(feed(&[bytes], &Limits::REPLICATION), (vec![], None));
+    }
+
+    #[test]
+    fn a_claimed_length_reserves_nothing() {
+        let mut parser = Parser::new();
+        let claim = b"*2147483647\r\n$536870912\r\n";
+        let step = parser.next(claim, &Limits::default());
+        assert_eq!(
+            step,
+            Ok(Step::Incomplete {
+                need_hint: NEED_HINT_MAX
+            })
+        );
+        assert_eq!(parser.spans.capacity(), 0);
+    }
+
+    #[test]
+    fn spans_of_a_huge_request_are_given_back() {
+        let mut parser = Parser::new();
+        let mut bytes = b"*5000\r\n".to_vec();
+        bytes.extend(b"$1\r\nx\r\n".repeat(5000));
+        let step = parser.next(&bytes, &Limits::default());
+        assert_eq!(
+            step,
+            Ok(Step::Command {
+                consumed: bytes.len()
+            })
+        );
+        assert_eq!(parser.argv(&bytes).len(), 5000);
+        parser.next(b"PING\r\n", &Limits::default()).unwrap();
+        assert!(parser.spans.capacity() <= SPANS_KEPT_MAX);
+    }
+
+    #[test]
+    fn no_line_is_searched_twice() {
+        let mut parser = Parser::new();
+        for line in [&b"GET no line end yet"[..], b"*12"] {
+            for arrived in 1..=line.len() {
+                parser.next(&line[..arrived], &Limits::default()).unwrap();
+                assert_eq!(parser.scanned, arrived);
+            }
+            parser = Parser::new();
+        }
+    }
+
+    fn request() -> impl Strategy<Value = Vec<u8>> {
+        let arg = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20),
+            proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n')], 0..4),
+        ];
+        let array = proptest::collection::vec(arg, 0..5).prop_map(|args| {
+            let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+            for arg in args {
+                bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+                bytes.extend_from_slice(&arg);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes
+        });
+        let inline = "[a-z\"'\\\\ ]{0,12}\r?\n".prop_map(String::into_bytes);
+        let garbage =
+            proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\r'), Just(b'*')], 0..8);
+        prop_oneof![6 => array, 2 => inline, 1 => garbage]
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(
+            requests in proptest::collection::vec(request(), 0..6),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..10),
+        ) {
+            let bytes = requests.concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let reads: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            let whole = feed_whole(&bytes);
+            prop_assert_eq!(&feed(&reads, &Limits::default()), &whole);
+            prop_assert_eq!(&feed(&single, &Limits::default()), &whole);
+        }
+    }
+}

@@ -410,3 +410,154 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(protocol: Protocol, write: impl Fn(&mut Writer)) -> String {
+        let mut writer = Writer::new(protocol);
+        write(&mut writer);
+        String::from_utf8(writer.as_bytes().to_vec()).unwrap()
+    }
+
+    /// The forms DEBUG PROTOCOL of 7.0.15 shows, and others seen on the wire.
+    #[test]
+    fn both_versions() {
+        type Case = (fn(&mut Writer), &'static str, &'static str);
+        let cases: &[Case] = &[
+            (|w| w.ok(), "+OK\r\n", "+OK\r\n"),
+            (|w| w.simple("A\r\nB"), "+A  B\r\n", "+A  B\r\n"),
+            (|w| w.error("ERR no\n"), "-ERR no \r\n", "-ERR no \r\n"),
+            (|w| w.integer(12345), ":12345\r\n", ":12345\r\n"),
+            (
+                |w| w.integer(i64::MIN),
+                ":-9223372036854775808\r\n",
+                ":-9223372036854775808\r\n",
+            ),
+            (
+                |w| w.bulk("Hello World"),
+                "$11\r\nHello World\r\n",
+                "$11\r\nHello World\r\n",
+            ),
+            (
+                |w| w.bulk_parts(&[b"a", b"", b"bc"]),
+                "$3\r\nabc\r\n",
+                "$3\r\nabc\r\n",
+            ),
+            (|w| w.bulk_integer(-7), "$2\r\n-7\r\n", "$2\r\n-7\r\n"),
+            (|w| w.bulk_display(1.5), "$3\r\n1.5\r\n", "$3\r\n1.5\r\n"),
+            (|w| w.bulk_or_null(None::<&str>), "$-1\r\n", "_\r\n"),
+            (|w| w.null(), "$-1\r\n", "_\r\n"),
+            (|w| w.null_array(), "*-1\r\n", "_\r\n"),
+            (|w| w.array(10), "*10\r\n", "*10\r\n"),
+            (|w| w.map(3), "*6\r\n", "%3\r\n"),
+            (|w| w.set(3), "*3\r\n", "~3\r\n"),
+            (|w| w.push(2), "*2\r\n", ">2\r\n"),
+            (
+                |w| assert_eq!(w.attribute(1), w.protocol() == Protocol::Resp3),
+                "",
+                "|1\r\n",
+            ),
+            (
+                |w| w.double(3.1),
+                "$18\r\n3.1000000000000001\r\n",
+                ",3.1000000000000001\r\n",
+            ),
+            (
+                |w| w.double(f64::NEG_INFINITY),
+                "$4\r\n-inf\r\n",
+                ",-inf\r\n",
+            ),
+            (|w| w.bool(true), ":1\r\n", "#t\r\n"),
+            (|w| w.bool(false), ":0\r\n", "#f\r\n"),
+            (|w| w.big_number("123"), "$3\r\n123\r\n", "(123\r\n"),
+            (
+                |w| w.verbatim(b"txt", "a\nb"),
+                "$3\r\na\nb\r\n",
+                "=7\r\ntxt:a\nb\r\n",
+            ),
+        ];
+        for (write, resp2, resp3) in cases {
+            assert_eq!(written(Protocol::Resp2, write), *resp2);
+            assert_eq!(written(Protocol::Resp3, write), *resp3);
+        }
+    }
+
+    /// Writes `depth` nested aggregates of deferred and of known length, with `around` bytes before
+    /// and within each, so that now what precedes and now what follows is shorter.
+    fn nest(writer: &mut Writer, deferred: bool, around: &[usize]) {
+        let [bytes, inner @ ..] = around else {
+            return;
+        };
+        writer.bulk("x".repeat(*bytes));
+        if deferred {
+            let header = writer.deferred();
+            nest(writer, deferred, inner);
+            nest(writer, deferred, inner);
+            writer.finish_map(header, bytes * 7);
+        } else {
+            writer.map(bytes * 7);
+            nest(writer, deferred, inner);
+            nest(writer, deferred, inner);
+        }
+        writer.integer(7);
+    }
+
+    #[test]
+    fn deferred_headers_read_as_if_known() {
+        for around in [
+            &[0, 0, 0, 0][..],
+            &[300, 1, 40, 2],
+            &[1, 50, 3, 200, 0],
+            &[1000, 100, 10, 1],
+        ] {
+            let (mut deferred, mut known) = (Writer::default(), Writer::default());
+            for writer in [&mut deferred, &mut known] {
+                writer.ok();
+            }
+            let mark = deferred.mark();
+            nest(&mut deferred, true, around);
+            nest(&mut known, false, around);
+            assert_eq!(deferred.as_bytes(), known.as_bytes());
+            assert_eq!(deferred.since(mark), &known.as_bytes()[5..]);
+            deferred.truncate(mark);
+            assert_eq!(deferred.as_bytes(), b"+OK\r\n");
+            assert_eq!(deferred.take(), &b"+OK\r\n"[..]);
+            assert!(deferred.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_aggregate_at_the_beginning_is_not_moved() {
+        let mut writer = Writer::default();
+        let header = writer.deferred();
+        writer.bulk("x".repeat(1000));
+        let end = writer.out.len();
+        writer.finish_array(header, 1);
+        assert_eq!(writer.out.len(), end);
+        assert!(writer.as_bytes().starts_with(b"*1\r\n$1000\r\nx"));
+    }
+
+    #[test]
+    fn sent_bytes_are_dropped() {
+        let mut writer = Writer::default();
+        writer.ok();
+        writer.integer(1);
+        writer.consume(5);
+        assert_eq!(writer.as_bytes(), b":1\r\n");
+        writer.null();
+        writer.consume(9);
+        assert!(writer.is_empty() && writer.start == 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "truncated before its header")]
+    fn a_header_cut_off_cannot_be_finished() {
+        let mut writer = Writer::default();
+        let mark = writer.mark();
+        let header = writer.deferred();
+        writer.truncate(mark);
+        writer.finish_array(header, 0);
+    }
+}

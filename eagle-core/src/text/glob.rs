@@ -20,6 +20,7 @@ pub enum Case {
 /// Whether `text` as a whole matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     // Redis looks at the pattern only while text is left, so that `*` does not match nothing.
+    // Where a lone star shall mean all, as in KEYS and SCAN, the command says so.
     if text.is_empty() {
         return pattern.is_empty();
     }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn text_at_its_end() {
         assert!(sensitive("", "") && !sensitive("", "a"));
-        // Measured on 7.0.15: an empty member is not found by a pattern of stars.
+        // Measured on 7.0.15 with `**`: KEYS and SCAN do not match against a lone star at all.
         assert!(!sensitive("*", "") && !sensitive("**", ""));
         assert!(sensitive("a***", "a") && !sensitive("a*b", "a") && !sensitive("*?", ""));
     }

@@ -163,3 +163,104 @@ fn print_integer(mantissa: u64, shift: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("{limb:09}").as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sum(value: &str, increment: &str) -> String {
+        let [value, increment] =
+            [value, increment].map(|text| LongDouble::parse(text.as_bytes()).unwrap());
+        String::from_utf8((value + increment).print()).unwrap()
+    }
+
+    /// Replies of INCRBYFLOAT on 7.0.15; many more are in `golden/long_double.txt`.
+    #[test]
+    fn sums_redis_prints() {
+        let cases = [
+            ("10.5", "0.1", "10.6"),
+            ("5.0e3", "2.0e2", "5200"),
+            ("0.1", "0.2", "0.3"),
+            ("0x10", "1", "17"),
+            ("0x1p-3", "0", "0.125"),
+            ("-0.0", "-0", "0"),
+            ("1e-18", "0", "0"),
+            ("-1e-18", "0", "0"),
+            ("5e-18", "0", "0"),
+            ("1e-4950", "0", "0"),
+            ("1e19", "0", "10000000000000000000"),
+        ];
+        for (value, increment, expected) in cases {
+            assert_eq!(sum(value, increment), expected, "{value} + {increment}");
+        }
+        assert!(sum("1e4932", "0").starts_with("100000000000000000000601894938796389132383777"));
+        assert_eq!(sum("1e4932", "0").len(), 4933);
+    }
+
+    #[test]
+    fn refused() {
+        let long = "1".repeat(TEXT_BYTES_MAX + 1);
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "nan",
+            "1e5000",
+            "-1e5000",
+            "1e-5000",
+            "0x1p99999",
+            "0x",
+            &long,
+        ] {
+            assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn infinity_is_read_but_shows() {
+        let infinity = LongDouble::parse(b"inf").unwrap();
+        assert!(!infinity.is_finite() && LongDouble::ZERO.is_finite());
+        assert_eq!(infinity.print(), b"inf");
+        let negative = LongDouble::parse(b"-infinity").unwrap();
+        assert_eq!(negative.print(), b"-inf");
+        assert!((infinity + negative).print().ends_with(b"nan"));
+    }
+
+    #[test]
+    fn halves_round_to_even() {
+        // Both end half a unit behind the 17th decimal, exactly.
+        assert_eq!(print_of(1, 18), "0.00000381469726562");
+        assert_eq!(print_of(3, 18), "0.00001144409179688");
+        assert_eq!(print_of(u64::MAX, 1), "9223372036854775807.5");
+        assert_eq!(print_of(u64::MAX, 16_445), "0");
+    }
+
+    fn print_of(mantissa: u64, shift: u32) -> String {
+        let mut out = Vec::new();
+        print_fraction(mantissa, shift, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn integers_are_exact(value: i64) {
+            prop_assert_eq!(LongDouble::from(value).print(), value.to_string().into_bytes());
+            prop_assert_eq!(LongDouble::parse(value.to_string().as_bytes()), Some(value.into()));
+        }
+
+        #[test]
+        fn shifted_integers_agree_with_wide_ones(mantissa: u64, shift in 0u32..64) {
+            let mut out = Vec::new();
+            print_integer(mantissa, shift, &mut out);
+            prop_assert_eq!(out, (u128::from(mantissa) << shift).to_string().into_bytes());
+        }
+
+        #[test]
+        fn printed_decimals_read_back_alike(whole: u16, decimals: u32) {
+            // 16 bits before the point leave 48 behind it, and an error beyond the 14th decimal.
+            let text = format!("{whole}.{decimals:010}1");
+            prop_assert!(sum(&text, "0").starts_with(&text[..text.len() - 1]), "{}", sum(&text, "0"));
+        }
+    }
+}
