@@ -1,13 +1,13 @@
 //! What a handler works with.
 
-use super::errors::CommandError;
+use super::errors::{self, CommandError};
 use super::table::Entry;
 use crate::config::Config;
 use crate::node::{Node, Thread};
 use crate::session::Session;
 use bytes::Bytes;
 use eagle_core::resp::Writer;
-use eagle_core::store::View;
+use eagle_core::store::{DATABASES_MAX, View};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Instant;
@@ -73,6 +73,24 @@ impl Context<'_> {
     pub fn reply_null(&mut self) -> Outcome {
         self.out.null();
         Ok(Flow::Done)
+    }
+
+    /// Counts a look-up of a read command (INFO `keyspace_hits`, `keyspace_misses`).
+    pub fn note_lookup(&self, found: bool) {
+        let stats = &self.thread.stats;
+        if found { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
+    }
+
+    /// A database index among the arguments.
+    pub fn parse_db(&self, index: i64) -> Result<u8, CommandError> {
+        let databases = (self.config.process.databases as usize).min(DATABASES_MAX);
+        let db = u8::try_from(index).ok().filter(|db| usize::from(*db) < databases);
+        db.ok_or(errors::DB_OUT_OF_RANGE)
+    }
+
+    /// Whether this node is part of a cluster.
+    pub fn is_clustered(&self) -> bool {
+        self.config.cluster.cluster_enabled
     }
 
     /// A `HELP` reply: the heading, the given lines, and the line on HELP itself.

@@ -2,7 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
-use crate::command::errors;
+use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 
 pub const FAMILY: Family = Family {
@@ -69,11 +69,10 @@ const SELECT: Command = Command::new(
 .family(Categories::CONNECTION);
 
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    let index = args.integer()?;
-    let db = u8::try_from(index)
-        .ok()
-        .filter(|db| usize::from(*db) < eagle_core::store::DATABASES_MAX);
-    let db = db.ok_or(errors::DB_OUT_OF_RANGE)?;
+    let db = cx.parse_db(args.integer()?)?;
+    if cx.is_clustered() && db != 0 {
+        return Err(CommandError::new("ERR SELECT is not allowed in cluster mode"));
+    }
     cx.session.select(db);
     cx.reply_ok()
 }

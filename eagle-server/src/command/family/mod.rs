@@ -3,7 +3,9 @@
 use super::spec::Family;
 
 mod connection;
+mod generic;
+mod keyspace;
 mod multi;
 
 /// Every family of this server. A command that is in no family's list does not exist.
-pub const FAMILIES: &[&Family] = &[&connection::FAMILY, &multi::FAMILY];
+pub const FAMILIES: &[&Family] = &[&generic::FAMILY, &keyspace::FAMILY, &connection::FAMILY, &multi::FAMILY];

@@ -1,0 +1,254 @@
+//! Commands on whole databases: KEYS, SCAN, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
+
+use super::generic::kind_name;
+use crate::command::args::Args;
+use crate::command::context::{Context, Flow, Outcome};
+use crate::command::errors::{self, CommandError};
+use crate::command::spec::{Categories, Command, Docs, Family, Flags, Scope};
+use eagle_core::store::DATABASES_MAX;
+use eagle_core::text::{glob, integer};
+
+pub const FAMILY: Family = Family {
+    name: "keyspace",
+    commands: &[&KEYS, &SCAN, &DBSIZE, &FLUSHDB, &FLUSHALL, &SWAPDB],
+};
+
+/// KEYS pattern -- all keys that match.
+const KEYS: Command = Command::new(
+    "keys",
+    2,
+    keys,
+    Docs::new("generic", "1.0.0", "Find all keys matching the given pattern")
+        .complexity(
+            "O(N) with N being the number of keys in the database, under the assumption that the key names in the \
+             database and the given pattern have limited length.",
+        )
+        .syntax("pattern"),
+)
+.flags(&[Flags::READONLY])
+.family(Categories::KEYSPACE.with(Categories::DANGEROUS))
+.tips(&["request_policy:all_shards", "nondeterministic_output_order"]);
+
+fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let pattern = args.word()?;
+    let header = cx.out.deferred();
+    let (out, mut count) = (&mut *cx.out, 0);
+    cx.view.for_each(cx.session.db, &mut |entry| {
+        if glob::matches(pattern, entry.key(), glob::Case::Sensitive) {
+            out.bulk(entry.key());
+            count += 1;
+        }
+    });
+    cx.out.finish_array(header, count);
+    Ok(Flow::Done)
+}
+
+/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type] -- some keys, and where to go on.
+const SCAN: Command = Command::new(
+    "scan",
+    -2,
+    scan,
+    Docs::new("generic", "2.8.0", "Incrementally iterate the keys space")
+        .complexity(
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to \
+             return back to 0. N is the number of elements inside the collection.",
+        )
+        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .history(&[("6.0.0", "Added the `TYPE` subcommand.")]),
+)
+.flags(&[Flags::READONLY])
+.family(Categories::KEYSPACE)
+.tips(&["nondeterministic_output", "request_policy:special"]);
+
+/// Options that SCAN, HSCAN and their kin share.
+pub struct ScanOptions<'a> {
+    pub pattern: Option<&'a [u8]>,
+    pub count: usize,
+    pub kind: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads `[MATCH pattern] [COUNT count]`, and `[TYPE type]` where `with_type`.
+    pub fn parse(args: &mut Args<'a>, with_type: bool) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions { pattern: None, count: 10, kind: None };
+        while !args.is_empty() {
+            if args.len() < 2 {
+                return Err(errors::SYNTAX);
+            }
+            if args.accept("COUNT") {
+                options.count = args.integer_in(1..=i64::MAX, errors::SYNTAX)? as usize;
+            } else if args.accept("MATCH") {
+                // The pattern that matches everything costs nothing.
+                options.pattern = Some(args.word()?).filter(|pattern| *pattern != b"*");
+            } else if with_type && args.accept("TYPE") {
+                options.kind = Some(args.word()?);
+            } else {
+                return Err(errors::SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether `name` matches the pattern.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive))
+    }
+}
+
+/// A cursor as clients send it back: decimal, and negative numbers wrap as C's `strtoul` has it.
+pub fn parse_cursor(word: &[u8]) -> Result<u64, CommandError> {
+    let (digits, negative) = match word.strip_prefix(b"-") {
+        Some(digits) => (digits, true),
+        None => (word.strip_prefix(b"+").unwrap_or(word), false),
+    };
+    let significant = digits.iter().position(|byte| *byte != b'0').map_or(&b"0"[..], |first| &digits[first..]);
+    match integer::parse_u64(significant) {
+        Some(value) if !digits.is_empty() => Ok(if negative { value.wrapping_neg() } else { value }),
+        _ => Err(errors::INVALID_CURSOR),
+    }
+}
+
+fn scan(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let cursor = parse_cursor(args.word()?)?;
+    let options = ScanOptions::parse(&mut args, true)?;
+    let mut found: Vec<&[u8]> = Vec::new();
+    let next = cx.view.scan(cx.session.db, cursor, options.count, &mut |entry| {
+        let kind = kind_name(entry.kind()).as_bytes();
+        if options.matches(entry.key()) && options.kind.is_none_or(|wanted| kind.eq_ignore_ascii_case(wanted)) {
+            found.push(entry.key());
+        }
+    });
+    cx.out.array(2);
+    cx.out.bulk_display(next);
+    cx.out.array(found.len());
+    for key in found {
+        cx.out.bulk(key);
+    }
+    Ok(Flow::Done)
+}
+
+/// DBSIZE -- keys in the selected database.
+const DBSIZE: Command = Command::new(
+    "dbsize",
+    1,
+    dbsize,
+    Docs::new("server", "1.0.0", "Return the number of keys in the selected database").complexity("O(1)"),
+)
+.flags(&[Flags::READONLY, Flags::FAST])
+.family(Categories::KEYSPACE)
+.tips(&["request_policy:all_shards", "response_policy:agg_sum"]);
+
+fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    cx.reply_integer(cx.view.len(cx.session.db) as i64)
+}
+
+const FLUSH_HISTORY: &[(&str, &str)] =
+    &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")];
+const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+/// FLUSHDB [ASYNC | SYNC] -- empties the selected database.
+const FLUSHDB: Command = Command::new(
+    "flushdb",
+    -1,
+    flushdb,
+    Docs::new("server", "1.0.0", "Remove all keys from the current database")
+        .complexity("O(N) where N is the number of keys in the selected database")
+        .syntax("[ASYNC | SYNC]")
+        .history(FLUSH_HISTORY),
+)
+.flags(&[Flags::WRITE])
+.scope(Scope::All)
+.family(Categories::KEYSPACE.with(Categories::DANGEROUS))
+.tips(FLUSH_TIPS);
+
+fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    flush_mode(args)?;
+    let db = cx.db();
+    touch_watched(cx, db);
+    cx.view.flush_db(db)?;
+    cx.reply_ok()
+}
+
+/// FLUSHALL [ASYNC | SYNC] -- empties all databases.
+const FLUSHALL: Command = Command::new(
+    "flushall",
+    -1,
+    flushall,
+    Docs::new("server", "1.0.0", "Remove all keys from all databases")
+        .complexity("O(N) where N is the total number of keys in all databases")
+        .syntax("[ASYNC | SYNC]")
+        .history(FLUSH_HISTORY),
+)
+.flags(&[Flags::WRITE])
+.scope(Scope::All)
+.family(Categories::KEYSPACE.with(Categories::DANGEROUS))
+.tips(FLUSH_TIPS);
+
+fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    flush_mode(args)?;
+    for db in 0..DATABASES_MAX as u8 {
+        touch_watched(cx, db);
+    }
+    cx.view.flush_all()?;
+    cx.reply_ok()
+}
+
+/// Both modes do the same here: the tables are dropped at once and freed in the background.
+fn flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
+    if !args.is_empty() && !args.accept("ASYNC") && !args.accept("SYNC") {
+        return Err(errors::SYNTAX);
+    }
+    args.finish()
+}
+
+/// Raises the watchers of the keys of `db` that exist, as they are about to be removed.
+fn touch_watched(cx: &Context<'_>, db: u8) {
+    cx.node.watch.touch_if(db, |key| cx.view.find(db, key).is_some());
+}
+
+/// SWAPDB index1 index2 -- exchanges two databases.
+const SWAPDB: Command = Command::new(
+    "swapdb",
+    3,
+    swapdb,
+    Docs::new("server", "4.0.0", "Swaps two Redis databases")
+        .complexity("O(N) where N is the count of clients watching or blocking on keys from both databases.")
+        .syntax("index1 index2"),
+)
+.flags(&[Flags::WRITE, Flags::FAST])
+.scope(Scope::All)
+.family(Categories::KEYSPACE.with(Categories::DANGEROUS));
+
+fn swapdb(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    if cx.is_clustered() {
+        return Err(CommandError::new("ERR SWAPDB is not allowed in cluster mode"));
+    }
+    let index = |word: &[u8], error| integer::parse_i64(word).ok_or(error);
+    let first = index(args.word()?, CommandError::new("ERR invalid first DB index"))?;
+    let second = index(args.word()?, CommandError::new("ERR invalid second DB index"))?;
+    let (a, b) = (cx.parse_db(first)?, cx.parse_db(second)?);
+    if a != b {
+        // A watched key changes unless it is missing before and after.
+        for (db, other) in [(a, b), (b, a)] {
+            cx.node.watch.touch_if(db, |key| cx.view.find(db, key).is_some() || cx.view.find(other, key).is_some());
+        }
+        cx.view.swap_db(a, b)?;
+    }
+    cx.reply_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_strtoul_does() {
+        assert_eq!(parse_cursor(b"0"), Ok(0));
+        assert_eq!(parse_cursor(b"007"), Ok(7));
+        assert_eq!(parse_cursor(b"-1"), Ok(u64::MAX));
+        assert_eq!(parse_cursor(b"18446744073709551615"), Ok(u64::MAX));
+        for bad in [&b""[..], b"-", b" 1", b"1 ", b"x", b"18446744073709551616"] {
+            assert_eq!(parse_cursor(bad), Err(errors::INVALID_CURSOR), "{bad:?}");
+        }
+    }
+}
