@@ -78,13 +78,20 @@ impl Context<'_> {
     /// Counts a look-up of a read command (INFO `keyspace_hits`, `keyspace_misses`).
     pub fn note_lookup(&self, found: bool) {
         let stats = &self.thread.stats;
-        if found { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
+        if found {
+            &stats.keyspace_hits
+        } else {
+            &stats.keyspace_misses
+        }
+        .add(1);
     }
 
     /// A database index among the arguments.
     pub fn parse_db(&self, index: i64) -> Result<u8, CommandError> {
         let databases = (self.config.process.databases as usize).min(DATABASES_MAX);
-        let db = u8::try_from(index).ok().filter(|db| usize::from(*db) < databases);
+        let db = u8::try_from(index)
+            .ok()
+            .filter(|db| usize::from(*db) < databases);
         db.ok_or(errors::DB_OUT_OF_RANGE)
     }
 

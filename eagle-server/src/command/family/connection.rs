@@ -71,7 +71,9 @@ const SELECT: Command = Command::new(
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let db = cx.parse_db(args.integer()?)?;
     if cx.is_clustered() && db != 0 {
-        return Err(CommandError::new("ERR SELECT is not allowed in cluster mode"));
+        return Err(CommandError::new(
+            "ERR SELECT is not allowed in cluster mode",
+        ));
     }
     cx.session.select(db);
     cx.reply_ok()

@@ -9,7 +9,10 @@ use eagle_core::store::{Entry, Kind, Text};
 
 pub const FAMILY: Family = Family {
     name: "generic",
-    commands: &[&DEL, &UNLINK, &EXISTS, &TYPE, &TOUCH, &RENAME, &RENAMENX, &COPY, &MOVE, &RANDOMKEY, &OBJECT],
+    commands: &[
+        &DEL, &UNLINK, &EXISTS, &TYPE, &TOUCH, &RENAME, &RENAMENX, &COPY, &MOVE, &RANDOMKEY,
+        &OBJECT,
+    ],
 };
 
 const EVERY_SHARD_SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
@@ -123,7 +126,9 @@ const TYPE: Command = Command::new(
     "type",
     2,
     type_of,
-    Docs::new("generic", "1.0.0", "Determine the type stored at key").complexity("O(1)").syntax("key"),
+    Docs::new("generic", "1.0.0", "Determine the type stored at key")
+        .complexity("O(1)")
+        .syntax("key"),
 )
 .flags(&[Flags::READONLY, Flags::FAST])
 .family(Categories::KEYSPACE)
@@ -132,7 +137,8 @@ const TYPE: Command = Command::new(
 fn type_of(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let entry = cx.view.find(cx.db(), args.word()?);
     cx.note_lookup(entry.is_some());
-    cx.out.simple(entry.map_or("none", |entry| kind_name(entry.kind())));
+    cx.out
+        .simple(entry.map_or("none", |entry| kind_name(entry.kind())));
     Ok(Flow::Done)
 }
 
@@ -153,7 +159,9 @@ const RENAME: Command = Command::new(
     "rename",
     3,
     rename,
-    Docs::new("generic", "1.0.0", "Rename a key").complexity("O(1)").syntax("key newkey"),
+    Docs::new("generic", "1.0.0", "Rename a key")
+        .complexity("O(1)")
+        .syntax("key newkey"),
 )
 .flags(&[Flags::WRITE])
 .family(Categories::KEYSPACE)
@@ -178,10 +186,17 @@ const RENAMENX: Command = Command::new(
     "renamenx",
     3,
     renamenx,
-    Docs::new("generic", "1.0.0", "Rename a key, only if the new key does not exist")
-        .complexity("O(1)")
-        .syntax("key newkey")
-        .history(&[("3.2.0", "The command no longer returns an error when source and destination names are the same.")]),
+    Docs::new(
+        "generic",
+        "1.0.0",
+        "Rename a key, only if the new key does not exist",
+    )
+    .complexity("O(1)")
+    .syntax("key newkey")
+    .history(&[(
+        "3.2.0",
+        "The command no longer returns an error when source and destination names are the same.",
+    )]),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::KEYSPACE)
@@ -231,7 +246,9 @@ fn copy(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         }
     }
     if cx.is_clustered() && (from_db != 0 || to_db != 0) {
-        return Err(CommandError::new("ERR Copying to another database is not allowed in cluster mode"));
+        return Err(CommandError::new(
+            "ERR Copying to another database is not allowed in cluster mode",
+        ));
     }
     if from_db == to_db && from == to {
         return Err(errors::SAME_OBJECT);
@@ -248,11 +265,16 @@ const MOVE: Command = Command::new(
     "move",
     3,
     move_key,
-    Docs::new("generic", "1.0.0", "Move a key to another database").complexity("O(1)").syntax("key db"),
+    Docs::new("generic", "1.0.0", "Move a key to another database")
+        .complexity("O(1)")
+        .syntax("key db"),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(
+    1,
+    &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
+)]);
 
 fn move_key(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if cx.is_clustered() {
@@ -293,9 +315,20 @@ const OBJECT: Command = Command::new(
     "object",
     -2,
     object_help,
-    Docs::new("generic", "2.2.3", "A container for object introspection commands").complexity("Depends on subcommand."),
+    Docs::new(
+        "generic",
+        "2.2.3",
+        "A container for object introspection commands",
+    )
+    .complexity("Depends on subcommand."),
 )
-.subcommands(&[&OBJECT_ENCODING, &OBJECT_FREQ, &OBJECT_HELP, &OBJECT_IDLETIME, &OBJECT_REFCOUNT]);
+.subcommands(&[
+    &OBJECT_ENCODING,
+    &OBJECT_FREQ,
+    &OBJECT_HELP,
+    &OBJECT_IDLETIME,
+    &OBJECT_REFCOUNT,
+]);
 
 const OBJECT_KEY: &[KeySpec] = &[KeySpec::index(2, &[KeyFlags::RO])];
 
@@ -311,7 +344,12 @@ const OBJECT_HELP: Command = Command::new(
     "help",
     2,
     object_help,
-    Docs::new("generic", "6.2.0", "Show helpful text about the different subcommands").complexity("O(1)"),
+    Docs::new(
+        "generic",
+        "6.2.0",
+        "Show helpful text about the different subcommands",
+    )
+    .complexity("O(1)"),
 )
 .flags(&[Flags::LOADING, Flags::STALE])
 .family(Categories::KEYSPACE);
@@ -337,7 +375,11 @@ fn object_help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 const OBJECT_ENCODING: Command = object(
     "encoding",
     object_encoding,
-    Docs::new("generic", "2.2.3", "Inspect the internal encoding of a Redis object"),
+    Docs::new(
+        "generic",
+        "2.2.3",
+        "Inspect the internal encoding of a Redis object",
+    ),
 );
 
 fn object_encoding(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -351,7 +393,11 @@ fn object_encoding(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 const OBJECT_REFCOUNT: Command = object(
     "refcount",
     object_refcount,
-    Docs::new("generic", "2.2.3", "Get the number of references to the value of the key"),
+    Docs::new(
+        "generic",
+        "2.2.3",
+        "Get the number of references to the value of the key",
+    ),
 );
 
 fn object_refcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -363,7 +409,10 @@ fn object_refcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return cx.reply_null();
     }
     let policy = cx.config.memory.maxmemory_policy;
-    let is_lru = matches!(policy, EvictionPolicy::VolatileLru | EvictionPolicy::AllkeysLru);
+    let is_lru = matches!(
+        policy,
+        EvictionPolicy::VolatileLru | EvictionPolicy::AllkeysLru
+    );
     let needs_clock = cx.config.memory.maxmemory > 0 && (is_lru || policy.is_lfu());
     let shared = match cx.view.string(cx.db(), key) {
         Ok(Some(Text::Int(value))) => !needs_clock && (0..SHARED_INTEGERS).contains(&value),
@@ -375,7 +424,11 @@ fn object_refcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 const OBJECT_IDLETIME: Command = object(
     "idletime",
     object_idletime,
-    Docs::new("generic", "2.2.3", "Get the time since a Redis object was last accessed"),
+    Docs::new(
+        "generic",
+        "2.2.3",
+        "Get the time since a Redis object was last accessed",
+    ),
 );
 
 fn object_idletime(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -395,7 +448,11 @@ fn object_idletime(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 const OBJECT_FREQ: Command = object(
     "freq",
     object_freq,
-    Docs::new("generic", "4.0.0", "Get the logarithmic access frequency counter of a Redis object"),
+    Docs::new(
+        "generic",
+        "4.0.0",
+        "Get the logarithmic access frequency counter of a Redis object",
+    ),
 );
 
 fn object_freq(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -442,7 +499,8 @@ impl Context<'_> {
             return lru_clock(self.now_ms);
         }
         let counter = lfu_decayed(entry.clock(), self.now_ms, memory.lfu_decay_time);
-        let odds = f64::from(counter.saturating_sub(INITIAL)) * f64::from(memory.lfu_log_factor) + 1.0;
+        let odds =
+            f64::from(counter.saturating_sub(INITIAL)) * f64::from(memory.lfu_log_factor) + 1.0;
         let grown = rand::random::<f64>() < 1.0 / odds;
         lfu_clock(self.now_ms, counter.saturating_add(u8::from(grown)))
     }

@@ -70,7 +70,11 @@ pub struct ScanOptions<'a> {
 impl<'a> ScanOptions<'a> {
     /// Reads `[MATCH pattern] [COUNT count]`, and `[TYPE type]` where `with_type`.
     pub fn parse(args: &mut Args<'a>, with_type: bool) -> Result<ScanOptions<'a>, CommandError> {
-        let mut options = ScanOptions { pattern: None, count: 10, kind: None };
+        let mut options = ScanOptions {
+            pattern: None,
+            count: 10,
+            kind: None,
+        };
         while !args.is_empty() {
             if args.len() < 2 {
                 return Err(errors::SYNTAX);
@@ -91,7 +95,8 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether `name` matches the pattern.
     pub fn matches(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive))
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive))
     }
 }
 
@@ -101,9 +106,16 @@ pub fn parse_cursor(word: &[u8]) -> Result<u64, CommandError> {
         Some(digits) => (digits, true),
         None => (word.strip_prefix(b"+").unwrap_or(word), false),
     };
-    let significant = digits.iter().position(|byte| *byte != b'0').map_or(&b"0"[..], |first| &digits[first..]);
+    let significant = digits
+        .iter()
+        .position(|byte| *byte != b'0')
+        .map_or(&b"0"[..], |first| &digits[first..]);
     match integer::parse_u64(significant) {
-        Some(value) if !digits.is_empty() => Ok(if negative { value.wrapping_neg() } else { value }),
+        Some(value) if !digits.is_empty() => Ok(if negative {
+            value.wrapping_neg()
+        } else {
+            value
+        }),
         _ => Err(errors::INVALID_CURSOR),
     }
 }
@@ -112,12 +124,18 @@ fn scan(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let cursor = parse_cursor(args.word()?)?;
     let options = ScanOptions::parse(&mut args, true)?;
     let mut found: Vec<&[u8]> = Vec::new();
-    let next = cx.view.scan(cx.session.db, cursor, options.count, &mut |entry| {
-        let kind = kind_name(entry.kind()).as_bytes();
-        if options.matches(entry.key()) && options.kind.is_none_or(|wanted| kind.eq_ignore_ascii_case(wanted)) {
-            found.push(entry.key());
-        }
-    });
+    let next = cx
+        .view
+        .scan(cx.session.db, cursor, options.count, &mut |entry| {
+            let kind = kind_name(entry.kind()).as_bytes();
+            if options.matches(entry.key())
+                && options
+                    .kind
+                    .is_none_or(|wanted| kind.eq_ignore_ascii_case(wanted))
+            {
+                found.push(entry.key());
+            }
+        });
     cx.out.array(2);
     cx.out.bulk_display(next);
     cx.out.array(found.len());
@@ -132,7 +150,12 @@ const DBSIZE: Command = Command::new(
     "dbsize",
     1,
     dbsize,
-    Docs::new("server", "1.0.0", "Return the number of keys in the selected database").complexity("O(1)"),
+    Docs::new(
+        "server",
+        "1.0.0",
+        "Return the number of keys in the selected database",
+    )
+    .complexity("O(1)"),
 )
 .flags(&[Flags::READONLY, Flags::FAST])
 .family(Categories::KEYSPACE)
@@ -142,8 +165,10 @@ fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.reply_integer(cx.view.len(cx.session.db) as i64)
 }
 
-const FLUSH_HISTORY: &[(&str, &str)] =
-    &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")];
+const FLUSH_HISTORY: &[(&str, &str)] = &[
+    ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+    ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+];
 const FLUSH_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
 /// FLUSHDB [ASYNC | SYNC] -- empties the selected database.
@@ -151,10 +176,14 @@ const FLUSHDB: Command = Command::new(
     "flushdb",
     -1,
     flushdb,
-    Docs::new("server", "1.0.0", "Remove all keys from the current database")
-        .complexity("O(N) where N is the number of keys in the selected database")
-        .syntax("[ASYNC | SYNC]")
-        .history(FLUSH_HISTORY),
+    Docs::new(
+        "server",
+        "1.0.0",
+        "Remove all keys from the current database",
+    )
+    .complexity("O(N) where N is the number of keys in the selected database")
+    .syntax("[ASYNC | SYNC]")
+    .history(FLUSH_HISTORY),
 )
 .flags(&[Flags::WRITE])
 .scope(Scope::All)
@@ -203,7 +232,9 @@ fn flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
 
 /// Raises the watchers of the keys of `db` that exist, as they are about to be removed.
 fn touch_watched(cx: &Context<'_>, db: u8) {
-    cx.node.watch.touch_if(db, |key| cx.view.find(db, key).is_some());
+    cx.node
+        .watch
+        .touch_if(db, |key| cx.view.find(db, key).is_some());
 }
 
 /// SWAPDB index1 index2 -- exchanges two databases.
@@ -221,16 +252,26 @@ const SWAPDB: Command = Command::new(
 
 fn swapdb(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if cx.is_clustered() {
-        return Err(CommandError::new("ERR SWAPDB is not allowed in cluster mode"));
+        return Err(CommandError::new(
+            "ERR SWAPDB is not allowed in cluster mode",
+        ));
     }
     let index = |word: &[u8], error| integer::parse_i64(word).ok_or(error);
-    let first = index(args.word()?, CommandError::new("ERR invalid first DB index"))?;
-    let second = index(args.word()?, CommandError::new("ERR invalid second DB index"))?;
+    let first = index(
+        args.word()?,
+        CommandError::new("ERR invalid first DB index"),
+    )?;
+    let second = index(
+        args.word()?,
+        CommandError::new("ERR invalid second DB index"),
+    )?;
     let (a, b) = (cx.parse_db(first)?, cx.parse_db(second)?);
     if a != b {
         // A watched key changes unless it is missing before and after.
         for (db, other) in [(a, b), (b, a)] {
-            cx.node.watch.touch_if(db, |key| cx.view.find(db, key).is_some() || cx.view.find(other, key).is_some());
+            cx.node.watch.touch_if(db, |key| {
+                cx.view.find(db, key).is_some() || cx.view.find(other, key).is_some()
+            });
         }
         cx.view.swap_db(a, b)?;
     }

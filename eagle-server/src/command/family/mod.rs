@@ -8,4 +8,9 @@ mod keyspace;
 mod multi;
 
 /// Every family of this server. A command that is in no family's list does not exist.
-pub const FAMILIES: &[&Family] = &[&generic::FAMILY, &keyspace::FAMILY, &connection::FAMILY, &multi::FAMILY];
+pub const FAMILIES: &[&Family] = &[
+    &generic::FAMILY,
+    &keyspace::FAMILY,
+    &connection::FAMILY,
+    &multi::FAMILY,
+];
