@@ -91,7 +91,7 @@ impl Launch {
             port: Port::claim(),
             dir,
             child: None,
-            starts: 0,
+            log_mark: 0,
         };
         server.start();
         server
@@ -110,6 +110,13 @@ pub fn run_to_exit(dir: &Path, arguments: &[&str]) -> tool::Finished {
     tool::run("env", &line, Duration::from_secs(20))
 }
 
+/// Runs `eagledb pool check` on the pool file of a server that is not running.
+#[track_caller]
+pub fn check_pool(pool: &Path) {
+    let line = ["pool".as_ref(), "check".as_ref(), pool.as_os_str()];
+    tool::run(binary::eagledb(), &line, Duration::from_secs(120)).success();
+}
+
 /// A server process and what belongs to it.
 #[derive(Debug)]
 pub struct Server {
@@ -117,8 +124,8 @@ pub struct Server {
     port: Port,
     dir: TempDir,
     child: Option<Child>,
-    /// Starts so far; the log keeps one ready line for each.
-    starts: usize,
+    /// Length of the log when the process was started last.
+    log_mark: usize,
 }
 
 impl Server {
@@ -132,6 +139,7 @@ impl Server {
     /// Starts the process without waiting for anything.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the server is running");
+        self.log_mark = self.log().len();
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -154,7 +162,6 @@ impl Server {
             .spawn()
             .expect("setpriv(1) runs");
         self.child = Some(child);
-        self.starts += 1;
     }
 
     /// Waits until the running process accepts connections.
@@ -168,7 +175,7 @@ impl Server {
             {
                 panic!("the server ended while starting: {status}");
             }
-            self.log().matches("Ready to accept connections").count() == self.starts
+            self.log()[self.log_mark..].contains("Ready to accept connections")
         });
     }
 
@@ -236,15 +243,31 @@ impl Server {
         self.dir.path()
     }
 
+    /// The pool file, when this server keeps its keyspace in one. Asks the running server.
+    pub fn pool_path(&self) -> Option<PathBuf> {
+        let reply = self.client().call(&["CONFIG", "GET", "pool-path"]);
+        let path = reply.items().get(1)?.text();
+        (!path.is_empty()).then(|| self.dir().join(path))
+    }
+
     /// The pid of the running process.
     pub fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().expect("the server is running"))
     }
 
-    /// Everything the server printed so far, over all its starts.
+    /// Everything the server printed so far, over all its starts; foreign bytes are replaced.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.log_path()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
+            .iter()
+            .map(|&byte| {
+                if byte.is_ascii() {
+                    char::from(byte)
+                } else {
+                    '?'
+                }
+            })
+            .collect()
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Runs the pinned part of Redis's own test suite against a server binary, in external mode, once as
+# a standalone server and once as a cluster of one node that owns all slots.
+#
+# usage: redis-tests/run.sh [--mode standalone|cluster] [--no-skip] [FILE...]
+#   EAGLEDB_BIN  the server binary (default: target/release/eagledb)
+#   FILE         only these files, such as unit/type/string
+#   --no-skip    ignore the skip lists; with EAGLEDB_BIN=redis-server this measures the suite itself
+#
+# Every test that is not listed in skip/FILE.txt must pass, and every listed one must still fail:
+# a skip that would pass fails the run. Logs are in redis-tests/.work/log.
+set -euo pipefail
+cd "$(dirname "$0")"
+binary=${EAGLEDB_BIN:-$PWD/../target/release/eagledb}
+file_seconds_max=300
+modes=(standalone cluster) skipping=yes files=()
+while (($#)); do
+  case $1 in
+    --mode) modes=("$2") && shift ;;
+    --no-skip) skipping=no ;;
+    -*) sed -n '2,/^set/{/^#/p}' "$0" && exit 2 ;;
+    *) files+=("$1") ;;
+  esac
+  shift
+done
+./fetch.sh
+
+# start_server MODE: one fresh server per file, so that a crash costs one file only.
+start_server() {
+  dir=$(mktemp -d) port=$([[ $1 == standalone ]] && echo 10500 || echo 10800)
+  local cluster=no
+  [[ $1 == cluster ]] && cluster=yes
+  : >"$log.server"
+  "$binary" --port "$port" --bind 127.0.0.1 --dir "$dir" --save "" --cluster-enabled $cluster \
+    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes \
+    >"$log.server" 2>&1 &
+  server=$!
+  for _ in {1..200}; do
+    grep -q 'Ready to accept connections' "$log.server" && break
+    sleep 0.05
+  done
+  if [[ $1 == cluster ]]; then
+    redis-cli -p "$port" cluster addslotsrange 0 16383 >/dev/null
+    for _ in {1..200}; do
+      redis-cli -p "$port" cluster info | grep -q cluster_state:ok && break
+      sleep 0.05
+    done
+  fi
+}
+
+stop_server() {
+  kill -9 "$server" 2>/dev/null || echo "the server died" >>"$log"
+  wait "$server" 2>/dev/null || true
+  rm -rf "$dir"
+}
+
+# run_suite MODE FILE LOG OPTION...: one run of one file, its output in LOG.
+run_suite() {
+  local mode=$1 file=$2 log=$3 options=()
+  shift 3
+  [[ $mode == cluster ]] && options=(--cluster-mode)
+  start_server "$mode"
+  (cd ".work/$mode" && TERM=dumb timeout $file_seconds_max ./runtest --host 127.0.0.1 --port "$port" \
+    --single "$file" --tags -slow --durable --timeout 90 --baseport $((port + 100)) --portcount 90 \
+    "${options[@]}" "$@") >"$log" 2>&1 || echo "runtest ended with $?" >>"$log"
+  stop_server
+}
+
+count() { grep -c "^\[$1\]" "$2" || true; }
+
+# run_file MODE FILE COUNT: prints one line; fails when a test fails or a skip is stale.
+run_file() {
+  local mode=$1 file=$2 reference=$3
+  local log=.work/log/$mode/${file//\//.} skips=() only=() skip stale=0
+  if [[ $skipping == yes && -f skip/$file.txt ]]; then
+    while IFS= read -r skip; do
+      skips+=(--skiptest "$skip") only+=(--only "$skip")
+    done < <(grep -v '^#' "skip/$file.txt" | grep .)
+  fi
+  run_suite "$mode" "$file" "$PWD/$log" "${skips[@]}"
+  if ((${#only[@]})); then
+    run_suite "$mode" "$file" "$PWD/$log.skipped" "${only[@]}"
+    stale=$(count ok "$log.skipped")
+  fi
+  local ok err skipped verdict=ok
+  ok=$(count ok "$log") err=$(count '\(err\|exception\|TIMEOUT\)' "$log") skipped=$(count skip "$log")
+  if ((err || stale)) || ! grep -q 'The End' "$log" || grep -q 'the server died' "$log"; then
+    verdict=FAILED
+  fi
+  printf '%-11s %-26s %5d %7d %8d %7d  %s\n' "$mode" "$file" "$ok" "$err" "$skipped" "$reference" $verdict
+  [[ $verdict == ok ]] && return
+  grep -A12 '^\[\(err\|exception\|TIMEOUT\)\]' "$log" || tail -5 "$log"
+  ((stale == 0)) || sed -n 's/^\[ok\]/stale skip, it passes/p' "$log.skipped"
+  return 1
+}
+
+run_mode() {
+  local mode=$1 failed=0 file standalone cluster reference
+  mkdir -p ".work/log/$mode"
+  # Each mode has its own tree: a run clears its tree's temporary folder.
+  [[ -d .work/$mode ]] || cp -a .work/redis-7.0.15 ".work/$mode"
+  while read -r file standalone cluster; do
+    ((${#files[@]} == 0)) || [[ " ${files[*]} " == *" $file "* ]] || continue
+    reference=${!mode}
+    run_file "$mode" "$file" "$reference" || failed=1
+  done < <(grep -v '^#' files.txt)
+  return $failed
+}
+
+printf '%-11s %-26s %5s %7s %8s %7s\n' mode file ok failed skipped 7.0.15
+jobs=()
+for mode in "${modes[@]}"; do
+  run_mode "$mode" &
+  jobs+=($!)
+done
+failed=0
+for job in "${jobs[@]}"; do
+  wait "$job" || failed=1
+done
+exit $failed

@@ -1,0 +1,117 @@
+//! SIGKILL at any moment loses no acknowledged write, leaves no half of one, and leaks no memory.
+//!
+//! A killed process is what a pool on a plain file survives by itself: the kernel keeps the mapped
+//! pages. Power loss is the business of the crash simulator in `eagle-core`.
+
+use std::time::{Duration, Instant};
+
+use eagledb_tests::server::check_pool;
+use eagledb_tests::{Launch, Server, Shape, Writer};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+/// Commands a writer has in flight, so that a kill hits pipelines as well as single commands.
+const WINDOWS: [usize; 2] = [1, 64];
+
+/// `EAGLEDB_KILL_ROUNDS` asks for a longer run, `EAGLEDB_SEED` for a certain one.
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn every_acknowledged_write_survives_kill_9() {
+    let seed = from_env("EAGLEDB_SEED", u64::from(std::process::id()));
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut server = Launch::eagledb().start();
+    let pool = server.pool_path();
+    let mut writers: Vec<Writer> = (0..WINDOWS.len())
+        .map(|index| Writer::new(&format!("w{index}"), Shape::Transactions, rng.random()))
+        .collect();
+
+    for round in 0..from_env("EAGLEDB_KILL_ROUNDS", 20) {
+        let before: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+        write_until_killed(
+            &mut server,
+            &mut writers,
+            Duration::from_millis(rng.random_range(20..400)),
+        );
+        if let Some(pool) = &pool {
+            check_pool(pool);
+        }
+        // Recovery itself may be killed, and must begin again from what it left.
+        for _ in 0..round % 3 {
+            server.spawn();
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..30)));
+            server.kill9();
+        }
+        server.start();
+        let mut client = server.client();
+        for writer in &mut writers {
+            writer.check(|args| client.call(args));
+        }
+        let after: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+        assert!(after > before, "round {round} wrote nothing");
+    }
+}
+
+/// Start-up does work for the logs of the threads, not for the keys.
+#[test]
+fn start_up_time_does_not_grow_with_the_data() {
+    let few = start_up_time_with(1_000);
+    let many = start_up_time_with(400_000);
+    println!("start to first reply after kill -9: 1,000 keys {few:?}, 400,000 keys {many:?}");
+    assert!(
+        many < few + Duration::from_millis(150),
+        "{few:?} grew to {many:?}"
+    );
+}
+
+fn write_until_killed(server: &mut Server, writers: &mut [Writer], load_time: Duration) {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = writers
+            .iter_mut()
+            .zip(WINDOWS)
+            .map(|(writer, window)| {
+                let mut client = server.client();
+                scope.spawn(move || writer.run_until_broken(&mut client, window))
+            })
+            .collect();
+        std::thread::sleep(load_time);
+        server.kill9();
+        for run in runs {
+            // The error is the broken connection; a wrong reply panics in the writer.
+            if let Err(panic) = run.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
+/// The shortest of three starts after a kill, until the first reply to a read.
+fn start_up_time_with(keys: u32) -> Duration {
+    let mut server = Launch::eagledb().start();
+    let mut client = server.client();
+    let numbers: Vec<u32> = (0..keys).collect();
+    for chunk in numbers.chunks(1000) {
+        let commands: Vec<_> = chunk
+            .iter()
+            .map(|key| vec!["SET".to_owned(), format!("key:{key}"), "x".repeat(16)])
+            .collect();
+        client
+            .pipeline(&commands)
+            .iter()
+            .for_each(|reply| reply.ok());
+    }
+    let times = (0..3).map(|_| {
+        server.kill9();
+        let started = Instant::now();
+        server.start();
+        assert_eq!(
+            server.client().call(&["GET", "key:7"]).text(),
+            "x".repeat(16)
+        );
+        started.elapsed()
+    });
+    times.min().expect("three starts")
+}
