@@ -1,7 +1,7 @@
 //! A blocking client without any cleverness: what is sent is what the test says.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::Reply;
@@ -101,12 +101,15 @@ impl Client {
             .collect()
     }
 
-    /// Everything the server sends until it closes the connection.
-    pub fn drain(&mut self) -> io::Result<Vec<u8>> {
-        self.output.flush()?;
+    /// Sends what is queued, closes the sending side and returns everything the server still sends,
+    /// also when it closes the connection in the middle of what is sent.
+    pub fn finish(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        self.input.read_to_end(&mut rest)?;
-        Ok(rest)
+        // Failures here mean that the server hung up, which is what the caller wants to see.
+        let _ = self.output.flush();
+        let _ = self.output.get_ref().shutdown(Shutdown::Write);
+        let _ = self.input.read_to_end(&mut rest);
+        rest
     }
 
     /// One field of `INFO`, searched in every section.

@@ -8,6 +8,7 @@
 pub mod binary;
 pub mod client;
 pub mod cluster;
+pub mod differential;
 pub mod history;
 pub mod port;
 pub mod reply;

@@ -107,14 +107,14 @@ pub fn run_to_exit(dir: &Path, arguments: &[&str]) -> tool::Finished {
         .into_iter()
         .chain(arguments.iter().copied())
         .collect();
-    tool::run("env", &line, Duration::from_secs(20))
+    tool::run("env", &line, "", Duration::from_secs(20))
 }
 
 /// Runs `eagledb pool check` on the pool file of a server that is not running.
 #[track_caller]
 pub fn check_pool(pool: &Path) {
     let line = ["pool".as_ref(), "check".as_ref(), pool.as_os_str()];
-    tool::run(binary::eagledb(), &line, Duration::from_secs(120)).success();
+    tool::run(binary::eagledb(), &line, "", Duration::from_secs(120)).success();
 }
 
 /// A server process and what belongs to it.

@@ -1,6 +1,7 @@
 //! Running command-line tools (`redis-cli`, `redis-benchmark`, `python`) with a time limit.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -34,20 +35,34 @@ impl Finished {
     }
 }
 
-/// Runs `program` to its end, killing it after `limit`.
-pub fn run<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: &[S], limit: Duration) -> Finished {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new("timeout")
+/// Runs `program` to its end with `input` on its standard input, killing it after `limit`.
+pub fn run<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: &[S],
+    input: &str,
+    limit: Duration,
+) -> Finished {
+    let mut child = Command::new("timeout")
         .arg("--kill-after=5")
         .arg(limit.as_secs().to_string())
         .arg(program)
         .args(args)
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("timeout(1) runs");
+    // A program that does not read its input may be gone already.
+    let _ = child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input.as_bytes());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().expect("own child");
     let text = [stdout, stderr]
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .concat();
@@ -57,7 +72,7 @@ pub fn run<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: &[S], limit: Durat
     }
 }
 
-/// Runs `redis-cli` with `args`.
+/// Runs `redis-cli` with `args`, answering yes to what it asks.
 pub fn redis_cli<S: AsRef<OsStr>>(args: &[S]) -> Finished {
-    run("redis-cli", args, Duration::from_secs(120))
+    run("redis-cli", args, "yes\n", Duration::from_secs(120))
 }

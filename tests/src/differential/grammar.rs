@@ -1,0 +1,160 @@
+//! The commands that are generated, one line each, and how far two replies may differ.
+//!
+//! A rule is a command line whose words are literals or take a value from a small pool, so that
+//! keys collide and types clash:
+//! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>`.
+//! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
+//! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
+
+use super::Compare::{self, Exact, Pairs, Refusal, Shape, Time, Unordered};
+
+/// One generated command.
+#[derive(Debug)]
+pub struct Rule {
+    pub words: &'static str,
+    pub compare: Compare,
+}
+
+const fn rule(words: &'static str, compare: Compare) -> Rule {
+    Rule { words, compare }
+}
+
+/// Every rule, by group.
+pub const GRAMMAR: &[Rule] = &[
+    // string
+    rule("SET <key> <value>", Exact),
+    rule("SET <key> <value> NX|XX? GET? EX:<ttl>?", Exact),
+    rule("SET <key> <value> NX|XX? GET? PX:<ttl-ms>?", Exact),
+    rule(
+        "SET <key> <value> EXAT:<later>? PXAT:<later-ms>? KEEPTTL?",
+        Exact,
+    ),
+    rule("SETNX <key> <value>", Exact),
+    rule("SETEX <key> <ttl> <value>", Exact),
+    rule("PSETEX <key> <ttl-ms> <value>", Exact),
+    rule("GET <key>", Exact),
+    rule("GETDEL <key>", Exact),
+    rule("GETSET <key> <value>", Exact),
+    rule(
+        "GETEX <key> EX:<ttl>|PX:<ttl-ms>|EXAT:<at>|PXAT:<at-ms>|PERSIST?",
+        Exact,
+    ),
+    rule("GETEX <key> PERSIST? EX:<ttl>?", Exact),
+    rule("MGET <key>+", Exact),
+    rule("MSET <key>:<value>+", Exact),
+    rule("MSETNX <key>:<value>+", Exact),
+    rule("APPEND <key> <value>", Exact),
+    rule("STRLEN <key>", Exact),
+    rule("GETRANGE <key> <index> <index>", Exact),
+    rule("SUBSTR <key> <index> <index>", Exact),
+    rule("SETRANGE <key> <index> <value>", Exact),
+    rule("INCR <key>", Exact),
+    rule("DECR <key>", Exact),
+    rule("INCRBY <key> <int>", Exact),
+    rule("DECRBY <key> <int>", Exact),
+    rule("INCRBYFLOAT <key> <float>", Exact),
+    rule(
+        "LCS <key> <key> LEN? IDX? MINMATCHLEN:<count>? WITHMATCHLEN?",
+        Exact,
+    ),
+    // generic
+    rule("DEL <key>+", Exact),
+    rule("UNLINK <key>+", Exact),
+    rule("EXISTS <key>+", Exact),
+    rule("TOUCH <key>+", Exact),
+    rule("TYPE <key>", Exact),
+    rule("RENAME <key> <key>", Exact),
+    rule("RENAMENX <key> <key>", Exact),
+    rule("COPY <key> <key> DB:<db>? REPLACE?", Exact),
+    rule("MOVE <key> <db>", Exact),
+    // The order of keys follows from each server's own table.
+    rule("KEYS <pattern>", Unordered),
+    rule(
+        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|list|none?",
+        Unordered,
+    ),
+    // Cursors mean something to one server only.
+    rule("SCAN <int> COUNT:<count>?", Refusal),
+    rule("RANDOMKEY", Shape),
+    rule("DBSIZE", Exact),
+    rule("OBJECT ENCODING|REFCOUNT|FREQ|NOSUCH <key>", Exact),
+    rule("OBJECT IDLETIME <key>", Time(1)),
+    rule("DUMP <key>", Shape),
+    rule("RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL?", Exact),
+    rule("SWAPDB <db> <db>", Exact),
+    rule("FLUSHDB ASYNC|SYNC?", Exact),
+    rule("MEMORY USAGE <key> SAMPLES:<count>?", Shape),
+    // expire
+    // GT and LT with a relative time would ask which server was some milliseconds faster.
+    rule("EXPIRE <key> <ttl> NX|XX?", Exact),
+    rule("EXPIRE <key> <ttl> NX GT|LT|XX", Exact),
+    rule("PEXPIRE <key> <ttl-ms> NX|XX?", Exact),
+    rule("EXPIREAT <key> <at> NX|XX|GT|LT? NX|XX|GT|LT?", Exact),
+    rule("PEXPIREAT <key> <at-ms> NX|XX|GT|LT?", Exact),
+    rule("PERSIST <key>", Exact),
+    // The two servers ran the command that set the time some milliseconds apart.
+    rule("TTL <key>", Time(1)),
+    rule("PTTL <key>", Time(500)),
+    rule("EXPIRETIME <key>", Time(1)),
+    rule("PEXPIRETIME <key>", Time(500)),
+    // hash
+    rule("HSET <key> <field>:<value>+", Exact),
+    rule("HMSET <key> <field>:<value>+", Exact),
+    rule("HSETNX <key> <field> <value>", Exact),
+    rule("HGET <key> <field>", Exact),
+    rule("HMGET <key> <field>+", Exact),
+    rule("HDEL <key> <field>+", Exact),
+    rule("HEXISTS <key> <field>", Exact),
+    rule("HLEN <key>", Exact),
+    rule("HSTRLEN <key> <field>", Exact),
+    rule("HINCRBY <key> <field> <int>", Exact),
+    rule("HINCRBYFLOAT <key> <field> <float>", Exact),
+    // The order of fields is not promised, and differs once a hash is large.
+    rule("HGETALL <key>", Pairs),
+    rule("HKEYS <key>", Unordered),
+    rule("HVALS <key>", Unordered),
+    rule("HSCAN <key> 0 COUNT 100000 MATCH:<pattern>?", Pairs),
+    rule("HRANDFIELD <key>", Shape),
+    rule("HRANDFIELD <key> <count> WITHVALUES?", Shape),
+    // connection
+    rule("PING", Exact),
+    rule("PING <value>", Exact),
+    rule("ECHO <value>", Exact),
+    rule("SELECT <db>", Exact),
+    rule("AUTH <value>", Exact),
+    rule("AUTH <key> <value>", Exact),
+    rule("HELLO 2|3|3|4|abc", Shape),
+    rule("HELLO 2|3 SETNAME:<key>? AUTH:default:<value>?", Shape),
+    rule("CLIENT ID", Shape),
+    rule("CLIENT INFO", Shape),
+    rule("CLIENT SETNAME <value>", Exact),
+    rule("CLIENT GETNAME", Exact),
+    rule("CLIENT NO-EVICT ON|OFF|MAYBE", Exact),
+    rule("CLIENT UNBLOCK <int> TIMEOUT|ERROR?", Exact),
+    rule("CLIENT KILL ID 1000000000", Exact),
+    rule("CLIENT KILL TYPE <value>", Exact),
+    rule("CLIENT KILL NOSUCH <value>", Exact),
+    rule("CLIENT REPLY ON|MAYBE", Exact),
+    rule("CLIENT GETREDIR", Exact),
+    rule("CLIENT NOSUCH", Exact),
+    rule("RESET", Exact),
+    // transactions
+    rule("MULTI", Exact),
+    rule("MULTI", Exact),
+    rule("EXEC", Exact),
+    rule("EXEC", Exact),
+    rule("EXEC", Exact),
+    rule("DISCARD", Exact),
+    rule("WATCH <key>+", Exact),
+    rule("UNWATCH", Exact),
+    // server
+    rule(
+        "CONFIG GET maxmemory-policy|hash-max-listpack-*|databases|nosuch",
+        Pairs,
+    ),
+    rule("CONFIG SET hash-max-listpack-entries <int>", Exact),
+    rule("CONFIG SET nosuch <value>", Exact),
+    rule("CONFIG NOSUCH", Exact),
+    rule("SLOWLOG GET|LEN|NOSUCH <int>", Refusal),
+    rule("NOSUCH <value>+", Exact),
+];

@@ -1,0 +1,284 @@
+//! EagleDB and redis-server 7.0.15 give the same reply to the same command, byte for byte where
+//! the reply is not random or timed.
+//!
+//! `EAGLEDB_DIFF_SECONDS` asks for a longer run; `EAGLEDB_SEED` repeats one sequence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use eagledb_tests::differential::{Generator, Mismatch, Pair, Step};
+use eagledb_tests::{Launch, Reply, Server};
+
+const STEPS: usize = 400;
+/// Mismatches shown at once, one for each command.
+const SHOWN_MAX: usize = 8;
+
+fn servers() -> (Server, Server) {
+    (Launch::eagledb().start(), Launch::redis().start())
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn generated_commands_get_the_same_replies() {
+    let (ours, theirs) = servers();
+    let pair = Pair::new(ours, theirs);
+    let deadline =
+        Instant::now() + Duration::from_secs(number_from_env("EAGLEDB_DIFF_SECONDS").unwrap_or(20));
+    let first_seed =
+        number_from_env("EAGLEDB_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    let mut mismatches: BTreeMap<Vec<u8>, (u64, Mismatch)> = BTreeMap::new();
+    let mut seed = first_seed;
+    while Instant::now() < deadline && mismatches.len() < SHOWN_MAX {
+        let mut generator = Generator::new(seed);
+        let steps: Vec<Step> = (0..STEPS).map(|_| generator.step(2)).collect();
+        if let Some(mismatch) = pair.run(&steps) {
+            let command =
+                mismatch.steps.last().expect("one step differs").args[0].to_ascii_lowercase();
+            mismatches
+                .entry(command)
+                .or_insert_with(|| (seed, pair.shorten(mismatch)));
+        }
+        seed += 1;
+    }
+    println!(
+        "{} sequences of {STEPS} commands from seed {first_seed}",
+        seed - first_seed
+    );
+    let shown: Vec<String> = mismatches
+        .values()
+        .map(|(seed, mismatch)| format!("seed {seed}:\n{mismatch}"))
+        .collect();
+    assert!(
+        mismatches.is_empty(),
+        "replies differ\n{}",
+        shown.join("\n")
+    );
+}
+
+/// What is no well-formed request gets the same words and the same end.
+#[test]
+fn protocol_errors_are_the_same() {
+    let (ours, theirs) = servers();
+    let inputs: &[&[u8]] = &[
+        b"PING\r\n",
+        b"PING\n",
+        b"\r\n\r\nPING\r\n",
+        b"SET \"a b\" 'c\\'d'\r\nGET \"a b\"\r\n",
+        b"SET \"\\x41\\n\" 1\r\nGET \"\\x41\\n\"\r\n",
+        b"GET \"unbalanced\r\n",
+        b"GET \"a\"b\r\n",
+        b"*-1\r\nPING\r\n",
+        b"*0\r\nPING\r\n",
+        b"*x\r\n",
+        b"*1048577\r\n",
+        b"*1\r\nPING\r\n",
+        b"*1\r\n$x\r\n",
+        b"*1\r\n$-1\r\n",
+        b"*1\r\n$536870913\r\n",
+        b"*1\r\n$4\r\nPINGxx",
+        b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
+        b"*1\r\n$1\r\n\x00\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n:1\r\n",
+        b"GET\r\nNOSUCH a 'b c'\r\nSET a\r\n",
+        b"POST / HTTP/1.1\r\n",
+        b"Host: a\r\n",
+        b"QUIT\r\nPING\r\n",
+        b"MULTI\r\nSET a\r\nEXEC\r\n",
+        b"MULTI\r\nWATCH a\r\nMULTI\r\nGET a\r\nEXEC\r\n",
+    ];
+    let long_inline = [b"PING ".as_slice(), &b"x".repeat(200_000)].concat();
+    let long_multibulk = [b"*".as_slice(), &b"1".repeat(200_000)].concat();
+    let long_bulk_count = [b"*1\r\n$".as_slice(), &b"1".repeat(200_000)].concat();
+    let mut differences = Vec::new();
+    for input in inputs
+        .iter()
+        .copied()
+        .chain([&long_inline[..], &long_multibulk, &long_bulk_count])
+    {
+        let [ours, theirs] = [&ours, &theirs].map(|server| conversation(server, input));
+        if ours != theirs {
+            differences.push(format!(
+                "{:.80}\n  ours   {ours:.300}\n  theirs {theirs:.300}",
+                input.escape_ascii().to_string()
+            ));
+        }
+    }
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+/// `COMMAND INFO` and `COMMAND DOCS` say of every command we have what Redis says of it.
+#[test]
+fn the_command_table_is_that_of_redis() {
+    let (ours, theirs) = servers();
+    let [mut ours, mut theirs] = [&ours, &theirs].map(|server| {
+        let mut client = server.client();
+        // RESP3 tells maps and sets from lists, so that only their order is free.
+        client.call(&["HELLO", "3"]);
+        client
+    });
+    let [names, known] = [&mut ours, &mut theirs].map(|client| {
+        let list = client.call(&["COMMAND", "LIST"]);
+        list.items()
+            .iter()
+            .map(Reply::text)
+            .collect::<BTreeSet<String>>()
+    });
+    let mut differences = Vec::new();
+    for name in names.intersection(&known) {
+        for view in ["INFO", "DOCS"] {
+            let [ours, theirs] = [&mut ours, &mut theirs]
+                .map(|client| canonical(&client.call(&["COMMAND", view, name])));
+            if ours != theirs {
+                differences.push(first_difference(&format!("{view} {name}"), &ours, &theirs));
+            }
+        }
+    }
+    let count = names.intersection(&known).count();
+    assert!(count > 80, "only {count} commands are known to both");
+    assert!(
+        differences.is_empty(),
+        "{} differ\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+}
+
+/// A value dumped by one server and restored by the other is the same value.
+#[test]
+fn dumps_cross_over() {
+    let (ours, theirs) = servers();
+    let values: Vec<Vec<u8>> = vec![
+        b"".into(),
+        b"0".into(),
+        b"-129".into(),
+        b"70000".into(),
+        b"9223372036854775807".into(),
+        b"12345678901234567890".into(),
+        b"abc".into(),
+        vec![b'a'; 5000],
+        (0..=255).collect(),
+        (0..70_000u32).flat_map(u32::to_le_bytes).collect(),
+    ];
+    for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+        let (mut from, mut to) = (from.client(), to.client());
+        to.call(&["FLUSHALL"]).ok();
+        let mut keys = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let key = format!("s{index}").into_bytes();
+            from.call(&[b"SET", &key[..], value]).ok();
+            keys.push(key);
+        }
+        for fields in [1, 5, 600] {
+            let key = format!("h{fields}").into_bytes();
+            for field in 0..fields {
+                let value = &values[field % values.len()];
+                from.call(&[b"HSET", &key[..], format!("f{field}").as_bytes(), value]);
+            }
+            keys.push(key);
+        }
+        for key in keys {
+            let Reply::Bulk(payload) = from.call(&[b"DUMP", &key[..]]) else {
+                panic!("nothing to dump")
+            };
+            to.call(&[b"RESTORE", &key[..], b"0", &payload]).ok();
+            let read: &[u8] = if key[0] == b's' { b"GET" } else { b"HGETALL" };
+            let [sent, received] =
+                [&mut from, &mut to].map(|client| canonical_pairs(&client.call(&[read, &key[..]])));
+            assert_eq!(sent, received, "{}", String::from_utf8_lossy(&key));
+            // A damaged payload is refused by both with the same words.
+            let mut damaged = payload.clone();
+            damaged[payload.len() / 2] ^= 1;
+            let refusal = to
+                .call(&[b"RESTORE", &key[..], b"0", &damaged, b"REPLACE"])
+                .error();
+            assert_eq!(
+                refusal.as_deref(),
+                Some("ERR DUMP payload version or checksum are wrong")
+            );
+        }
+    }
+}
+
+/// Everything a server says to `input`, and whether it still listens afterwards.
+fn conversation(server: &Server, input: &[u8]) -> String {
+    let mut client = server.client();
+    for bytes in [input, b"\r\nPING still-here\r\n"] {
+        // The server may hang up early; what it said before is what counts.
+        let _ = client.send_raw(bytes);
+    }
+    client.finish().escape_ascii().to_string()
+}
+
+/// Puts in order what has none: sets, maps, and the list of subcommands.
+fn canonical(reply: &Reply) -> Reply {
+    let all = |items: &[Reply]| items.iter().map(canonical).collect::<Vec<_>>();
+    let sorted = |mut items: Vec<Reply>| {
+        items.sort();
+        items
+    };
+    match reply {
+        Reply::Set(items) => Reply::Set(sorted(all(items))),
+        Reply::Array(items) if items.iter().all(|item| matches!(item, Reply::Array(_))) => {
+            Reply::Array(sorted(all(items)))
+        }
+        Reply::Array(items) => Reply::Array(all(items)),
+        Reply::Map(pairs) => {
+            let mut pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| (canonical(key), canonical(value)))
+                .collect();
+            pairs.sort();
+            Reply::Map(pairs)
+        }
+        other => other.clone(),
+    }
+}
+
+fn canonical_pairs(reply: &Reply) -> Vec<Vec<Reply>> {
+    let mut pairs: Vec<Vec<Reply>> = match reply {
+        Reply::Array(items) => items.chunks(2).map(<[Reply]>::to_vec).collect(),
+        other => vec![vec![other.clone()]],
+    };
+    pairs.sort();
+    pairs
+}
+
+/// The innermost place at which two replies part.
+fn first_difference(path: &str, ours: &Reply, theirs: &Reply) -> String {
+    let parts = |reply: &Reply| -> Vec<(String, Reply)> {
+        match reply {
+            Reply::Array(items) => items
+                .iter()
+                .cloned()
+                .enumerate()
+                .map(|(index, item)| (index.to_string(), item))
+                .collect(),
+            Reply::Map(pairs) => pairs
+                .iter()
+                .map(|(key, value)| (format!("{key:?}"), value.clone()))
+                .collect(),
+            _ => Vec::new(),
+        }
+    };
+    let (a, b) = (parts(ours), parts(theirs));
+    let is_same_shape = a
+        .iter()
+        .map(|(name, _)| name)
+        .eq(b.iter().map(|(name, _)| name));
+    let differing = a.iter().zip(&b).find(|(a, b)| a != b);
+    match differing {
+        Some(((name, a), (_, b))) if is_same_shape => {
+            first_difference(&format!("{path}.{name}"), a, b)
+        }
+        _ => format!(
+            "{path}:\n  ours   {:.300}\n  theirs {:.300}",
+            format!("{ours:?}"),
+            format!("{theirs:?}")
+        ),
+    }
+}
