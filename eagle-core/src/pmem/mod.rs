@@ -1,13 +1,35 @@
-//! The persistent pool: one memory-mapped file (or anonymous memory) with a crash-atomic
-//! transaction mechanism and an allocator whose state survives kill -9. `FORMAT.md` describes
-//! the medium byte by byte.
+//! The persistent pool: one memory-mapped file (or anonymous memory) with crash-atomic
+//! transactions and an allocator whose state survives kill -9. `FORMAT.md` describes the medium
+//! byte by byte.
+//!
+//! From the bottom up: [`map`](self) reserves addresses and maps extents; `medium` is the only
+//! door to what is mapped, with `dax` and `sim` as its two special kinds; `layout`, `superblock`
+//! and `class` say where things lie; `log` is the undo log of a lane; `pages`, `slab` and `alloc`
+//! are the allocator; `tx` is what everything above uses to change anything; `recovery` ends
+//! what a crash cut off; `pool` puts it together.
 
+mod alloc;
+mod class;
+mod dax;
 mod error;
+mod lane;
+mod layout;
+mod log;
+mod map;
+mod medium;
+mod pages;
 mod pool;
 mod ptr;
+mod recovery;
+pub mod sim;
+mod slab;
+mod superblock;
 mod tx;
 
 pub use error::{OpenError, OutOfSpace};
-pub use pool::{Lane, Medium, OpenReport, Pool, PoolOptions, Usage, quarantine};
+pub use lane::Lane;
+pub use medium::Site;
+pub use pool::{MediumKind, OpenReport, Pool, PoolOptions, Usage, quarantine};
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
+pub use sim::Sim;
 pub use tx::{Savepoint, Tx};

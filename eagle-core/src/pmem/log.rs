@@ -1,0 +1,211 @@
+//! The log of a lane: undo entries and allocation entries of the transaction in flight.
+//!
+//! Entries are 32 bytes plus payload, in units of 32 bytes, so that a small one never straddles
+//! a cache line:
+//!
+//! ```text
+//! 0   u32 check    over everything below, the lane, the generation and the entry's position
+//! 4   u32 kind
+//! 8   u32 seq      strictly increasing within a transaction
+//! 12  u32 len      payload bytes (UNDO_BYTES), else 0
+//! 16  u64 at       the offset the entry is about
+//! 24  u64 value    old word | new word | extent of the block | bytes of the next chunk
+//! 32  payload      old bytes, zero padded
+//! ```
+//!
+//! There is no length field and no end mark: the log ends at the first entry that does not
+//! check. The generation takes part in the check, hence a single store of the lane's generation
+//! truncates the log. `seq` keeps entries apart which a rollback to a savepoint has cut off: what
+//! is appended over them has higher numbers, so that a remnant behind it is not taken for its
+//! continuation.
+
+use super::{Offset, medium::Medium, medium::Site};
+use std::sync::atomic::Ordering;
+
+/// Bytes of an entry without payload, and the unit of all entries.
+pub const ENTRY_BYTES: u64 = 32;
+
+/// Most payload bytes of one entry.
+pub const PAYLOAD_BYTES_MAX: usize = 4096;
+
+/// Room that is kept free at the end of every chunk: one entry for the link to the next chunk,
+/// one for a publish.
+pub const RESERVE_BYTES: u64 = 2 * ENTRY_BYTES;
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// The word at `at` was `value`.
+    UndoWord = 1,
+    /// The `len` bytes at `at` were the payload.
+    UndoBytes = 2,
+    /// The block at `at` with extent `value` belongs to this transaction.
+    Alloc = 3,
+    /// The block at `at` with extent `value` is given up by this transaction.
+    Free = 4,
+    /// The last store of this transaction puts `value` at `at`; it is the commit point.
+    Publish = 5,
+    /// The log goes on at `at`, in a chunk of `value` bytes.
+    Link = 6,
+}
+
+impl Kind {
+    fn from_u32(raw: u32) -> Option<Kind> {
+        Some(match raw {
+            1 => Kind::UndoWord,
+            2 => Kind::UndoBytes,
+            3 => Kind::Alloc,
+            4 => Kind::Free,
+            5 => Kind::Publish,
+            6 => Kind::Link,
+            _ => return None,
+        })
+    }
+}
+
+/// An entry without its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What it says.
+    pub kind: Kind,
+    /// Payload bytes.
+    pub len: u32,
+    /// The offset it is about.
+    pub at: Offset,
+    /// See [`Kind`].
+    pub value: u64,
+}
+
+/// What makes entries of one lane and one transaction unlike all others.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// Secret of the pool, mixed with the lane's number.
+    pub salt: u64,
+    /// The lane's generation.
+    pub generation: u64,
+}
+
+impl Identity {
+    /// The identity of a lane in a pool.
+    pub fn new(hash_seed: &[u8; 16], lane: usize, generation: u64) -> Identity {
+        let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        let salt = fold(
+            half(&hash_seed[..8]) ^ lane as u64,
+            half(&hash_seed[8..]) ^ FOLD_B,
+        );
+        Identity { salt, generation }
+    }
+}
+
+const FOLD_A: u64 = 0x9e37_79b9_7f4a_7c15;
+const FOLD_B: u64 = 0xd1b5_4a32_d192_ed03;
+
+/// Multiplies to 128 bits and folds the halves: a fast mixing step in which every input bit
+/// reaches every output bit.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[inline]
+fn check(identity: Identity, position: Offset, words: [u64; 4], payload: &[u8]) -> u32 {
+    let tag = words[0] >> 32;
+    let mut hash = fold(
+        identity.salt ^ identity.generation ^ tag.rotate_left(48),
+        position.raw() ^ words[1] ^ FOLD_A,
+    );
+    hash = fold(
+        hash ^ words[2] ^ FOLD_B,
+        words[3] ^ FOLD_A.rotate_left(17) ^ identity.salt,
+    );
+    for chunk in payload.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = fold(hash ^ u64::from_le_bytes(word), FOLD_A);
+    }
+    (hash ^ hash >> 32) as u32
+}
+
+/// Bytes an entry with `len` payload bytes takes.
+#[inline]
+pub fn entry_bytes(len: usize) -> u64 {
+    ENTRY_BYTES + (len as u64).next_multiple_of(ENTRY_BYTES)
+}
+
+/// Writes an entry at `position` and starts flushing it. The caller fences.
+#[inline]
+pub fn write(
+    medium: &Medium,
+    identity: Identity,
+    position: Offset,
+    seq: u32,
+    entry: Entry,
+    payload: &[u8],
+) {
+    debug_assert_eq!(entry.len as usize, payload.len());
+    let mut words = [
+        u64::from(entry.kind as u32) << 32,
+        u64::from(seq) | u64::from(entry.len) << 32,
+        entry.at.raw(),
+        entry.value,
+    ];
+    words[0] |= u64::from(check(identity, position, words, payload));
+    if medium.loses_log_entries() {
+        return;
+    }
+    // SAFETY: a lane's log is reached by the thread that has checked the lane out, only.
+    unsafe {
+        if !payload.is_empty() {
+            medium.write_owned(position.plus(ENTRY_BYTES), payload);
+        }
+        medium.write_words_owned(position, words);
+    }
+    medium.flush(position, ENTRY_BYTES as usize + payload.len(), Site::Log);
+}
+
+/// Reads the entry at `position` if it is valid and has a higher number than `seq_before`.
+/// `end` is the end of the chunk. Answers the entry and its number.
+pub fn read(
+    medium: &Medium,
+    identity: Identity,
+    position: Offset,
+    end: Offset,
+    seq_before: u32,
+) -> Option<(Entry, u32)> {
+    if position.plus(ENTRY_BYTES) > end {
+        return None;
+    }
+    let words: [u64; 4] =
+        std::array::from_fn(|word| medium.load(position.plus(word as u64 * 8), Ordering::Relaxed));
+    let kind = Kind::from_u32((words[0] >> 32) as u32)?;
+    let (seq, len) = (words[1] as u32, (words[1] >> 32) as u32);
+    let bounded = (len as usize) <= PAYLOAD_BYTES_MAX && (kind == Kind::UndoBytes || len == 0);
+    if !bounded || seq <= seq_before || position.plus(entry_bytes(len as usize)) > end {
+        return None;
+    }
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    let payload = &mut payload[..len as usize];
+    medium.read_shared(position.plus(ENTRY_BYTES), payload);
+    let sum = check(identity, position, words, payload);
+    (sum == words[0] as u32).then_some((
+        Entry {
+            kind,
+            len,
+            at: Offset::from_raw(words[2]),
+            value: words[3],
+        },
+        seq,
+    ))
+}
+
+const _: () = {
+    assert!(ENTRY_BYTES == 32);
+    assert!(super::layout::LANE_HEADER_BYTES.is_multiple_of(ENTRY_BYTES));
+    assert!(super::layout::LANE_BYTES.is_multiple_of(ENTRY_BYTES));
+    // A chunk of its own always has room for the largest entry and the reserve.
+    assert!(
+        super::layout::PAGE_BYTES > 2 * (ENTRY_BYTES + PAYLOAD_BYTES_MAX as u64) + RESERVE_BYTES
+    );
+};

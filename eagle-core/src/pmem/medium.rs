@@ -1,0 +1,339 @@
+//! The only door to the medium: every load, store, flush and fence of the pool goes through
+//! [`Medium`].
+//!
+//! Three modes share the code path. On page cache, tmpfs or anonymous memory a process crash
+//! keeps every executed store, hence flushes are nothing and fences only stop the compiler from
+//! reordering. On DAX a flush is a cache line write-back and a fence waits for it. Under the
+//! simulator each store, flush and fence is also recorded, so that crash images can be built.
+//!
+//! Accesses are checked against the mapped end: an offset that leads outside panics (and the
+//! transaction rolls back) instead of touching foreign memory. Shared words are only ever
+//! accessed with atomics; plain copies are for memory that a single owner can reach, and for
+//! blobs, which do not change once published.
+
+use super::{MediumKind, Offset, dax, map::Mapping, sim::Recorder};
+use std::{
+    ptr,
+    sync::atomic::{AtomicU64, Ordering, compiler_fence},
+};
+
+/// What a flush or fence is for. The simulator can leave out all those of one site, to prove
+/// that the crash tests would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Site {
+    /// Log entries, and the fence between an undo entry and the store it covers.
+    Log,
+    /// Contents of blocks that a transaction allocated.
+    Fresh,
+    /// Logged stores to reachable memory.
+    InPlace,
+    /// The fence before a transaction's first irrevocable store.
+    Commit,
+    /// The published word.
+    Publish,
+    /// Allocation bits and the page table words of runs.
+    Bits,
+    /// A lane's generation: truncation of its log.
+    Generation,
+    /// A rolled-back word.
+    Rollback,
+    /// Headers of new slabs.
+    Slab,
+    /// Page table words of slabs and log chunks.
+    PageTable,
+    /// The number of pages ever used.
+    Frontier,
+    /// Superblocks.
+    Superblock,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Coherent,
+    Dax(dax::WriteBack),
+    Recorded,
+}
+
+/// A mapped medium.
+#[derive(Debug)]
+pub struct Medium {
+    map: Mapping,
+    /// Bytes that may be accessed. Only grows.
+    end: AtomicU64,
+    mode: Mode,
+    recorder: Option<Recorder>,
+}
+
+impl Medium {
+    /// Puts the door in front of a mapping whose first `end` bytes are accessible.
+    pub fn new(map: Mapping, end: u64) -> Medium {
+        let mode = match map.kind() {
+            MediumKind::Dax => Mode::Dax(dax::WriteBack::detect()),
+            _ => Mode::Coherent,
+        };
+        Medium {
+            map,
+            end: AtomicU64::new(end),
+            mode,
+            recorder: None,
+        }
+    }
+
+    /// The same medium, from here on recorded by the simulator.
+    pub fn recorded_by(self, recorder: Recorder) -> Medium {
+        Medium {
+            mode: Mode::Recorded,
+            recorder: Some(recorder),
+            ..self
+        }
+    }
+
+    /// What the medium is.
+    pub fn kind(&self) -> MediumKind {
+        match self.mode {
+            Mode::Recorded => MediumKind::Simulated,
+            _ => self.map.kind(),
+        }
+    }
+
+    /// The mapping, for growth and syncing.
+    pub fn map(&self) -> &Mapping {
+        &self.map
+    }
+
+    /// Bytes that may be accessed.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Raises the accessible end after the mapping has grown.
+    pub fn raise_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn out_of_bounds(&self, at: Offset, len: usize) -> ! {
+        panic!(
+            "pool access out of bounds: {len} bytes at {at:?}, pool ends at {:#x}",
+            self.end()
+        );
+    }
+
+    #[inline]
+    fn range(&self, at: Offset, len: usize) -> *mut u8 {
+        let end = self.end.load(Ordering::Relaxed);
+        if at.raw() > end || len as u64 > end - at.raw() {
+            self.out_of_bounds(at, len);
+        }
+        // SAFETY: `at` is within the mapping: `end` never exceeds the mapped bytes.
+        unsafe { self.map.base().add(at.raw() as usize) }
+    }
+
+    #[inline]
+    fn word(&self, at: Offset) -> &AtomicU64 {
+        let at_ptr = self.range(at, 8);
+        assert!(
+            at.raw().is_multiple_of(8),
+            "pool word access is not aligned: {at:?}"
+        );
+        // SAFETY: in bounds (above), aligned (the base is page aligned), and the mapping lives
+        // as long as `self`. Words that may be shared are accessed as atomics only.
+        unsafe { AtomicU64::from_ptr(at_ptr.cast()) }
+    }
+
+    /// Loads a word.
+    #[inline]
+    pub fn load(&self, at: Offset, ordering: Ordering) -> u64 {
+        self.word(at).load(ordering)
+    }
+
+    /// Stores a word with release ordering.
+    #[inline]
+    pub fn store(&self, at: Offset, value: u64) {
+        self.word(at).store(value, Ordering::Release);
+        self.record(at, 8);
+    }
+
+    /// Sets bits of a word and answers its former value.
+    #[inline]
+    pub fn set_bits(&self, at: Offset, bits: u64) -> u64 {
+        let former = self.word(at).fetch_or(bits, Ordering::AcqRel);
+        self.record(at, 8);
+        former
+    }
+
+    /// Clears bits of a word and answers its former value.
+    #[inline]
+    pub fn clear_bits(&self, at: Offset, bits: u64) -> u64 {
+        let former = self.word(at).fetch_and(!bits, Ordering::AcqRel);
+        self.record(at, 8);
+        former
+    }
+
+    /// Bytes that do not change while the caller can see them.
+    ///
+    /// # Safety
+    /// Nobody writes to the range while the answer is in use.
+    #[inline]
+    pub unsafe fn slice(&self, at: Offset, len: usize) -> &[u8] {
+        let start = self.range(at, len);
+        // SAFETY: in bounds (above); not written (promised by the caller).
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// Writes bytes that only the caller can reach.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn write_owned(&self, at: Offset, bytes: &[u8]) {
+        let start = self.range(at, bytes.len());
+        // SAFETY: in bounds (above), unshared (promised by the caller), and `bytes` is not pool
+        // memory of the same range, because it is borrowed.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+        self.record(at, bytes.len());
+    }
+
+    /// Zeroes bytes that only the caller can reach.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn zero_owned(&self, at: Offset, len: usize) {
+        let start = self.range(at, len);
+        // SAFETY: in bounds (above) and unshared (promised by the caller).
+        unsafe { ptr::write_bytes(start, 0, len) };
+        self.record(at, len);
+    }
+
+    /// Writes words that only the caller can reach; `at` is a multiple of eight.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn write_words_owned<const N: usize>(&self, at: Offset, words: [u64; N]) {
+        let start = self.range(at, N * 8).cast::<[u64; N]>();
+        debug_assert!(at.raw().is_multiple_of(8));
+        // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
+        unsafe { start.write(words) };
+        self.record(at, N * 8);
+    }
+
+    /// Writes bytes that others may be reading: word by word, so that a reader sees each word
+    /// either before or after. The caller is the only writer of all words touched.
+    pub fn write_shared(&self, at: Offset, bytes: &[u8]) {
+        self.range(at, bytes.len());
+        let mut done = 0;
+        while done < bytes.len() {
+            let position = at.raw() + done as u64;
+            let word = Offset::from_raw(position & !7);
+            let skip = (position & 7) as usize;
+            let take = (8 - skip).min(bytes.len() - done);
+            let cell = self.word(word);
+            let mut value = cell.load(Ordering::Relaxed).to_le_bytes();
+            value[skip..skip + take].copy_from_slice(&bytes[done..done + take]);
+            cell.store(u64::from_le_bytes(value), Ordering::Release);
+            done += take;
+        }
+        self.record(at, bytes.len());
+    }
+
+    /// Copies bytes that others may be writing, by words.
+    pub fn read_shared(&self, at: Offset, into: &mut [u8]) {
+        self.range(at, into.len());
+        let mut done = 0;
+        while done < into.len() {
+            let position = at.raw() + done as u64;
+            let skip = (position & 7) as usize;
+            let take = (8 - skip).min(into.len() - done);
+            let word = self
+                .word(Offset::from_raw(position & !7))
+                .load(Ordering::Relaxed);
+            into[done..done + take].copy_from_slice(&word.to_le_bytes()[skip..skip + take]);
+            done += take;
+        }
+    }
+
+    /// Hints that a line will be read soon. Any offset is allowed.
+    #[inline]
+    pub fn prefetch(&self, at: Offset) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let hint = self.map.base().wrapping_add(at.raw() as usize);
+            // SAFETY: a prefetch reads nothing and faults on no address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(hint.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
+    /// Starts writing a range back to the persistence domain.
+    #[inline]
+    pub fn flush(&self, at: Offset, len: usize, site: Site) {
+        if self.mode != Mode::Coherent {
+            self.flush_lines(at, len, site);
+        }
+    }
+
+    #[cold]
+    fn flush_lines(&self, at: Offset, len: usize, site: Site) {
+        if len == 0 {
+            return;
+        }
+        let start = self.range(at, len);
+        match (self.mode, &self.recorder) {
+            (Mode::Dax(write_back), _) => write_back.lines(start, len),
+            (_, Some(recorder)) => recorder.flush(at.raw(), len as u64, site),
+            (_, None) => {}
+        }
+    }
+
+    /// Everything flushed so far is persistent before anything stored from here on; on coherent
+    /// media, everything stored so far is executed before anything stored from here on.
+    #[inline]
+    pub fn fence(&self, site: Site) {
+        compiler_fence(Ordering::SeqCst);
+        match (self.mode, &self.recorder) {
+            (Mode::Coherent, _) => {}
+            (Mode::Dax(_), _) => dax::drain(),
+            (_, Some(recorder)) => recorder.fence(site),
+            (_, None) => {}
+        }
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn record(&self, at: Offset, len: usize) {
+        if self.mode == Mode::Recorded {
+            self.record_words(at, len);
+        }
+    }
+
+    #[cold]
+    fn record_words(&self, at: Offset, len: usize) {
+        let Some(recorder) = &self.recorder else {
+            return;
+        };
+        let first = at.raw() & !7;
+        let last = (at.raw() + len as u64).next_multiple_of(8);
+        for position in (first..last).step_by(8) {
+            let word = self
+                .word(Offset::from_raw(position))
+                .load(Ordering::Relaxed);
+            recorder.store(position, word);
+        }
+    }
+
+    /// Whether the simulator was told to lose log entries.
+    #[inline]
+    pub fn loses_log_entries(&self) -> bool {
+        self.mode == Mode::Recorded
+            && self
+                .recorder
+                .as_ref()
+                .is_some_and(Recorder::loses_log_entries)
+    }
+}

@@ -1,0 +1,207 @@
+//! Recovery: brings every lane's log to an end, forwards or backwards.
+//!
+//! A log that holds no valid entry is finished. Otherwise its transaction was in flight:
+//!
+//! - its last entry is a PUBLISH and the word has the published value: it had committed. Its
+//!   allocation entries are applied in order.
+//! - anything else: it had not. Its entries are undone in reverse order; allocations become free
+//!   and frees become allocated.
+//!
+//! Either way the log is then truncated. Every step sets a word or bit to a value that the log
+//! alone determines, hence a crash during recovery is followed by the same recovery. Logs of
+//! different lanes touch different words, because the words of a slot belong to whoever holds
+//! the slot's lock, and different blocks, because a block is not handed out while a log knows it;
+//! so the order of lanes does not matter.
+//!
+//! All logs are read and checked before the first change: a damaged pool stays as it is.
+
+use super::{
+    Offset,
+    alloc::{Block, PageWalk, locate, set_allocated},
+    layout::{FRONTIER, Geometry, LANE_BYTES, LANE_HEADER_BYTES, PAGE_BYTES, PageEntry, ROOT},
+    log::{self, Entry, Identity, Kind},
+    medium::{Medium, Site},
+};
+use std::sync::atomic::Ordering;
+
+/// A log as recovery reads it.
+#[derive(Debug)]
+pub struct LaneLog {
+    lane: Offset,
+    generation: u64,
+    entries: Vec<(Entry, Offset)>,
+    committed: bool,
+}
+
+impl LaneLog {
+    /// Whether there is anything to recover.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether its transaction had committed.
+    pub fn is_committed(&self) -> bool {
+        self.committed
+    }
+}
+
+/// Reads and checks the logs of all lanes and the page table. Changes nothing.
+pub fn read_logs(
+    medium: &Medium,
+    geometry: Geometry,
+    hash_seed: &[u8; 16],
+) -> Result<Vec<LaneLog>, String> {
+    let frontier = medium.load(FRONTIER, Ordering::Relaxed);
+    if frontier > geometry.pages() {
+        return Err(format!("frontier {frontier} beyond the page table"));
+    }
+    for extent in PageWalk::new(medium, geometry, frontier as u32) {
+        extent?;
+    }
+    (0..geometry.lanes())
+        .map(|lane| read_log(medium, geometry, hash_seed, lane))
+        .collect()
+}
+
+fn read_log(
+    medium: &Medium,
+    geometry: Geometry,
+    hash_seed: &[u8; 16],
+    lane_index: usize,
+) -> Result<LaneLog, String> {
+    let lane = geometry.lane(lane_index);
+    let generation = medium.load(lane, Ordering::Relaxed);
+    let identity = Identity::new(hash_seed, lane_index, generation);
+    let mut position = lane.plus(LANE_HEADER_BYTES);
+    let mut end = lane.plus(LANE_BYTES);
+    let mut seq = 0;
+    let mut entries = Vec::new();
+    while let Some((entry, number)) = log::read(medium, identity, position, end, seq) {
+        seq = number;
+        check_entry(medium, geometry, entry)
+            .ok_or_else(|| format!("log of lane {lane_index}: {entry:?}"))?;
+        if entry.kind == Kind::Link {
+            (position, end) = (entry.at, entry.at.plus(entry.value));
+        } else {
+            entries.push((entry, position));
+            position = position.plus(log::entry_bytes(entry.len as usize));
+        }
+    }
+    let committed = entries.last().is_some_and(|(entry, _)| {
+        entry.kind == Kind::Publish && medium.load(entry.at, Ordering::Relaxed) == entry.value
+    });
+    Ok(LaneLog {
+        lane,
+        generation,
+        entries,
+        committed,
+    })
+}
+
+/// Whether an entry can be applied: everything it refers to exists.
+fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<()> {
+    let reachable = |len: u64| {
+        let outside_tables = (ROOT..ROOT.plus(super::layout::ROOT_BYTES)).contains(&entry.at)
+            || entry.at.raw() >= geometry.heap();
+        outside_tables
+            && entry
+                .at
+                .raw()
+                .checked_add(len)
+                .is_some_and(|end| end <= medium.end())
+    };
+    let valid = match entry.kind {
+        Kind::UndoWord | Kind::Publish => reachable(8) && entry.at.raw().is_multiple_of(8),
+        Kind::UndoBytes => reachable(u64::from(entry.len)),
+        Kind::Alloc | Kind::Free => block(medium, geometry, entry).is_some(),
+        Kind::Link => {
+            let page = geometry.page_of(entry.at)?;
+            let pages = u32::try_from(entry.value / PAGE_BYTES).ok()?;
+            entry.at == geometry.page(page)
+                && entry.value.is_multiple_of(PAGE_BYTES)
+                && reachable(entry.value)
+                && PageEntry::decode(medium.load(geometry.page_entry(page), Ordering::Relaxed))
+                    == Some(PageEntry::Log { pages })
+        }
+    };
+    valid.then_some(())
+}
+
+/// The block of an ALLOC or FREE entry.
+fn block(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<Block> {
+    match PageEntry::decode(entry.value)? {
+        extent @ PageEntry::Slab { .. } => {
+            let (_, block) = locate(medium, geometry, entry.at)?;
+            (block.extent == extent).then_some(block)
+        }
+        extent @ PageEntry::Run { pages } => {
+            // The page table's word may say "free" just now, so the entry itself has to do.
+            let page = geometry.page_of(entry.at)?;
+            let end = geometry.page(page).plus(u64::from(pages) * PAGE_BYTES);
+            let block = Block {
+                at: entry.at,
+                word: geometry.page_entry(page),
+                bit: 0,
+                extent,
+            };
+            (entry.at == geometry.page(page) && end.raw() <= medium.end()).then_some(block)
+        }
+        _ => None,
+    }
+}
+
+/// Ends all transactions in flight and gives orphaned log chunks back.
+pub fn recover(medium: &Medium, geometry: Geometry, logs: &[LaneLog]) {
+    for log in logs.iter().filter(|log| !log.is_empty()) {
+        if log.committed {
+            for (entry, _) in &log.entries {
+                if let Kind::Alloc | Kind::Free = entry.kind {
+                    mark(medium, geometry, *entry, entry.kind == Kind::Alloc);
+                }
+            }
+        } else {
+            for (entry, position) in log.entries.iter().rev() {
+                undo(medium, geometry, *entry, *position);
+            }
+        }
+        medium.fence(Site::Rollback);
+        medium.store(log.lane, log.generation + 1);
+        medium.flush(log.lane, 8, Site::Generation);
+        medium.fence(Site::Generation);
+    }
+    let frontier = medium.load(FRONTIER, Ordering::Relaxed) as u32;
+    let orphans: Vec<u32> = PageWalk::new(medium, geometry, frontier)
+        .flatten()
+        .filter(|(_, _, entry)| matches!(entry, PageEntry::Log { .. }))
+        .map(|(page, _, _)| page)
+        .collect();
+    for page in orphans {
+        let at = geometry.page_entry(page);
+        medium.store(at, PageEntry::Free.encode());
+        medium.flush(at, 8, Site::PageTable);
+    }
+    medium.fence(Site::PageTable);
+}
+
+fn undo(medium: &Medium, geometry: Geometry, entry: Entry, position: Offset) {
+    match entry.kind {
+        Kind::UndoWord => {
+            medium.store(entry.at, entry.value);
+            medium.flush(entry.at, 8, Site::Rollback);
+        }
+        Kind::UndoBytes => {
+            let mut old = vec![0; entry.len as usize];
+            medium.read_shared(position.plus(log::ENTRY_BYTES), &mut old);
+            medium.write_shared(entry.at, &old);
+            medium.flush(entry.at, old.len(), Site::Rollback);
+        }
+        Kind::Alloc | Kind::Free => mark(medium, geometry, entry, entry.kind == Kind::Free),
+        Kind::Publish | Kind::Link => {}
+    }
+}
+
+fn mark(medium: &Medium, geometry: Geometry, entry: Entry, allocated: bool) {
+    if let Some(block) = block(medium, geometry, entry) {
+        set_allocated(medium, &block, allocated);
+    }
+}
