@@ -41,7 +41,7 @@ impl Flags {
     pub const DENY_LOADING: Flags = Flags(1 << 4);
     /// Accepted and shown, but without any effect here, because EagleDB has nothing it could set.
     pub const INERT: Flags = Flags(1 << 5);
-    /// Several lines of one file add up instead of the last one winning.
+    /// The lines of a configuration file add up. The first one replaces the default.
     pub const ACCUMULATES: Flags = Flags(1 << 6);
     /// EagleDB's own; Redis does not know it.
     pub const OWN: Flags = Flags(1 << 7);
@@ -66,6 +66,11 @@ impl Directive {
     /// Reads `words` into `config`. On error `config` is unchanged.
     pub fn assign(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject> {
         self.access.assign(config, words)
+    }
+
+    /// Reads `words` of one line more than the one `config` already has.
+    pub fn append(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject> {
+        self.access.append(config, words)
     }
 
     /// The value as CONFIG GET shows it.
@@ -107,6 +112,7 @@ pub fn find(name: &[u8]) -> Option<&'static Directive> {
 pub(super) trait Access: Sync {
     fn is_many(&self) -> bool;
     fn assign(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject>;
+    fn append(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject>;
     fn show(&self, config: &Config) -> Vec<u8>;
     fn lines(&self, config: &Config, default: &Config) -> Vec<Line>;
     fn is_same(&self, one: &Config, other: &Config) -> bool;
@@ -126,6 +132,12 @@ impl<T: PartialEq, K: Kind<T>> Access for Field<T, K> {
 
     fn assign(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject> {
         let value = self.kind.read(words, (self.get)(config))?;
+        *(self.get_mut)(config) = value;
+        Ok(())
+    }
+
+    fn append(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), Reject> {
+        let value = self.kind.append(words, (self.get)(config))?;
         *(self.get_mut)(config) = value;
         Ok(())
     }

@@ -61,6 +61,11 @@ pub trait Kind<T>: Sync {
     /// or are relative to it.
     fn read(&self, words: &[&[u8]], current: &T) -> Result<T, Reject>;
 
+    /// Reads a further line of the same file; only directives that accumulate look at `before`.
+    fn append(&self, words: &[&[u8]], before: &T) -> Result<T, Reject> {
+        self.read(words, before)
+    }
+
     /// The value as CONFIG GET shows it.
     fn show(&self, value: &T) -> Vec<u8>;
 

@@ -4,7 +4,9 @@
 //! grammars of values. `file` and `command_line` read a configuration at start-up, `live` holds it
 //! while the server runs, `rewrite` writes it back.
 
+pub mod command_line;
 pub mod directive;
+pub mod file;
 pub mod kind;
 pub mod live;
 pub mod special;

@@ -56,6 +56,17 @@ impl Kind<Vec<SavePoint>> for SavePoints {
         points.collect::<Option<_>>().ok_or_else(|| INVALID.into())
     }
 
+    /// `save ""` forgets the lines before it; a bare `save` adds nothing.
+    fn append(&self, words: &[&[u8]], before: &Vec<SavePoint>) -> Result<Vec<SavePoint>, Reject> {
+        let mut points = if words == [b""] {
+            Vec::new()
+        } else {
+            before.clone()
+        };
+        points.extend(self.read(words, before)?);
+        Ok(points)
+    }
+
     fn show(&self, value: &Vec<SavePoint>) -> Vec<u8> {
         joined(value.iter().map(|p| format!("{} {}", p.seconds, p.changes)))
     }
