@@ -52,6 +52,11 @@ impl Reply {
 impl Reference {
     /// Starts redis-server, if version 7.0.15 of it is installed.
     pub(crate) fn start() -> Option<Reference> {
+        Reference::start_with_file("")
+    }
+
+    /// Starts redis-server with the configuration `text` in `redis.conf`.
+    pub(crate) fn start_with_file(text: &str) -> Option<Reference> {
         let version = Command::new("redis-server").arg("--version").output().ok();
         let is_reference =
             version.is_some_and(|out| String::from_utf8_lossy(&out.stdout).contains("v=7.0.15"));
@@ -69,7 +74,10 @@ impl Reference {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         drop(listener);
+        let file = dir.path().join("redis.conf");
+        std::fs::write(&file, text).expect("the directory is new");
         let child = Command::new("redis-server")
+            .arg(file)
             .args([
                 "--port",
                 &port.to_string(),

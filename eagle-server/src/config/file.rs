@@ -36,8 +36,11 @@ pub struct Surroundings<'a> {
     /// Whether a command of this name (lower case) exists, for `rename-command`.
     pub is_command: &'a dyn Fn(&[u8]) -> bool,
     /// Checks the words after `user`.
-    pub check_user: &'a dyn Fn(&[Vec<u8>]) -> Result<(), String>,
+    pub check_user: &'a UserCheck<'a>,
 }
+
+/// Takes the words after `user`, or says what is wrong with them.
+pub type UserCheck<'a> = dyn Fn(&[Vec<u8>]) -> Result<(), String> + 'a;
 
 /// The configuration a server starts with.
 #[derive(Debug)]

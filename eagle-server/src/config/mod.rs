@@ -9,6 +9,7 @@ pub mod directive;
 pub mod file;
 pub mod kind;
 pub mod live;
+pub mod rewrite;
 pub mod special;
 pub mod topic;
 
