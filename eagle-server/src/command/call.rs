@@ -12,6 +12,7 @@ use crate::node::{Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Guard};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -223,9 +224,12 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
         && us >= config.monitoring.slowlog_log_slower_than as u64
     {
         let len_max = config.monitoring.slowlog_max_len as usize;
-        cx.node
-            .slowlog
-            .push(&cx.session.info, argv, cx.now_ms / 1000, us, len_max);
+        let mut shown: SmallVec<[&[u8]; 16]> = argv.into();
+        for position in cx.session.redacted() {
+            shown[*position] = b"(redacted)";
+        }
+        let info = &cx.session.info;
+        cx.node.slowlog.push(&info.addr, info.name(), &shown, cx.now_ms / 1000, us, len_max);
     }
     let event = if entry.has(Flags::FAST) {
         "fast-command"

@@ -1,6 +1,5 @@
 //! SLOWLOG: the commands that took longest, newest first.
 
-use crate::session::ClientInfo;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +30,8 @@ impl Slowlog {
     /// Notes a slow command and forgets the oldest beyond `len_max`.
     pub fn push(
         &self,
-        client: &ClientInfo,
+        addr: &str,
+        client_name: String,
         argv: &[&[u8]],
         time: u64,
         duration_us: u64,
@@ -42,8 +42,8 @@ impl Slowlog {
             time,
             duration_us,
             argv: clip(argv),
-            addr: client.addr.clone(),
-            client_name: client.name(),
+            addr: addr.to_owned(),
+            client_name,
         };
         let mut entries = self.entries.lock();
         entries.push_front(entry);

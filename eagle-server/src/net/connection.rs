@@ -21,11 +21,13 @@ use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer};
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use zeroize::Zeroize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Room made for one read.
@@ -50,7 +52,7 @@ pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
             };
             let id = thread.node.clients.next_id();
             let addr = format!("{path}:0");
-            let info = ClientInfo::new(id, addr.clone(), addr, None, true, unix_ms());
+            let info = ClientInfo::new(id, addr.clone(), addr, None, stream.as_raw_fd(), unix_ms());
             serve_stream(thread, stream, info).await;
         }
     }
@@ -86,9 +88,7 @@ async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
         id,
         peer.to_string(),
         local.to_string(),
-        Some(peer),
-        false,
-        unix_ms(),
+        Some(peer), stream.as_raw_fd(), unix_ms(),
     );
     serve_stream(thread, stream, info).await;
 }
@@ -286,6 +286,9 @@ impl Connection<'_> {
             if let Flow::Paused { wait_ms } = flow {
                 self.parsed = Some(consumed);
                 return Progress::Paused { wait_ms };
+            }
+            if self.session.forget_redacted() {
+                self.input[..consumed].zeroize();
             }
             self.input.advance(consumed);
             match flow {

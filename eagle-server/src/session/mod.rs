@@ -10,6 +10,7 @@ pub use pause::{Pause, PauseMode};
 pub use registry::{ClientFilter, ClientInfo, ClientKind, Registry};
 pub use watch::{WatchFlag, WatchTable, Watched};
 
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -52,6 +53,9 @@ pub struct Session {
     pub forwarded: bool,
     /// The connection ends once the replies so far are written.
     pub closing: bool,
+    /// Arguments of the request being run that are secret: logs show a placeholder, and the bytes
+    /// are wiped from the read buffer.
+    redacted: SmallVec<[usize; 2]>,
 }
 
 impl Session {
@@ -68,6 +72,7 @@ impl Session {
             routing: None,
             forwarded: false,
             closing: false,
+            redacted: SmallVec::new(),
         }
     }
 
@@ -75,6 +80,23 @@ impl Session {
     pub fn select(&mut self, db: u8) {
         self.db = db;
         self.info.set_db(db);
+    }
+
+    /// Marks the argument at `position` as secret.
+    pub fn redact(&mut self, position: usize) {
+        self.redacted.push(position);
+    }
+
+    /// Positions of the secret arguments of the request being run.
+    pub fn redacted(&self) -> &[usize] {
+        &self.redacted
+    }
+
+    /// Ends a request; whether it held secrets.
+    pub fn forget_redacted(&mut self) -> bool {
+        let any = !self.redacted.is_empty();
+        self.redacted.clear();
+        any
     }
 
     /// Whether commands are being queued.

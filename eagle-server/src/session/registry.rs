@@ -41,6 +41,7 @@ pub struct ClientInfo {
     /// The address the client connected to.
     pub laddr: String,
     pub peer: Option<SocketAddr>,
+    pub fd: i32,
     pub unix_socket: bool,
     pub connected_at_ms: u64,
     name: Mutex<String>,
@@ -70,7 +71,7 @@ impl ClientInfo {
         addr: String,
         laddr: String,
         peer: Option<SocketAddr>,
-        unix_socket: bool,
+        fd: i32,
         now_ms: u64,
     ) -> ClientInfo {
         ClientInfo {
@@ -78,7 +79,8 @@ impl ClientInfo {
             addr,
             laddr,
             peer,
-            unix_socket,
+            fd,
+            unix_socket: peer.is_none(),
             connected_at_ms: now_ms,
             name: Mutex::default(),
             library: Mutex::default(),

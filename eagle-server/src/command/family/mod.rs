@@ -2,6 +2,7 @@
 
 use super::spec::Family;
 
+mod client;
 mod connection;
 mod generic;
 mod keyspace;
@@ -11,6 +12,6 @@ mod multi;
 pub const FAMILIES: &[&Family] = &[
     &generic::FAMILY,
     &keyspace::FAMILY,
-    &connection::FAMILY,
+    &connection::FAMILY, &client::FAMILY,
     &multi::FAMILY,
 ];
