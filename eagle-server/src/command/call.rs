@@ -229,7 +229,14 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
             shown[*position] = b"(redacted)";
         }
         let info = &cx.session.info;
-        cx.node.slowlog.push(&info.addr, info.name(), &shown, cx.now_ms / 1000, us, len_max);
+        cx.node.slowlog.push(
+            &info.addr,
+            info.name(),
+            &shown,
+            cx.now_ms / 1000,
+            us,
+            len_max,
+        );
     }
     let event = if entry.has(Flags::FAST) {
         "fast-command"

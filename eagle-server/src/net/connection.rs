@@ -27,8 +27,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use zeroize::Zeroize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroize;
 
 /// Room made for one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -88,7 +88,9 @@ async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
         id,
         peer.to_string(),
         local.to_string(),
-        Some(peer), stream.as_raw_fd(), unix_ms(),
+        Some(peer),
+        stream.as_raw_fd(),
+        unix_ms(),
     );
     serve_stream(thread, stream, info).await;
 }

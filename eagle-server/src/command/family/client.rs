@@ -10,38 +10,79 @@ use eagle_core::text::integer;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-pub const FAMILY: Family = Family { name: "client", commands: &[&CLIENT] };
+pub const FAMILY: Family = Family {
+    name: "client",
+    commands: &[&CLIENT],
+};
 
 /// CLIENT -- container.
 const CLIENT: Command = Command::new(
     "client",
     -2,
     help,
-    Docs::new("connection", "2.4.0", "A container for client connection commands").complexity("Depends on subcommand."),
+    Docs::new(
+        "connection",
+        "2.4.0",
+        "A container for client connection commands",
+    )
+    .complexity("Depends on subcommand."),
 )
 .subcommands(&[
-    &GETNAME, &GETREDIR, &HELP, &ID, &INFO, &KILL, &LIST, &NO_EVICT, &NO_TOUCH, &PAUSE, &REPLY, &ROUTING, &SETINFO,
-    &SETNAME, &TRACKINGINFO, &UNBLOCK, &UNPAUSE,
+    &GETNAME,
+    &GETREDIR,
+    &HELP,
+    &ID,
+    &INFO,
+    &KILL,
+    &LIST,
+    &NO_EVICT,
+    &NO_TOUCH,
+    &PAUSE,
+    &REPLY,
+    &ROUTING,
+    &SETINFO,
+    &SETNAME,
+    &TRACKINGINFO,
+    &UNBLOCK,
+    &UNPAUSE,
 ]);
 
 const OWN: &[Flags] = &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE];
 const ADMIN: &[Flags] = &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE];
 
-const fn own(name: &'static str, arity: i16, handler: Handler, since: &'static str, summary: &'static str) -> Command {
-    Command::new(name, arity, handler, Docs::new("connection", since, summary).complexity("O(1)"))
-        .flags(OWN)
-        .family(Categories::CONNECTION)
+const fn own(
+    name: &'static str,
+    arity: i16,
+    handler: Handler,
+    since: &'static str,
+    summary: &'static str,
+) -> Command {
+    Command::new(
+        name,
+        arity,
+        handler,
+        Docs::new("connection", since, summary).complexity("O(1)"),
+    )
+    .flags(OWN)
+    .family(Categories::CONNECTION)
 }
 
 const fn admin(name: &'static str, arity: i16, handler: Handler, docs: Docs) -> Command {
-    Command::new(name, arity, handler, docs).flags(ADMIN).family(Categories::CONNECTION)
+    Command::new(name, arity, handler, docs)
+        .flags(ADMIN)
+        .family(Categories::CONNECTION)
 }
 
 const HELP: Command = Command::new(
     "help",
     2,
     help,
-    Docs::new("connection", "5.0.0", "Show helpful text about the different subcommands").complexity("O(1)"),
+    Docs::new(
+        "connection",
+        "5.0.0",
+        "Show helpful text about the different subcommands",
+    )
+    .complexity("O(1)"),
 )
 .flags(&[Flags::LOADING, Flags::STALE])
 .family(Categories::CONNECTION);
@@ -97,21 +138,43 @@ fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     ])
 }
 
-const ID: Command = own("id", 2, id, "5.0.0", "Returns the client ID for the current connection");
+const ID: Command = own(
+    "id",
+    2,
+    id,
+    "5.0.0",
+    "Returns the client ID for the current connection",
+);
 
 fn id(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.reply_integer(cx.session.info.id as i64)
 }
 
-const GETNAME: Command = own("getname", 2, getname, "2.6.9", "Get the current connection name");
+const GETNAME: Command = own(
+    "getname",
+    2,
+    getname,
+    "2.6.9",
+    "Get the current connection name",
+);
 
 fn getname(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let name = cx.session.info.name();
-    if name.is_empty() { cx.reply_null() } else { cx.reply_bulk(name.as_bytes()) }
+    if name.is_empty() {
+        cx.reply_null()
+    } else {
+        cx.reply_bulk(name.as_bytes())
+    }
 }
 
 const SETNAME: Command = {
-    let mut row = own("setname", 3, setname, "2.6.9", "Set the current connection name");
+    let mut row = own(
+        "setname",
+        3,
+        setname,
+        "2.6.9",
+        "Set the current connection name",
+    );
     row.docs = row.docs.syntax("connection-name");
     row
 };
@@ -123,17 +186,26 @@ fn setname(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 
 /// A name that can stand in CLIENT LIST: printable ASCII without spaces.
 pub(super) fn check_name(name: &[u8]) -> Result<&str, CommandError> {
-    const REFUSED: CommandError =
-        CommandError::new("ERR Client names cannot contain spaces, newlines or special characters.");
+    const REFUSED: CommandError = CommandError::new(
+        "ERR Client names cannot contain spaces, newlines or special characters.",
+    );
     printable(name).ok_or(REFUSED)
 }
 
 fn printable(name: &[u8]) -> Option<&str> {
-    std::str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))
+    std::str::from_utf8(name)
+        .ok()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 const SETINFO: Command = {
-    let mut row = own("setinfo", 4, setinfo, "7.2.0", "Set client or connection specific info");
+    let mut row = own(
+        "setinfo",
+        4,
+        setinfo,
+        "7.2.0",
+        "Set client or connection specific info",
+    );
     row.docs = row.docs.syntax("<LIB-NAME libname | LIB-VER libver>");
     row
 };
@@ -142,20 +214,34 @@ fn setinfo(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let attribute = args.word()?;
     let value = args.word()?;
     let refused = |name: &str| {
-        CommandError::owned(format!("ERR {name} cannot contain spaces, newlines or special characters."))
+        CommandError::owned(format!(
+            "ERR {name} cannot contain spaces, newlines or special characters."
+        ))
     };
     if attribute.eq_ignore_ascii_case(b"lib-name") {
-        cx.session.info.set_library_name(printable(value).ok_or_else(|| refused("lib-name"))?);
+        cx.session
+            .info
+            .set_library_name(printable(value).ok_or_else(|| refused("lib-name"))?);
     } else if attribute.eq_ignore_ascii_case(b"lib-ver") {
-        cx.session.info.set_library_version(printable(value).ok_or_else(|| refused("lib-ver"))?);
+        cx.session
+            .info
+            .set_library_version(printable(value).ok_or_else(|| refused("lib-ver"))?);
     } else {
         let attribute = errors::one_line(attribute);
-        return Err(CommandError::owned(format!("ERR Unrecognized option '{attribute}'")));
+        return Err(CommandError::owned(format!(
+            "ERR Unrecognized option '{attribute}'"
+        )));
     }
     cx.reply_ok()
 }
 
-const GETREDIR: Command = own("getredir", 2, getredir, "6.0.0", "Get tracking notifications redirection client ID if any");
+const GETREDIR: Command = own(
+    "getredir",
+    2,
+    getredir,
+    "6.0.0",
+    "Get tracking notifications redirection client ID if any",
+);
 
 fn getredir(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.reply_integer(-1)
@@ -182,7 +268,13 @@ fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 }
 
 const INFO: Command = {
-    let mut row = own("info", 2, info, "6.2.0", "Returns information about the current client connection.");
+    let mut row = own(
+        "info",
+        2,
+        info,
+        "6.2.0",
+        "Returns information about the current client connection.",
+    );
     row.tips = &["nondeterministic_output"];
     row
 };
@@ -212,10 +304,19 @@ const LIST: Command = {
 fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let mut text = String::new();
     if args.is_empty() {
-        cx.node.clients.all().iter().for_each(|client| describe(cx, client, &mut text));
+        cx.node
+            .clients
+            .all()
+            .iter()
+            .for_each(|client| describe(cx, client, &mut text));
     } else if args.len() == 2 && args.accept("TYPE") {
         let kind = parse_kind(args.word()?)?;
-        cx.node.clients.all().iter().filter(|client| client.kind() == kind).for_each(|c| describe(cx, c, &mut text));
+        cx.node
+            .clients
+            .all()
+            .iter()
+            .filter(|client| client.kind() == kind)
+            .for_each(|c| describe(cx, c, &mut text));
     } else if args.len() >= 2 && args.accept("ID") {
         let ids = args.rest().iter().map(|word| {
             let id = integer::parse_i64(word).and_then(|id| u64::try_from(id).ok());
@@ -234,8 +335,12 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 fn parse_kind(word: &[u8]) -> Result<ClientKind, CommandError> {
-    ClientKind::parse(word)
-        .ok_or_else(|| CommandError::owned(format!("ERR Unknown client type '{}'", errors::one_line(word))))
+    ClientKind::parse(word).ok_or_else(|| {
+        CommandError::owned(format!(
+            "ERR Unknown client type '{}'",
+            errors::one_line(word)
+        ))
+    })
 }
 
 /// One line of CLIENT LIST.
@@ -258,10 +363,15 @@ fn describe(cx: &Context<'_>, client: &ClientInfo, text: &mut String) {
     }
     // The client that asks is in the middle of its request.
     let argv_bytes = 0;
-    let (query, room) = (client.query_bytes.load(Relaxed), client.query_room_bytes.load(Relaxed));
+    let (query, room) = (
+        client.query_bytes.load(Relaxed),
+        client.query_room_bytes.load(Relaxed),
+    );
     let output = client.output_bytes.load(Relaxed);
     let total = size_of::<ClientInfo>() + query + room + output + client.multi_bytes() + argv_bytes;
-    let command = client.last_command().map_or("NULL", |id| &table().entries()[id].full_name);
+    let command = client
+        .last_command()
+        .map_or("NULL", |id| &table().entries()[id].full_name);
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
@@ -302,20 +412,27 @@ const KILL: Command = {
 fn kill(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let own_id = cx.session.info.id;
     if args.len() == 1 {
-        let filter = ClientFilter { addr: Some(errors::one_line(args.word()?)), ..ClientFilter::default() };
+        let filter = ClientFilter {
+            addr: Some(errors::one_line(args.word()?)),
+            ..ClientFilter::default()
+        };
         if kill_matching(cx, &filter) == 0 {
             return Err(CommandError::new("ERR No such client"));
         }
         return cx.reply_ok();
     }
-    let mut filter = ClientFilter { except: Some(own_id), ..ClientFilter::default() };
+    let mut filter = ClientFilter {
+        except: Some(own_id),
+        ..ClientFilter::default()
+    };
     while !args.is_empty() {
         if args.len() < 2 {
             return Err(errors::SYNTAX);
         }
         if args.accept("ID") {
             let id = args.integer().ok().filter(|id| *id > 0);
-            filter.id = Some(id.ok_or(CommandError::new("ERR client-id should be greater than 0"))? as u64);
+            filter.id =
+                Some(id.ok_or(CommandError::new("ERR client-id should be greater than 0"))? as u64);
         } else if args.accept("TYPE") {
             filter.kind = Some(parse_kind(args.word()?)?);
         } else if args.accept("ADDR") {
@@ -344,7 +461,12 @@ fn kill(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 
 /// Ends the matching clients; the one that asks gets its reply first.
 fn kill_matching(cx: &mut Context<'_>, filter: &ClientFilter) -> usize {
-    let matching = cx.node.clients.all().into_iter().filter(|client| filter.matches(client));
+    let matching = cx
+        .node
+        .clients
+        .all()
+        .into_iter()
+        .filter(|client| filter.matches(client));
     let mut killed = 0;
     for client in matching {
         killed += 1;
@@ -358,10 +480,17 @@ fn kill_matching(cx: &mut Context<'_>, filter: &ClientFilter) -> usize {
 }
 
 const PAUSE: Command = {
-    let docs = Docs::new("connection", "2.9.50", "Stop processing commands from clients for some time")
-        .complexity("O(1)")
-        .syntax("timeout [WRITE | ALL]")
-        .history(&[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")]);
+    let docs = Docs::new(
+        "connection",
+        "2.9.50",
+        "Stop processing commands from clients for some time",
+    )
+    .complexity("O(1)")
+    .syntax("timeout [WRITE | ALL]")
+    .history(&[(
+        "6.2.0",
+        "`CLIENT PAUSE WRITE` mode added along with the `mode` option.",
+    )]);
     admin("pause", -3, pause, docs)
 };
 
@@ -371,14 +500,20 @@ fn pause(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         None => PauseMode::All,
         Some(_) if args.accept("WRITE") => PauseMode::Write,
         Some(_) if args.accept("ALL") => PauseMode::All,
-        Some(_) => return Err(CommandError::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        Some(_) => {
+            return Err(CommandError::new(
+                "ERR CLIENT PAUSE mode must be WRITE or ALL",
+            ));
+        }
     };
     if !args.is_empty() {
         return Err(errors::SYNTAX);
     }
+    let timeout_ms = integer::parse_i64(timeout).ok_or(CommandError::new(
+        "ERR timeout is not an integer or out of range",
+    ))?;
     let timeout_ms =
-        integer::parse_i64(timeout).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
-    let timeout_ms = u64::try_from(timeout_ms).map_err(|_| CommandError::new("ERR timeout is negative"))?;
+        u64::try_from(timeout_ms).map_err(|_| CommandError::new("ERR timeout is negative"))?;
     // Redis's clock wraps beyond this, which ends the pause before it begins.
     if timeout_ms < i64::MAX as u64 - cx.now_ms {
         cx.node.pause.start(cx.now_ms + timeout_ms, mode, cx.now_ms);
@@ -387,8 +522,12 @@ fn pause(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 const UNPAUSE: Command = {
-    let docs = Docs::new("connection", "6.2.0", "Resume processing of clients that were paused")
-        .complexity("O(N) Where N is the number of paused clients");
+    let docs = Docs::new(
+        "connection",
+        "6.2.0",
+        "Resume processing of clients that were paused",
+    )
+    .complexity("O(N) Where N is the number of paused clients");
     admin("unpause", 2, unpause, docs)
 };
 
@@ -398,7 +537,13 @@ fn unpause(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 }
 
 const REPLY: Command = {
-    let mut row = own("reply", 3, reply, "3.2.0", "Instruct the server whether to reply to commands");
+    let mut row = own(
+        "reply",
+        3,
+        reply,
+        "3.2.0",
+        "Instruct the server whether to reply to commands",
+    );
     row.docs = row.docs.syntax("<ON | OFF | SKIP>");
     row
 };
@@ -423,7 +568,13 @@ fn reply(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 /// CLIENT ROUTING <REDIRECT | PROXY | DEFAULT> -- EagleDB's own: what this connection wants done with
 /// keys that another node serves; DEFAULT goes by `cluster-routing`.
 const ROUTING: Command = {
-    let mut row = own("routing", 3, routing, "7.0.0", "Choose whether commands for other nodes are redirected or forwarded");
+    let mut row = own(
+        "routing",
+        3,
+        routing,
+        "7.0.0",
+        "Choose whether commands for other nodes are redirected or forwarded",
+    );
     row.docs = row.docs.syntax("<REDIRECT | PROXY | DEFAULT>");
     row
 };
@@ -452,14 +603,21 @@ fn parse_on_off(args: &mut Args<'_>) -> Result<bool, CommandError> {
 }
 
 const NO_EVICT: Command = {
-    let docs = Docs::new("connection", "7.0.0", "Set client eviction mode for the current connection")
-        .complexity("O(1)")
-        .syntax("<ON | OFF>");
+    let docs = Docs::new(
+        "connection",
+        "7.0.0",
+        "Set client eviction mode for the current connection",
+    )
+    .complexity("O(1)")
+    .syntax("<ON | OFF>");
     admin("no-evict", 3, no_evict, docs)
 };
 
 fn no_evict(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    cx.session.info.no_evict.store(parse_on_off(&mut args)?, Relaxed);
+    cx.session
+        .info
+        .no_evict
+        .store(parse_on_off(&mut args)?, Relaxed);
     cx.reply_ok()
 }
 
@@ -476,22 +634,30 @@ const NO_TOUCH: Command = {
 };
 
 fn no_touch(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    cx.session.info.no_touch.store(parse_on_off(&mut args)?, Relaxed);
+    cx.session
+        .info
+        .no_touch
+        .store(parse_on_off(&mut args)?, Relaxed);
     cx.reply_ok()
 }
 
 const UNBLOCK: Command = {
-    let docs =
-        Docs::new("connection", "5.0.0", "Unblock a client blocked in a blocking command from a different connection")
-            .complexity("O(log N) where N is the number of client connections")
-            .syntax("client-id [TIMEOUT | ERROR]");
+    let docs = Docs::new(
+        "connection",
+        "5.0.0",
+        "Unblock a client blocked in a blocking command from a different connection",
+    )
+    .complexity("O(log N) where N is the number of client connections")
+    .syntax("client-id [TIMEOUT | ERROR]");
     admin("unblock", -3, unblock, docs)
 };
 
 fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let id = args.word()?;
     if !args.is_empty() && !args.accept("TIMEOUT") && !args.accept("ERROR") {
-        return Err(CommandError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        return Err(CommandError::new(
+            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+        ));
     }
     integer::parse_i64(id).ok_or(errors::NOT_INTEGER)?;
     // No command of this server blocks yet, so there is nobody to wake.

@@ -10,19 +10,29 @@ use eagle_core::resp::Protocol;
 use std::sync::atomic::Ordering;
 use subtle::ConstantTimeEq;
 
-pub const FAMILY: Family =
-    Family { name: "connection", commands: &[&PING, &ECHO, &SELECT, &QUIT, &AUTH, &HELLO, &RESET] };
+pub const FAMILY: Family = Family {
+    name: "connection",
+    commands: &[&PING, &ECHO, &SELECT, &QUIT, &AUTH, &HELLO, &RESET],
+};
 
 /// Commands that work before the client has authenticated.
-const OPEN: &[Flags] =
-    &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_AUTH, Flags::ALLOW_BUSY];
+const OPEN: &[Flags] = &[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::NO_AUTH,
+    Flags::ALLOW_BUSY,
+];
 
 /// PING [message] -- whether the server is alive.
 const PING: Command = Command::new(
     "ping",
     -1,
     ping,
-    Docs::new("connection", "1.0.0", "Ping the server").complexity("O(1)").syntax("[message]"),
+    Docs::new("connection", "1.0.0", "Ping the server")
+        .complexity("O(1)")
+        .syntax("[message]"),
 )
 .flags(&[Flags::FAST])
 .family(Categories::CONNECTION)
@@ -46,7 +56,9 @@ const ECHO: Command = Command::new(
     "echo",
     2,
     echo,
-    Docs::new("connection", "1.0.0", "Echo the given string").complexity("O(1)").syntax("message"),
+    Docs::new("connection", "1.0.0", "Echo the given string")
+        .complexity("O(1)")
+        .syntax("message"),
 )
 .flags(&[Flags::FAST])
 .family(Categories::CONNECTION);
@@ -60,9 +72,13 @@ const SELECT: Command = Command::new(
     "select",
     2,
     select,
-    Docs::new("connection", "1.0.0", "Change the selected database for the current connection")
-        .complexity("O(1)")
-        .syntax("index"),
+    Docs::new(
+        "connection",
+        "1.0.0",
+        "Change the selected database for the current connection",
+    )
+    .complexity("O(1)")
+    .syntax("index"),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
@@ -70,7 +86,9 @@ const SELECT: Command = Command::new(
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let index = args.integer()?;
     if cx.is_clustered() && index != 0 {
-        return Err(CommandError::new("ERR SELECT is not allowed in cluster mode"));
+        return Err(CommandError::new(
+            "ERR SELECT is not allowed in cluster mode",
+        ));
     }
     let db = cx.parse_db(index)?;
     cx.session.select(db);
@@ -78,10 +96,14 @@ fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 /// QUIT -- ends the connection after the reply.
-const QUIT: Command =
-    Command::new("quit", -1, quit, Docs::new("connection", "1.0.0", "Close the connection").complexity("O(1)"))
-        .flags(OPEN)
-        .family(Categories::CONNECTION);
+const QUIT: Command = Command::new(
+    "quit",
+    -1,
+    quit,
+    Docs::new("connection", "1.0.0", "Close the connection").complexity("O(1)"),
+)
+.flags(OPEN)
+.family(Categories::CONNECTION);
 
 fn quit(cx: &mut Context<'_>, _args: Args<'_>) -> Outcome {
     cx.session.closing = true;
@@ -115,7 +137,11 @@ fn auth(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
              configuration is correct?",
         ));
     }
-    let user = if args.len() == 2 { args.word()? } else { b"default" };
+    let user = if args.len() == 2 {
+        args.word()?
+    } else {
+        b"default"
+    };
     authenticate(cx, user, args.word()?)?;
     cx.reply_ok()
 }
@@ -152,9 +178,9 @@ const HELLO: Command = Command::new(
 fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let mut protocol = None;
     if !args.is_empty() {
-        let version = args
-            .integer()
-            .map_err(|_| CommandError::new("ERR Protocol version is not an integer or out of range"))?;
+        let version = args.integer().map_err(|_| {
+            CommandError::new("ERR Protocol version is not an integer or out of range")
+        })?;
         protocol = Some(match version {
             2 => Protocol::Resp2,
             3 => Protocol::Resp3,
@@ -171,7 +197,9 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             cx.session.info.set_name(check_name(args.word()?)?);
         } else {
             let option = errors::one_line(option);
-            return Err(CommandError::owned(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(CommandError::owned(format!(
+                "ERR Syntax error in HELLO option '{option}'"
+            )));
         }
     }
     if !cx.session.authenticated {
@@ -195,7 +223,11 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.out.bulk("id");
     cx.out.integer(cx.session.info.id as i64);
     cx.out.bulk("mode");
-    cx.out.bulk(if cx.is_clustered() { "cluster" } else { "standalone" });
+    cx.out.bulk(if cx.is_clustered() {
+        "cluster"
+    } else {
+        "standalone"
+    });
     cx.out.bulk("role");
     cx.out.bulk("master");
     cx.out.bulk("modules");
@@ -204,10 +236,14 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 /// RESET -- makes the connection as good as new.
-const RESET: Command =
-    Command::new("reset", 1, reset, Docs::new("connection", "6.2.0", "Reset the connection").complexity("O(1)"))
-        .flags(OPEN)
-        .family(Categories::CONNECTION);
+const RESET: Command = Command::new(
+    "reset",
+    1,
+    reset,
+    Docs::new("connection", "6.2.0", "Reset the connection").complexity("O(1)"),
+)
+.flags(OPEN)
+.family(Categories::CONNECTION);
 
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let session = &mut *cx.session;
@@ -220,7 +256,11 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     session.authenticated = cx.config.security.requirepass.is_empty();
     session.info.set_name("");
     session.info.set_protocol(Protocol::Resp2);
-    for flag in [&session.info.no_evict, &session.info.no_touch, &session.info.readonly] {
+    for flag in [
+        &session.info.no_evict,
+        &session.info.no_touch,
+        &session.info.readonly,
+    ] {
         flag.store(false, Ordering::Relaxed);
     }
     cx.out.set_protocol(Protocol::Resp2);

@@ -12,6 +12,7 @@ mod multi;
 pub const FAMILIES: &[&Family] = &[
     &generic::FAMILY,
     &keyspace::FAMILY,
-    &connection::FAMILY, &client::FAMILY,
+    &connection::FAMILY,
+    &client::FAMILY,
     &multi::FAMILY,
 ];
