@@ -191,3 +191,64 @@ macro_rules! topic {
     };
 }
 pub(super) use topic;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lower_case() {
+        let names: Vec<&str> = all()
+            .flat_map(|d| d.aliases.iter().copied().chain([d.name]))
+            .collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name} stands twice");
+            assert_eq!(*name, name.to_ascii_lowercase());
+        }
+        assert_eq!(find(b"SlaveOf").unwrap().name, "replicaof");
+        assert!(find(b"nosuch").is_none());
+    }
+
+    /// Tools save what CONFIG GET shows and set it again; that has to change nothing.
+    #[test]
+    fn every_directive_takes_the_value_it_shows() {
+        let config = Config::started_in("/");
+        for directive in all() {
+            let shown = directive.show(&config);
+            let words: Vec<&[u8]> = match directive.is_many() {
+                true if shown.is_empty() => Vec::new(),
+                true => shown.split(|byte| *byte == b' ').collect(),
+                false => vec![&shown],
+            };
+            let mut again = config.clone();
+            // No primary shows as nothing, which is not how it is set; it is immutable anyway.
+            if directive.name != "replicaof" {
+                directive
+                    .assign(&mut again, &words)
+                    .unwrap_or_else(|e| panic!("{}: {e}", directive.name));
+            }
+            assert!(directive.is_same(&config, &again), "{}", directive.name);
+        }
+    }
+
+    #[test]
+    fn a_refused_value_leaves_the_old_one() {
+        let config = Config::started_in("/");
+        for directive in all().filter(|d| d.name != "replicaof") {
+            let mut again = config.clone();
+            if directive
+                .assign(&mut again, &[b"\xff\xfe", b"\xff", b"3"])
+                .is_err()
+            {
+                assert_eq!(again, config, "{}", directive.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_never_our_own() {
+        for directive in all() {
+            assert!(!(directive.flags.has(Flags::OWN) && directive.flags.has(Flags::INERT)));
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! while the server runs, `rewrite` writes it back.
 
 pub mod command_line;
+pub mod diagnose;
 pub mod directive;
 pub mod file;
 pub mod kind;
