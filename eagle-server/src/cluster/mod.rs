@@ -2,10 +2,15 @@
 
 pub mod address;
 pub mod bus;
+pub mod config_file;
+pub mod config_store;
 mod node_flags;
 mod node_id;
 mod slot_set;
+pub mod state;
+mod topology;
 
 pub use node_flags::NodeFlags;
 pub use node_id::NodeId;
 pub use slot_set::{SLOT_COUNT, SlotSet};
+pub use topology::{NodeIndex, Topology, TopologyNode};
