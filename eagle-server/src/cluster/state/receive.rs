@@ -143,16 +143,15 @@ impl ClusterState {
             .node
             .filter(|_| entry.direction == Direction::Outbound);
         match (sender, peer) {
-            (Sender::Impostor(key), _) => return self.lose_address(key, link, &header.sender),
+            (Sender::Impostor(key), _) => self.lose_address(key, link, &header.sender),
             (_, Some(key)) if self.node(key).in_handshake() => {
                 self.complete_handshake(key, link, header);
                 // Unless the handshake node was dropped, this heartbeat is also the answer to its first ping.
                 if kind == Kind::Pong && self.nodes.contains_key(&key) {
                     self.note_pong(key);
                 }
-                return;
             }
-            (Sender::Stranger | Sender::Myself, _) => return,
+            (Sender::Stranger | Sender::Myself, _) => {}
             (Sender::Known(key), peer) => {
                 let no_failover = header.flags.contains(NodeFlags::NOFAILOVER);
                 if self
