@@ -55,6 +55,10 @@ pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of
 pub const DB_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
 pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+pub const INCREMENT_OVERFLOWS: CommandError =
+    CommandError::new("ERR increment or decrement would overflow");
+pub const INCREMENT_NOT_FINITE: CommandError =
+    CommandError::new("ERR increment would produce NaN or Infinity");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const EXEC_ABORT: CommandError =
     CommandError::new("EXECABORT Transaction discarded because of previous errors.");

@@ -4,9 +4,12 @@ mod admit;
 mod args;
 mod call;
 mod context;
+mod deadline;
 pub mod errors;
 pub mod family;
 mod keys;
+mod lookup;
+mod scan;
 pub mod spec;
 mod table;
 

@@ -4,6 +4,7 @@ use super::generic::kind_name;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::scan::{ScanOptions, parse_cursor};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, Scope};
 use eagle_core::store::DATABASES_MAX;
 use eagle_core::text::{glob, integer};
@@ -60,69 +61,9 @@ const SCAN: Command = Command::new(
 .family(Categories::KEYSPACE)
 .tips(&["nondeterministic_output", "request_policy:special"]);
 
-/// Options that SCAN, HSCAN and their kin share.
-pub struct ScanOptions<'a> {
-    pub pattern: Option<&'a [u8]>,
-    pub count: usize,
-    pub kind: Option<&'a [u8]>,
-}
-
-impl<'a> ScanOptions<'a> {
-    /// Reads `[MATCH pattern] [COUNT count]`, and `[TYPE type]` where `with_type`.
-    pub fn parse(args: &mut Args<'a>, with_type: bool) -> Result<ScanOptions<'a>, CommandError> {
-        let mut options = ScanOptions {
-            pattern: None,
-            count: 10,
-            kind: None,
-        };
-        while !args.is_empty() {
-            if args.len() < 2 {
-                return Err(errors::SYNTAX);
-            }
-            if args.accept("COUNT") {
-                options.count = args.integer_in(1..=i64::MAX, errors::SYNTAX)? as usize;
-            } else if args.accept("MATCH") {
-                // The pattern that matches everything costs nothing.
-                options.pattern = Some(args.word()?).filter(|pattern| *pattern != b"*");
-            } else if with_type && args.accept("TYPE") {
-                options.kind = Some(args.word()?);
-            } else {
-                return Err(errors::SYNTAX);
-            }
-        }
-        Ok(options)
-    }
-
-    /// Whether `name` matches the pattern.
-    pub fn matches(&self, name: &[u8]) -> bool {
-        self.pattern
-            .is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive))
-    }
-}
-
-/// A cursor as clients send it back: decimal, and negative numbers wrap as C's `strtoul` has it.
-pub fn parse_cursor(word: &[u8]) -> Result<u64, CommandError> {
-    let (digits, negative) = match word.strip_prefix(b"-") {
-        Some(digits) => (digits, true),
-        None => (word.strip_prefix(b"+").unwrap_or(word), false),
-    };
-    let significant = digits
-        .iter()
-        .position(|byte| *byte != b'0')
-        .map_or(&b"0"[..], |first| &digits[first..]);
-    match integer::parse_u64(significant) {
-        Some(value) if !digits.is_empty() => Ok(if negative {
-            value.wrapping_neg()
-        } else {
-            value
-        }),
-        _ => Err(errors::INVALID_CURSOR),
-    }
-}
-
 fn scan(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let cursor = parse_cursor(args.word()?)?;
-    let options = ScanOptions::parse(&mut args, true)?;
+    let options = ScanOptions::parse(args, true)?;
     let mut found: Vec<&[u8]> = Vec::new();
     let next = cx
         .view
@@ -276,20 +217,4 @@ fn swapdb(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.view.swap_db(a, b)?;
     }
     cx.reply_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_read_as_strtoul_does() {
-        assert_eq!(parse_cursor(b"0"), Ok(0));
-        assert_eq!(parse_cursor(b"007"), Ok(7));
-        assert_eq!(parse_cursor(b"-1"), Ok(u64::MAX));
-        assert_eq!(parse_cursor(b"18446744073709551615"), Ok(u64::MAX));
-        for bad in [&b""[..], b"-", b" 1", b"1 ", b"x", b"18446744073709551616"] {
-            assert_eq!(parse_cursor(bad), Err(errors::INVALID_CURSOR), "{bad:?}");
-        }
-    }
 }

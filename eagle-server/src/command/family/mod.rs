@@ -4,14 +4,20 @@ use super::spec::Family;
 
 mod client;
 mod connection;
+mod expire;
 mod generic;
+mod hash;
 mod keyspace;
 mod multi;
+mod string;
 
 /// Every family of this server. A command that is in no family's list does not exist.
 pub const FAMILIES: &[&Family] = &[
     &generic::FAMILY,
     &keyspace::FAMILY,
+    &expire::FAMILY,
+    &string::FAMILY,
+    &hash::FAMILY,
     &connection::FAMILY,
     &client::FAMILY,
     &multi::FAMILY,

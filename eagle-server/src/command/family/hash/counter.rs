@@ -1,0 +1,92 @@
+//! Fields of hashes as numbers: HINCRBY, HINCRBYFLOAT.
+
+use crate::command::args::Args;
+use crate::command::context::{Context, Outcome};
+use crate::command::errors::{self, CommandError};
+use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use eagle_core::text::integer;
+use eagle_core::text::long_double::LongDouble;
+
+/// HINCRBY key field increment -- adds an integer to a field.
+pub(super) const HINCRBY: Command = Command::new(
+    "hincrby",
+    4,
+    hincrby,
+    Docs::new(
+        "hash",
+        "2.0.0",
+        "Increment the integer value of a hash field by the given number",
+    )
+    .complexity("O(1)")
+    .syntax("key field increment"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
+.family(Categories::HASH)
+.keys(&[KeySpec::index(
+    1,
+    &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
+)]);
+
+fn hincrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    const NOT_INTEGER: CommandError = CommandError::new("ERR hash value is not an integer");
+    let (key, field, increment) = (args.word()?, args.word()?, args.integer()?);
+    let old = match value(cx, key, field)? {
+        Some(text) => integer::parse_i64(text).ok_or(NOT_INTEGER)?,
+        None => 0,
+    };
+    let new = old
+        .checked_add(increment)
+        .ok_or(errors::INCREMENT_OVERFLOWS)?;
+    cx.view.hash_set(
+        cx.session.db,
+        key,
+        field,
+        itoa::Buffer::new().format(new).as_bytes(),
+    )?;
+    cx.reply_integer(new)
+}
+
+/// HINCRBYFLOAT key field increment -- adds a floating point number to a field.
+pub(super) const HINCRBYFLOAT: Command = Command::new(
+    "hincrbyfloat",
+    4,
+    hincrbyfloat,
+    Docs::new(
+        "hash",
+        "2.6.0",
+        "Increment the float value of a hash field by the given amount",
+    )
+    .complexity("O(1)")
+    .syntax("key field increment"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
+.family(Categories::HASH)
+.keys(&[KeySpec::index(
+    1,
+    &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
+)]);
+
+fn hincrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    const NOT_FLOAT: CommandError = CommandError::new("ERR hash value is not a float");
+    const NOT_FINITE: CommandError = CommandError::new("ERR value is NaN or Infinity");
+    let (key, field, increment) = (args.word()?, args.word()?, args.word()?);
+    let increment = LongDouble::parse(increment).ok_or(errors::NOT_FLOAT)?;
+    if !increment.is_finite() {
+        return Err(NOT_FINITE);
+    }
+    let old = match value(cx, key, field)? {
+        Some(text) => LongDouble::parse(text).ok_or(NOT_FLOAT)?,
+        None => LongDouble::ZERO,
+    };
+    let new = old + increment;
+    if !new.is_finite() {
+        return Err(errors::INCREMENT_NOT_FINITE);
+    }
+    let text = new.print();
+    cx.view.hash_set(cx.session.db, key, field, &text)?;
+    cx.reply_bulk(&text)
+}
+
+fn value<'a>(cx: &Context<'a>, key: &[u8], field: &[u8]) -> Result<Option<&'a [u8]>, CommandError> {
+    Ok(cx.view.hash(cx.db(), key)?.and_then(|hash| hash.get(field)))
+}

@@ -1,0 +1,38 @@
+//! Commands on strings.
+
+mod counter;
+mod lcs;
+mod range;
+mod read;
+mod set_options;
+mod write;
+
+use crate::command::spec::Family;
+
+pub const FAMILY: Family = Family {
+    name: "string",
+    commands: &[
+        &range::APPEND,
+        &counter::DECR,
+        &counter::DECRBY,
+        &read::GET,
+        &write::GETDEL,
+        &write::GETEX,
+        &range::GETRANGE,
+        &write::GETSET,
+        &counter::INCR,
+        &counter::INCRBY,
+        &counter::INCRBYFLOAT,
+        &lcs::LCS,
+        &read::MGET,
+        &write::MSET,
+        &write::MSETNX,
+        &write::PSETEX,
+        &write::SET,
+        &write::SETEX,
+        &write::SETNX,
+        &range::SETRANGE,
+        &read::STRLEN,
+        &range::SUBSTR,
+    ],
+};

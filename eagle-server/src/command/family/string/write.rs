@@ -1,0 +1,325 @@
+//! Writing whole strings, and reading them on the way: SET and its kin, GETDEL, GETEX, MSET.
+
+use super::set_options::{Condition, Lifetime, SetOptions, parse_getex};
+use crate::command::args::Args;
+use crate::command::context::{Context, Outcome};
+use crate::command::deadline::Unit;
+use crate::command::errors::{self, CommandError};
+use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use eagle_core::store::{StringForm, Ttl};
+
+/// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the key held; options make it conditional.
+pub(super) const SET: Command = Command::new(
+    "set",
+    -3,
+    set,
+    Docs::new("string", "1.0.0", "Set the string value of a key")
+        .complexity("O(1)")
+        .syntax(
+            "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds \
+             | PXAT unix-time-milliseconds | KEEPTTL]",
+        )
+        .history(&[
+            ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+            ("6.0.0", "Added the `KEEPTTL` option."),
+            ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+            (
+                "7.0.0",
+                "Allowed the `NX` and `GET` options to be used together.",
+            ),
+        ]),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(
+    1,
+    &[
+        KeyFlags::RW,
+        KeyFlags::ACCESS,
+        KeyFlags::UPDATE,
+        KeyFlags::VARIABLE_FLAGS,
+    ],
+)
+.notes("RW and ACCESS due to the optional `GET` argument")]);
+
+fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let (key, value) = (args.word()?, args.word()?);
+    let options = SetOptions::parse(args)?;
+    let ttl = options.ttl(cx)?;
+    let old = if options.get {
+        cx.read_string(key)?
+    } else {
+        None
+    };
+    let written = options.condition.holds(cx, key);
+    if written {
+        cx.view
+            .set_string(cx.session.db, key, value, StringForm::Auto, ttl)?;
+    }
+    match (options.get, written) {
+        (true, _) => cx.reply_text(old),
+        (false, true) => cx.reply_ok(),
+        (false, false) => cx.reply_null(),
+    }
+}
+
+/// SETNX key value -- writes a string if the key does not exist.
+pub(super) const SETNX: Command = Command::new(
+    "setnx",
+    3,
+    setnx,
+    Docs::new(
+        "string",
+        "1.0.0",
+        "Set the value of a key, only if the key does not exist",
+    )
+    .complexity("O(1)")
+    .syntax("key value"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(1, &[KeyFlags::OW, KeyFlags::INSERT])]);
+
+fn setnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let (key, value) = (args.word()?, args.word()?);
+    let written = Condition::IfAbsent.holds(cx, key);
+    if written {
+        cx.view
+            .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
+    }
+    cx.reply_bool(written)
+}
+
+/// SETEX key seconds value -- writes a string that expires after so many seconds.
+pub(super) const SETEX: Command = Command::new(
+    "setex",
+    4,
+    setex,
+    Docs::new("string", "2.0.0", "Set the value and expiration of a key")
+        .complexity("O(1)")
+        .syntax("key seconds value"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE])]);
+
+fn setex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    set_expiring(cx, args, Unit::Seconds)
+}
+
+/// PSETEX key milliseconds value -- writes a string that expires after so many milliseconds.
+pub(super) const PSETEX: Command = Command::new(
+    "psetex",
+    4,
+    psetex,
+    Docs::new(
+        "string",
+        "2.6.0",
+        "Set the value and expiration in milliseconds of a key",
+    )
+    .complexity("O(1)")
+    .syntax("key milliseconds value"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE])]);
+
+fn psetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    set_expiring(cx, args, Unit::Millis)
+}
+
+fn set_expiring(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome {
+    let (key, lifetime, value) = (args.word()?, args.word()?, args.word()?);
+    let at_ms = unit.positive_instant(lifetime, cx.now_ms, &cx.entry.full_name)?;
+    cx.view
+        .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::At(at_ms))?;
+    cx.reply_ok()
+}
+
+/// GETSET key value -- writes a string and replies the one before.
+pub(super) const GETSET: Command = Command::new(
+    "getset",
+    3,
+    getset,
+    Docs::new(
+        "string",
+        "1.0.0",
+        "Set the string value of a key and return its old value",
+    )
+    .complexity("O(1)")
+    .syntax("key value")
+    .deprecated("6.2.0", "`SET` with the `!GET` argument"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(
+    1,
+    &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
+)]);
+
+fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let (key, value) = (args.word()?, args.word()?);
+    let old = cx.read_string(key)?;
+    cx.view
+        .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
+    cx.reply_text(old)
+}
+
+/// GETDEL key -- the string at `key`, which is removed.
+pub(super) const GETDEL: Command = Command::new(
+    "getdel",
+    2,
+    getdel,
+    Docs::new(
+        "string",
+        "6.2.0",
+        "Get the value of a key and delete the key",
+    )
+    .complexity("O(1)")
+    .syntax("key"),
+)
+.flags(&[Flags::WRITE, Flags::FAST])
+.family(Categories::STRING)
+.keys(&[KeySpec::index(
+    1,
+    &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
+)]);
+
+fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let key = args.word()?;
+    let old = cx.read_string(key)?;
+    if old.is_some() {
+        cx.view.remove(cx.session.db, key)?;
+    }
+    cx.reply_text(old)
+}
+
+/// GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] -- the string at `key`, whose expiry is changed.
+pub(super) const GETEX: Command = Command::new(
+    "getex",
+    -2,
+    getex,
+    Docs::new(
+        "string",
+        "6.2.0",
+        "Get the value of a key and optionally set its expiration",
+    )
+    .complexity("O(1)")
+    .syntax(
+        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
+             unix-time-milliseconds | PERSIST]",
+    ),
+)
+.flags(&[Flags::WRITE, Flags::FAST])
+.family(Categories::STRING)
+.keys(&[
+    KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])
+        .notes("RW and UPDATE because it changes the TTL"),
+]);
+
+fn getex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let key = args.word()?;
+    let lifetime = parse_getex(args)?;
+    let value = cx.read_string(key)?;
+    if value.is_some() {
+        change_lifetime(cx, key, lifetime)?;
+    }
+    cx.reply_text(value)
+}
+
+/// An instant that has passed removes the key at once, and only if it was given as an instant: a
+/// period is positive.
+fn change_lifetime(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    lifetime: Lifetime<'_>,
+) -> Result<(), CommandError> {
+    let db = cx.db();
+    match lifetime.instant(cx)? {
+        Some(at_ms) if at_ms <= cx.now_ms => {
+            cx.view.remove(db, key)?;
+        }
+        Some(at_ms) => {
+            cx.view.set_ttl(db, key, Some(at_ms))?;
+        }
+        None if lifetime == Lifetime::Forever
+            && cx
+                .view
+                .find(db, key)
+                .is_some_and(|entry| entry.ttl_at().is_some()) =>
+        {
+            cx.view.set_ttl(db, key, None)?;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// MSET key value [key value ...] -- writes several strings at once.
+pub(super) const MSET: Command = Command::new(
+    "mset",
+    -3,
+    mset,
+    Docs::new("string", "1.0.1", "Set multiple keys to multiple values")
+        .complexity("O(N) where N is the number of keys to set.")
+        .syntax("key value [key value ...]"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::STRING)
+.keys(&[KeySpec::range(1, -1, 2, &[KeyFlags::OW, KeyFlags::UPDATE])])
+.tips(&[
+    "request_policy:multi_shard",
+    "response_policy:all_succeeded",
+]);
+
+fn mset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    set_all(cx, pairs(cx, args)?)?;
+    cx.reply_ok()
+}
+
+/// MSETNX key value [key value ...] -- writes several strings at once, if none of the keys exists.
+pub(super) const MSETNX: Command = Command::new(
+    "msetnx",
+    -3,
+    msetnx,
+    Docs::new(
+        "string",
+        "1.0.1",
+        "Set multiple keys to multiple values, only if none of the keys exist",
+    )
+    .complexity("O(N) where N is the number of keys to set.")
+    .syntax("key value [key value ...]"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::STRING)
+.keys(&[KeySpec::range(1, -1, 2, &[KeyFlags::OW, KeyFlags::INSERT])])
+.tips(&["request_policy:multi_shard", "response_policy:agg_min"]);
+
+fn msetnx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let pairs = pairs(cx, args)?;
+    let absent = pairs
+        .iter()
+        .all(|[key, _]| Condition::IfAbsent.holds(cx, key));
+    if absent {
+        set_all(cx, pairs)?;
+    }
+    cx.reply_bool(absent)
+}
+
+type Pair<'a> = [&'a [u8]; 2];
+
+fn pairs<'a>(cx: &Context<'_>, args: Args<'a>) -> Result<&'a [Pair<'a>], CommandError> {
+    match args.rest().as_chunks() {
+        (pairs, []) => Ok(pairs),
+        _ => Err(errors::wrong_arity(&cx.entry.full_name)),
+    }
+}
+
+fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>]) -> Result<(), CommandError> {
+    let db = cx.db();
+    for [key, value] in pairs {
+        cx.view
+            .set_string(db, key, value, StringForm::Auto, Ttl::Clear)?;
+    }
+    Ok(())
+}
