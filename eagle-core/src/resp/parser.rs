@@ -233,6 +233,10 @@ impl Parser {
         buf: &[u8],
         too_long: ProtocolError,
     ) -> Result<Option<LengthLine>, ProtocolError> {
+        if let Some((end, line)) = LengthLine::short(&buf[self.pos..]) {
+            self.scanned = self.pos + end;
+            return Ok(Some(line));
+        }
         let Some(end) = self.find(b'\r', buf, too_long)? else {
             return Ok(None);
         };
@@ -283,6 +287,40 @@ struct LengthLine {
     marker: u8,
     /// The number after it, if it is one.
     value: Option<i64>,
+}
+
+impl LengthLine {
+    /// Reads a line of up to three digits, as nearly all are, in fewer steps than a search takes;
+    /// returns the offset of its end too. Any other line is left to the search.
+    #[inline]
+    fn short(bytes: &[u8]) -> Option<(usize, Self)> {
+        let (end, value) = match bytes {
+            [_, a @ b'0'..=b'9', b'\r', _, ..] => (2, digit(*a)),
+            [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => (3, digit(*a) * 10 + digit(*b)),
+            [
+                _,
+                a @ b'1'..=b'9',
+                b @ b'0'..=b'9',
+                c @ b'0'..=b'9',
+                b'\r',
+                _,
+                ..,
+            ] => (4, digit(*a) * 100 + digit(*b) * 10 + digit(*c)),
+            _ => return None,
+        };
+        // Any other first byte is an error, and a NUL or a line end there has its own rules.
+        matches!(bytes[0], b'*' | b'$').then_some((
+            end,
+            Self {
+                marker: bytes[0],
+                value: Some(value),
+            },
+        ))
+    }
+}
+
+fn digit(byte: u8) -> i64 {
+    i64::from(byte - b'0')
 }
 
 #[cfg(test)]
