@@ -33,17 +33,6 @@ impl ProtocolError {
     ///
     /// Bytes and not a string, since one of the texts quotes what the client sent.
     pub fn line(self) -> Cow<'static, [u8]> {
-        if let Self::ExpectedDollar(got) = self {
-            // A line end inside an error reply would end it.
-            let shown = if matches!(got, b'\r' | b'\n') {
-                b' '
-            } else {
-                got
-            };
-            let mut line = b"ERR Protocol error: expected '$', got '".to_vec();
-            line.extend_from_slice(&[shown, b'\'']);
-            return Cow::Owned(line);
-        }
         let line: &'static str = match self {
             Self::InvalidMultibulkLength => "ERR Protocol error: invalid multibulk length",
             Self::InvalidBulkLength => "ERR Protocol error: invalid bulk length",
@@ -55,7 +44,16 @@ impl ProtocolError {
                 "ERR Protocol error: unauthenticated multibulk length"
             }
             Self::UnauthenticatedBulkLength => "ERR Protocol error: unauthenticated bulk length",
-            Self::ExpectedDollar(_) => unreachable!("answered above"),
+            Self::ExpectedDollar(got) => {
+                // A line end inside an error reply would end it.
+                let got = if matches!(got, b'\r' | b'\n') {
+                    b' '
+                } else {
+                    got
+                };
+                let start = b"ERR Protocol error: expected '$', got '";
+                return Cow::Owned([&start[..], &[got, b'\'']].concat());
+            }
         };
         Cow::Borrowed(line.as_bytes())
     }
