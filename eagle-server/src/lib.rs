@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod cluster;
 pub mod command;
 pub mod config;
@@ -17,11 +18,6 @@ pub mod persist;
 mod server;
 pub mod session;
 pub mod shutdown;
+mod startup;
 
-/// The Redis version whose behaviour this server follows, and which it reports to clients.
-pub const REDIS_VERSION: &str = "7.0.15";
-
-/// Entry point of the `eagledb` binary.
-pub fn main() -> std::process::ExitCode {
-    server::run(config::Live::new(config::Config::default()))
-}
+pub use startup::main;

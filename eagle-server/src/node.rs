@@ -5,6 +5,7 @@ use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
 use eagle_core::store::{Keyspace, Worker};
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +13,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// One EagleDB process.
 pub struct Node {
     pub config: Live,
+    /// What CONFIG REWRITE rewrites, if the server was started with a file.
+    pub config_file: Option<PathBuf>,
     pub keyspace: Keyspace,
     pub clients: Registry,
     pub watch: WatchTable,

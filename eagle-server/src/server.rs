@@ -7,6 +7,7 @@
 //! ```
 
 use crate::command;
+use crate::config::file::Startup;
 use crate::config::topic::Supervision;
 use crate::config::{Config, Live};
 use crate::cron;
@@ -15,37 +16,48 @@ use crate::metrics::Stats;
 use crate::net::{self, Listener, Pool};
 use crate::node::{Node, unix_ms};
 use crate::shutdown::ShutdownRequest;
+use crate::startup::leave_terminal;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a server until it is told to end. The process is in its working directory already.
-pub fn run(config: Live) -> ExitCode {
-    let settings = config.load();
+pub fn run(startup: Startup) -> ExitCode {
+    leave_terminal();
+    let Startup { config, file, inert, .. } = startup;
+    let config = Live::new(config);
+    let settings = config.snapshot();
     if let Err(error) = log::start(&settings.process.logfile, settings.process.loglevel as u8) {
         eprintln!("Can't open the log file: {error}");
         return ExitCode::FAILURE;
     }
-    match serve(config) {
+    for name in inert {
+        tracing::warn!("The directive '{name}' has no effect in EagleDB");
+    }
+    match serve(config, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // The log may be a file nobody looks at yet.
+            if !settings.process.logfile.is_empty() {
+                eprintln!("{error}");
+            }
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(config: Live) -> Result<(), String> {
+fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
     let started = Instant::now();
-    let settings = config.load();
+    let settings = config.snapshot();
     tracing::warn!("EagleDB is starting");
     tracing::warn!(
         "EagleDB version={}, Redis compatibility={}, bits=64, PID: {}",
         env!("CARGO_PKG_VERSION"),
-        crate::REDIS_VERSION,
+        crate::config::command_line::REDIS_VERSION,
         std::process::id()
     );
     raise_descriptor_limit(&config);
@@ -56,6 +68,7 @@ fn serve(config: Live) -> Result<(), String> {
     log_opened(&report, ready_ms);
     let node = Arc::new(Node::new(
         config,
+        config_file,
         keyspace,
         command::table().entries().len(),
         started,
@@ -73,7 +86,7 @@ fn serve(config: Live) -> Result<(), String> {
 }
 
 async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
-    let settings = node.config.load();
+    let settings = node.config.snapshot();
     let listeners = bind(&settings)?;
     let workers = match settings.process.worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -261,9 +274,10 @@ fn notify_supervisor(settings: &Config, state: &[sd_notify::NotifyState<'_>]) {
 
 impl Node {
     /// A node that serves `keyspace` with `commands` table entries to count.
-    fn new(config: Live, keyspace: Keyspace, commands: usize, started: Instant) -> Node {
+    fn new(config: Live, config_file: Option<PathBuf>, keyspace: Keyspace, commands: usize, started: Instant) -> Node {
         Node {
             config,
+            config_file,
             keyspace,
             clients: Default::default(),
             watch: Default::default(),

@@ -3,7 +3,7 @@
 use super::family;
 use super::spec::{Command, Flags};
 use hashbrown::HashMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// A command's place in the table.
 #[derive(Debug)]
@@ -48,11 +48,31 @@ pub struct Table {
     by_name: HashMap<Box<[u8]>, usize>,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
+static TABLE: OnceLock<Table> = OnceLock::new();
 
 /// The table of this server.
 pub fn table() -> &'static Table {
-    &TABLE
+    RENAMED.get().unwrap_or_else(|| TABLE.get_or_init(Table::build))
+}
+
+static RENAMED: OnceLock<Table> = OnceLock::new();
+
+/// Renames commands (`rename-command`): pairs of an old name and a new one, which is empty for a
+/// command that is to be out of reach. To be called once, before the server starts its threads.
+pub fn rename(renames: &[(Vec<u8>, Vec<u8>)]) {
+    if renames.is_empty() {
+        return;
+    }
+    let mut table = Table::build();
+    for (old, new) in renames {
+        if let Some(id) = table.by_name.remove(old.to_ascii_lowercase().as_slice())
+            && !new.is_empty()
+        {
+            table.by_name.insert(new.to_ascii_lowercase().into(), id);
+        }
+    }
+    // A second call would come too late for those who hold entries of the first.
+    let _ = RENAMED.set(table);
 }
 
 impl Table {

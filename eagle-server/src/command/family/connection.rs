@@ -217,7 +217,7 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.out.bulk("server");
     cx.out.bulk("redis");
     cx.out.bulk("version");
-    cx.out.bulk(crate::REDIS_VERSION);
+    cx.out.bulk(crate::config::command_line::REDIS_VERSION);
     cx.out.bulk("proto");
     cx.out.integer(cx.session.info.resp().into());
     cx.out.bulk("id");
