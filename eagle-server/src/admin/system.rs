@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+/// The advice, if there is any to give.
+type Check = fn() -> Result<(), String>;
+
 /// Looks for settings of the machine that hurt a server, as far as they can be read.
 pub fn check_system() -> ExitCode {
-    let checks: [(&str, fn() -> Result<(), String>); 2] =
+    let checks: [(&str, Check); 2] =
         [("transparent-huge-pages", huge_pages), ("open-files", open_files)];
     let mut failed = false;
     for (name, check) in checks {
