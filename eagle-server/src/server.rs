@@ -27,7 +27,12 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs a server until it is told to end. The process is in its working directory already.
 pub fn run(startup: Startup) -> ExitCode {
     leave_terminal();
-    let Startup { config, file, inert, .. } = startup;
+    let Startup {
+        config,
+        file,
+        inert,
+        ..
+    } = startup;
     let config = Live::new(config);
     let settings = config.snapshot();
     if let Err(error) = log::start(&settings.process.logfile, settings.process.loglevel as u8) {
@@ -274,7 +279,13 @@ fn notify_supervisor(settings: &Config, state: &[sd_notify::NotifyState<'_>]) {
 
 impl Node {
     /// A node that serves `keyspace` with `commands` table entries to count.
-    fn new(config: Live, config_file: Option<PathBuf>, keyspace: Keyspace, commands: usize, started: Instant) -> Node {
+    fn new(
+        config: Live,
+        config_file: Option<PathBuf>,
+        keyspace: Keyspace,
+        commands: usize,
+        started: Instant,
+    ) -> Node {
         Node {
             config,
             config_file,

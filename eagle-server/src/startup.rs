@@ -2,7 +2,9 @@
 
 use crate::admin;
 use crate::command;
-use crate::config::command_line::{Invocation, Sources, help_text, test_memory_usage, version_text};
+use crate::config::command_line::{
+    Invocation, Sources, help_text, test_memory_usage, version_text,
+};
 use crate::config::file::{self, ConfigError, Startup, Surroundings};
 use crate::server;
 use std::ffi::OsString;
@@ -16,7 +18,9 @@ const DETACHED: &str = "EAGLEDB_DETACHED";
 /// Entry point of the `eagledb` binary.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let program = args.first().map_or("eagledb".into(), |name| name.to_string_lossy().into_owned());
+    let program = args
+        .first()
+        .map_or("eagledb".into(), |name| name.to_string_lossy().into_owned());
     let words: Vec<&[u8]> = args.iter().skip(1).map(|word| word.as_bytes()).collect();
     if words.first().is_some_and(|word| admin::is_subcommand(word)) {
         return admin::run(&args);
@@ -56,14 +60,17 @@ fn run(sources: &Sources) -> ExitCode {
 }
 
 fn load(sources: &Sources) -> Result<Startup, ConfigError> {
-    let dir = std::env::current_dir().map_or_else(|_| "/".to_owned(), |dir| dir.to_string_lossy().into_owned());
+    let dir = std::env::current_dir()
+        .map_or_else(|_| "/".to_owned(), |dir| dir.to_string_lossy().into_owned());
     file::load(
         sources,
         &mut Surroundings {
             dir: &dir,
             stdin: &mut io::stdin(),
             is_command: &|name| command::table().command(name).is_some(),
-            check_user: &|_| Err("ACL users are not available in this version; use requirepass".to_owned()),
+            check_user: &|_| {
+                Err("ACL users are not available in this version; use requirepass".to_owned())
+            },
         },
     )
 }

@@ -22,7 +22,12 @@ pub fn run(action: Action) -> ExitCode {
             ExitCode::FAILURE
         }
         Ok(report) => {
-            println!("{}: {} keys, {} blocks", file.display(), report.keys, report.blocks);
+            println!(
+                "{}: {} keys, {} blocks",
+                file.display(),
+                report.keys,
+                report.blocks
+            );
             for fault in &report.faults {
                 println!("fault: {fault}");
             }

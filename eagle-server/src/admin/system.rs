@@ -7,8 +7,10 @@ type Check = fn() -> Result<(), String>;
 
 /// Looks for settings of the machine that hurt a server, as far as they can be read.
 pub fn check_system() -> ExitCode {
-    let checks: [(&str, Check); 2] =
-        [("transparent-huge-pages", huge_pages), ("open-files", open_files)];
+    let checks: [(&str, Check); 2] = [
+        ("transparent-huge-pages", huge_pages),
+        ("open-files", open_files),
+    ];
     let mut failed = false;
     for (name, check) in checks {
         match check() {
@@ -19,11 +21,16 @@ pub fn check_system() -> ExitCode {
             }
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn huge_pages() -> Result<(), String> {
-    let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    let setting =
+        std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     if setting.contains("[always]") {
         return Err("transparent huge pages are always on, which makes private memory grow and page faults slow; \
                     'madvise' is the better setting"
@@ -36,9 +43,9 @@ fn open_files() -> Result<(), String> {
     const WANTED: u64 = 10_032;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     match limit.maximum {
-        Some(maximum) if maximum < WANTED => {
-            Err(format!("at most {maximum} files may be open, {WANTED} are needed for 10000 clients"))
-        }
+        Some(maximum) if maximum < WANTED => Err(format!(
+            "at most {maximum} files may be open, {WANTED} are needed for 10000 clients"
+        )),
         _ => Ok(()),
     }
 }
@@ -61,9 +68,16 @@ pub fn test_memory(megabytes: usize) -> ExitCode {
     for pattern in PATTERNS {
         // The address goes into the pattern, so that a word that answers for another is found.
         let expected = |index: usize| pattern ^ (index as u64).rotate_left(32);
-        memory.iter_mut().enumerate().for_each(|(index, word)| *word = expected(index));
+        memory
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, word)| *word = expected(index));
         let memory = std::hint::black_box(&memory);
-        bad += memory.iter().enumerate().filter(|(index, word)| **word != expected(*index)).count();
+        bad += memory
+            .iter()
+            .enumerate()
+            .filter(|(index, word)| **word != expected(*index))
+            .count();
     }
     if bad > 0 {
         eprintln!("*** MEMORY ERROR DETECTED: {bad} words differ ***");

@@ -52,7 +52,9 @@ static TABLE: OnceLock<Table> = OnceLock::new();
 
 /// The table of this server.
 pub fn table() -> &'static Table {
-    RENAMED.get().unwrap_or_else(|| TABLE.get_or_init(Table::build))
+    RENAMED
+        .get()
+        .unwrap_or_else(|| TABLE.get_or_init(Table::build))
 }
 
 static RENAMED: OnceLock<Table> = OnceLock::new();
