@@ -4,6 +4,7 @@ pub mod address;
 pub mod bus;
 pub mod config_file;
 pub mod config_store;
+pub mod migrate;
 mod node_flags;
 mod node_id;
 mod slot_set;

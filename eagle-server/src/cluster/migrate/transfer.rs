@@ -1,0 +1,290 @@
+//! One MIGRATE: AUTH, SELECT and a RESTORE for each key go out in one go, then the answers are read.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use eagle_core::resp::{Protocol, Writer};
+use zeroize::Zeroizing;
+
+use super::socket::{Socket, SocketCache, Target};
+
+/// Commands gathered before they are sent.
+const OUTPUT_BYTES_HIGH: usize = 64 * 1024;
+
+/// What AUTH is sent with.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The user; `None` authenticates the default user.
+    pub username: Option<Zeroizing<Vec<u8>>>,
+    pub password: Zeroizing<Vec<u8>>,
+}
+
+/// One key to send.
+#[derive(Debug)]
+pub struct Item {
+    pub key: Vec<u8>,
+    /// Unix time in milliseconds at which it expires, if it does.
+    pub expires_at_ms: Option<u64>,
+    /// The value, as DUMP serializes it.
+    pub payload: Vec<u8>,
+}
+
+/// Keys to send, and how.
+#[derive(Debug)]
+pub struct Transfer {
+    pub target: Target,
+    pub credentials: Option<Credentials>,
+    /// The database there; passed on unchecked, the other node knows how many it has.
+    pub db: i64,
+    /// Limit of each single step: connecting, writing 64 KiB, reading an answer.
+    pub step_time_max: Duration,
+    /// Overwrite keys that exist there.
+    pub replace: bool,
+    /// The other node is a cluster node that is importing the slot.
+    pub asking: bool,
+    pub items: Vec<Item>,
+}
+
+/// Why a transfer did not go through whole. Texts are those MIGRATE replies.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TransferError {
+    Connect,
+    Write,
+    Read,
+    /// The other node answered with this error.
+    Refused(String),
+}
+
+impl TransferError {
+    /// The error line MIGRATE replies with.
+    pub fn text(&self) -> String {
+        match self {
+            TransferError::Connect => "IOERR error or timeout connecting to the client".into(),
+            TransferError::Write => "IOERR error or timeout writing to target instance".into(),
+            TransferError::Read => "IOERR error or timeout reading from target instance".into(),
+            TransferError::Refused(text) => {
+                format!("ERR Target instance replied with error: {text}")
+            }
+        }
+    }
+}
+
+/// What became of a transfer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Positions, in [`Transfer::items`], of the keys the other node has taken over.
+    pub accepted: Vec<usize>,
+    /// The first thing that went wrong.
+    pub error: Option<TransferError>,
+}
+
+/// How far one connection got.
+struct Attempt {
+    report: Report,
+    /// The connection failed, not by taking too long, before any key was answered for: it may have
+    /// been closed while it was kept, so a new one is worth trying.
+    retry: bool,
+}
+
+impl Transfer {
+    /// Sends the keys, over a kept connection or a new one. `now_ms` reads the Unix clock.
+    pub async fn run(
+        &self,
+        sockets: &Rc<RefCell<SocketCache>>,
+        now_ms: impl Fn() -> u64,
+    ) -> Report {
+        let kept = sockets.borrow_mut().take(&self.target);
+        let first = self.attempt(kept, sockets, &now_ms).await;
+        if first.retry {
+            self.attempt(None, sockets, &now_ms).await.report
+        } else {
+            first.report
+        }
+    }
+
+    async fn attempt(
+        &self,
+        kept: Option<Socket>,
+        sockets: &Rc<RefCell<SocketCache>>,
+        now_ms: &impl Fn() -> u64,
+    ) -> Attempt {
+        let connected = match kept {
+            Some(socket) => Ok(socket),
+            None => Socket::connect(&self.target, self.step_time_max).await,
+        };
+        let Ok(mut socket) = connected else {
+            let report = Report {
+                accepted: Vec::new(),
+                error: Some(TransferError::Connect),
+            };
+            return Attempt {
+                report,
+                retry: false,
+            };
+        };
+        let mut exchange = Exchange {
+            transfer: self,
+            socket: &mut socket,
+            accepted: Vec::new(),
+            answered: 0,
+            refused: None,
+        };
+        let outcome = exchange.run(now_ms).await;
+        let Exchange {
+            accepted,
+            answered,
+            refused,
+            ..
+        } = exchange;
+        match outcome {
+            Ok(()) => {
+                // After an error the other side's database is not known for sure.
+                socket.db = refused.is_none().then_some(self.db);
+                SocketCache::keep(sockets, &self.target, socket);
+                Attempt {
+                    report: Report {
+                        accepted,
+                        error: refused,
+                    },
+                    retry: false,
+                }
+            }
+            Err((error, cause)) => Attempt {
+                retry: answered == 0 && cause.kind() != io::ErrorKind::TimedOut,
+                report: Report {
+                    accepted,
+                    error: Some(refused.unwrap_or(error)),
+                },
+            },
+        }
+    }
+}
+
+/// A transfer over one connection.
+struct Exchange<'t> {
+    transfer: &'t Transfer,
+    socket: &'t mut Socket,
+    accepted: Vec<usize>,
+    /// Keys answered for, with success or error.
+    answered: usize,
+    refused: Option<TransferError>,
+}
+
+type Failure = (TransferError, io::Error);
+
+impl Exchange<'_> {
+    /// Sends everything, then reads every answer; fails when the connection does.
+    async fn run(&mut self, now_ms: &impl Fn() -> u64) -> Result<(), Failure> {
+        let prologue = self.send_prologue().await?;
+        let sent = self.send_items(now_ms).await?;
+        // If AUTH or SELECT failed the keys went to nobody, or elsewhere: none counts as taken.
+        let mut prepared = true;
+        for _ in 0..prologue {
+            prepared &= self.read_answer().await?;
+        }
+        for item in sent {
+            let taken = self.read_answer().await?;
+            self.answered += 1;
+            if prepared && taken {
+                self.accepted.push(item);
+            }
+        }
+        Ok(())
+    }
+
+    /// AUTH and SELECT as far as they are needed; how many answers they will have.
+    async fn send_prologue(&mut self) -> Result<usize, Failure> {
+        let mut commands = 0;
+        if let Some(credentials) = &self.transfer.credentials {
+            let mut words: Vec<&[u8]> = vec![b"AUTH"];
+            words.extend(credentials.username.iter().map(|name| name.as_slice()));
+            words.push(&credentials.password);
+            let request = auth_request(&words);
+            self.write(&request).await?;
+            commands += 1;
+        }
+        if self.socket.db != Some(self.transfer.db) {
+            let mut out = Writer::new(Protocol::Resp2);
+            out.array(2);
+            out.bulk("SELECT");
+            out.bulk_integer(self.transfer.db);
+            self.write(out.as_bytes()).await?;
+            commands += 1;
+        }
+        Ok(commands)
+    }
+
+    /// A RESTORE for each item whose time has not come; which ones were sent.
+    async fn send_items(&mut self, now_ms: &impl Fn() -> u64) -> Result<Vec<usize>, Failure> {
+        let Transfer {
+            items,
+            asking,
+            replace,
+            ..
+        } = self.transfer;
+        let mut out = Writer::new(Protocol::Resp2);
+        let mut sent = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            // RESTORE takes the time left, and reads zero as "for ever".
+            let ttl_ms = match item.expires_at_ms {
+                None => 0,
+                Some(at_ms) => match at_ms.checked_sub(now_ms()) {
+                    Some(left_ms) => left_ms.max(1),
+                    None => continue,
+                },
+            };
+            out.array(4 + usize::from(*replace));
+            out.bulk(if *asking { "RESTORE-ASKING" } else { "RESTORE" });
+            out.bulk(&item.key);
+            out.bulk_display(ttl_ms);
+            out.bulk(&item.payload);
+            if *replace {
+                out.bulk("REPLACE");
+            }
+            sent.push(index);
+            if out.len() >= OUTPUT_BYTES_HIGH {
+                self.write(out.as_bytes()).await?;
+                out.clear();
+            }
+        }
+        self.write(out.as_bytes()).await?;
+        Ok(sent)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = self.socket.write(bytes, self.transfer.step_time_max).await;
+        written.map_err(|cause| (TransferError::Write, cause))
+    }
+
+    /// Reads one answer: whether it is no error. The first error is kept.
+    async fn read_answer(&mut self) -> Result<bool, Failure> {
+        let line = self.socket.read_line(self.transfer.step_time_max).await;
+        let line = line.map_err(|cause| (TransferError::Read, cause))?;
+        let Some(text) = line.strip_prefix(b"-") else {
+            return Ok(true);
+        };
+        let text = String::from_utf8_lossy(text).into_owned();
+        self.refused.get_or_insert(TransferError::Refused(text));
+        Ok(false)
+    }
+}
+
+/// A request in a buffer of its own, sized in advance so that no copy of a secret is left behind by
+/// growing it, and wiped after use.
+fn auth_request(words: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    const WORD_OVERHEAD_BYTES: usize = 32;
+    let bytes: usize = words
+        .iter()
+        .map(|word| word.len() + WORD_OVERHEAD_BYTES)
+        .sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(bytes + WORD_OVERHEAD_BYTES));
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
