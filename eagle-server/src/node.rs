@@ -1,11 +1,13 @@
 //! What all threads of one node share.
 
+use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::config::Live;
 use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
 use eagle_core::store::{Keyspace, Worker};
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -19,6 +21,7 @@ pub struct Node {
     pub clients: Registry,
     pub watch: WatchTable,
     pub pause: Pause,
+    pub slots_in_transfer: Arc<SlotsInTransfer>,
     pub stats: Stats,
     pub errors: ErrorStats,
     pub slowlog: Slowlog,
@@ -48,6 +51,7 @@ pub struct Thread {
     pub node: Arc<Node>,
     pub worker: RefCell<Worker>,
     pub stats: Arc<WorkerStats>,
+    pub migrate_sockets: Rc<RefCell<SocketCache>>,
 }
 
 impl Thread {
@@ -58,6 +62,7 @@ impl Thread {
             node,
             worker,
             stats,
+            migrate_sockets: Rc::default(),
         }
     }
 }

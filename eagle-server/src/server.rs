@@ -293,6 +293,7 @@ impl Node {
             clients: Default::default(),
             watch: Default::default(),
             pause: Default::default(),
+            slots_in_transfer: Default::default(),
             stats: Stats::new(commands),
             errors: Default::default(),
             slowlog: Default::default(),

@@ -8,18 +8,19 @@ use super::keys::{self, Slots};
 use super::spec::{Flags, Scope};
 use super::table::Entry;
 use crate::config::Config;
-use crate::node::{Thread, unix_ms};
+use crate::node::{Node, Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Guard};
+use eagle_core::store::{Access, Guard, View};
 use smallvec::SmallVec;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Requests that are run in one go, between two waits for the socket: they share one pin of the
 /// reclamation epoch, one reading of the clock and one view of the configuration.
 pub struct Batch<'a> {
-    pub thread: &'a Thread,
+    pub thread: &'a Rc<Thread>,
     pub guard: &'a Guard,
     pub config: Arc<Config>,
     pub now_ms: u64,
@@ -28,7 +29,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(thread: &'a Thread, guard: &'a Guard) -> Batch<'a> {
+    pub fn new(thread: &'a Rc<Thread>, guard: &'a Guard) -> Batch<'a> {
         Batch {
             thread,
             guard,
@@ -57,7 +58,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
                 queue(session, out, entry, argv);
                 Flow::Done
             } else {
-                execute(batch, session, out, entry, argv)
+                match execute(batch, session, out, entry, argv) {
+                    flow @ Flow::Paused { .. } => return flow,
+                    flow => flow,
+                }
             }
         }
     };
@@ -165,6 +169,14 @@ fn execute(
     let view = node
         .keyspace
         .view(&mut worker, batch.guard, access, batch.now_ms);
+    if let Plan::Slots(slots) = &plan
+        && writes(session, entry)
+        && node.slots_in_transfer.any_of(slots)
+    {
+        return Flow::Paused {
+            wait_ms: TRANSFER_WAIT_MS,
+        };
+    }
     let mut cx = Context {
         node,
         thread,
@@ -178,13 +190,47 @@ fn execute(
     };
     let flow = invoke(&mut cx, entry, argv);
     batch.clock = cx.clock;
-    commit(cx);
+    commit(node, cx.view);
     flow
 }
 
+/// How long a writer lets a slot in transfer be before it looks again.
+const TRANSFER_WAIT_MS: u64 = 1;
+
+/// Whether running `entry` now may write: it does by itself, or by a command queued for it.
+fn writes(session: &Session, entry: &Entry) -> bool {
+    let queued = session
+        .multi
+        .as_ref()
+        .filter(|_| entry.command.name == "exec")
+        .is_some_and(|multi| {
+            multi
+                .queue()
+                .iter()
+                .any(|queued| queued.entry.has(Flags::WRITE))
+        });
+    queued || entry.has(Flags::WRITE)
+}
+
+/// Runs the second half of a command that replies later, with `slots` locked: the same commit as at
+/// the end of its first half. What `change` did is kept even if it fails.
+pub(super) fn apply<T>(
+    thread: &Thread,
+    slots: &[u16],
+    change: impl FnOnce(&mut View<'_>) -> T,
+) -> T {
+    let node = &*thread.node;
+    let guard = node.keyspace.pin();
+    let mut worker = thread.worker.borrow_mut();
+    let access = Access::Slots(slots);
+    let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
+    let result = change(&mut view);
+    commit(node, view);
+    result
+}
+
 /// Makes what the view did durable and visible, and tells those who wait for changes.
-fn commit(cx: Context<'_>) {
-    let Context { node, view, .. } = cx;
+fn commit(node: &Node, view: View<'_>) {
     node.note_changes(view.dirty());
     for (db, key) in view.touched() {
         node.watch.touch(*db, key);

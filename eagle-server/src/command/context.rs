@@ -10,6 +10,7 @@ use eagle_core::resp::Writer;
 use eagle_core::store::{DATABASES_MAX, View};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// What the connection does after a handler returned.
@@ -30,7 +31,7 @@ pub type Outcome = Result<Flow, CommandError>;
 /// borrowed out of the view.
 pub struct Context<'a> {
     pub node: &'a Node,
-    pub thread: &'a Thread,
+    pub thread: &'a Rc<Thread>,
     pub session: &'a mut Session,
     /// Receives the reply, in the client's protocol version.
     pub out: &'a mut Writer,

@@ -21,6 +21,9 @@ pub type Slots = SmallVec<[u16; 4]>;
 /// Positions of all keys of `argv`, in spec order. Arguments that do not fit the specs give no
 /// keys: the handler will refuse them itself.
 pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    if let Some(find) = entry.command.find_keys {
+        return find(argv);
+    }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
         if !spec.flags.has(KeyFlags::NOT_KEY) {
@@ -32,6 +35,9 @@ pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
 
 /// Channels and other routed words that are not keys count for routing too.
 pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    if let Some(find) = entry.command.find_keys {
+        return find(argv);
+    }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
         find_by_spec(spec, argv, &mut found);

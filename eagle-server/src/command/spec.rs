@@ -6,6 +6,7 @@
 
 use super::args::Args;
 use super::context::{Context, Outcome};
+use super::keys::KeyRefs;
 
 /// Runs one command: parses its arguments, reads or changes the keyspace, writes one reply.
 ///
@@ -189,7 +190,8 @@ impl KeyFlags {
         "variable_flags",
     ];
 
-    const fn all(flags: &[KeyFlags]) -> KeyFlags {
+    /// All of `flags`.
+    pub const fn all(flags: &[KeyFlags]) -> KeyFlags {
         let mut all = KeyFlags(0);
         let mut index = 0;
         while index < flags.len() {
@@ -296,6 +298,26 @@ impl KeySpec {
         }
     }
 
+    /// Keys after the word `keyword`, looked for from argument `start` on (backwards if negative),
+    /// up to argument `last` (from the end if negative).
+    pub const fn keyword(
+        keyword: &'static str,
+        start: i16,
+        last: i16,
+        flags: &[KeyFlags],
+    ) -> KeySpec {
+        KeySpec {
+            begin: BeginSearch::Keyword { keyword, start },
+            find: FindKeys::Range {
+                last,
+                step: 1,
+                limit: 0,
+            },
+            flags: KeyFlags::all(flags),
+            notes: "",
+        }
+    }
+
     pub const fn notes(mut self, notes: &'static str) -> KeySpec {
         self.notes = notes;
         self
@@ -374,6 +396,8 @@ pub struct Command {
     /// Categories that do not follow from the flags.
     pub family: Categories,
     pub keys: &'static [KeySpec],
+    /// Finds the keys where the specs alone do not tell.
+    pub find_keys: Option<fn(&[&[u8]]) -> KeyRefs>,
     pub scope: Scope,
     pub tips: &'static [&'static str],
     pub docs: Docs,
@@ -390,6 +414,7 @@ impl Command {
             flags: Flags::NONE,
             family: Categories::NONE,
             keys: &[],
+            find_keys: None,
             scope: Scope::LockFree,
             tips: &[],
             docs,
@@ -417,6 +442,12 @@ impl Command {
 
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Command {
         self.keys = keys;
+        self
+    }
+
+    /// Overrides how keys are found; the specs then only serve COMMAND.
+    pub const fn find_keys(mut self, find: fn(&[&[u8]]) -> KeyRefs) -> Command {
+        self.find_keys = Some(find);
         self
     }
 

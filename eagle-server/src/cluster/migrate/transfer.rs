@@ -288,3 +288,230 @@ fn auth_request(words: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::LocalSet;
+
+    const NOW_MS: u64 = 1_000_000;
+    const STEP_TIME_MAX: Duration = Duration::from_millis(300);
+    /// Stands for an answer that takes too long.
+    const SLOW: &[u8] = b"slow";
+
+    /// What a peer does with one connection: waits for so many commands, then says this.
+    type Turn = (usize, &'static [u8]);
+
+    /// Runs `transfers` one after the other against a peer that takes the connections of `script`
+    /// in order, and closes each after its last turn. Gives the reports and what was received.
+    fn meet(transfers: Vec<Transfer>, script: Vec<Vec<Turn>>) -> (Vec<Report>, Vec<String>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let peer = tokio::task::spawn_local(async move {
+                let mut heard = Vec::new();
+                for turns in script {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut said = String::new();
+                    for (commands, answer) in turns {
+                        if answer == SLOW {
+                            tokio::time::sleep(2 * STEP_TIME_MAX).await;
+                            continue;
+                        }
+                        said.push_str(&hear(&mut stream, commands).await);
+                        stream.write_all(answer).await.unwrap();
+                    }
+                    heard.push(said);
+                }
+                heard
+            });
+            let sockets = Rc::default();
+            let mut reports = Vec::new();
+            for mut transfer in transfers {
+                transfer.target.port = port;
+                reports.push(transfer.run(&sockets, || NOW_MS).await);
+            }
+            (reports, peer.await.unwrap())
+        })
+    }
+
+    /// Reads `count` whole commands; their words, commands separated by `;`.
+    async fn hear(stream: &mut TcpStream, count: usize) -> String {
+        let mut text = String::new();
+        for _ in 0..count {
+            let words = header(stream).await;
+            for _ in 0..words {
+                let mut word = vec![0; header(stream).await + 2];
+                stream.read_exact(&mut word).await.unwrap();
+                text.push_str(std::str::from_utf8(&word[..word.len() - 2]).unwrap());
+                text.push(' ');
+            }
+            text.push(';');
+        }
+        text
+    }
+
+    async fn header(stream: &mut TcpStream) -> usize {
+        let mut line = String::new();
+        while !line.ends_with("\r\n") {
+            line.push(stream.read_u8().await.unwrap().into());
+        }
+        line[1..].trim().parse().unwrap()
+    }
+
+    fn transfer(keys: &[(&str, Option<u64>)]) -> Transfer {
+        let item = |(key, expires_at_ms): &(&str, Option<u64>)| Item {
+            key: key.as_bytes().to_vec(),
+            expires_at_ms: *expires_at_ms,
+            payload: b"blob".to_vec(),
+        };
+        Transfer {
+            target: Target {
+                host: "127.0.0.1".into(),
+                port: 0,
+                with_auth: false,
+            },
+            credentials: None,
+            db: 0,
+            step_time_max: STEP_TIME_MAX,
+            replace: false,
+            asking: false,
+            items: keys.iter().map(item).collect(),
+        }
+    }
+
+    fn accepted(positions: &[usize]) -> Report {
+        Report {
+            accepted: positions.to_vec(),
+            error: None,
+        }
+    }
+
+    fn failed(positions: &[usize], error: TransferError) -> Report {
+        Report {
+            accepted: positions.to_vec(),
+            error: Some(error),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_used_again_and_the_database_selected_once() {
+        let mut second = transfer(&[("b", None)]);
+        (second.replace, second.asking) = (true, true);
+        let script = vec![vec![(2, &b"+OK\r\n+OK\r\n"[..]), (1, b"+OK\r\n")]];
+        let (reports, heard) = meet(vec![transfer(&[("a", None)]), second], script);
+        assert_eq!(reports, [accepted(&[0]), accepted(&[0])]);
+        let expected = "SELECT 0 ;RESTORE a 0 blob ;RESTORE-ASKING b 0 blob REPLACE ;";
+        assert_eq!(heard, [expected]);
+    }
+
+    #[test]
+    fn time_left_is_sent_and_what_has_none_is_not() {
+        let keys = [
+            ("gone", Some(NOW_MS - 1)),
+            ("now", Some(NOW_MS)),
+            ("later", Some(NOW_MS + 50)),
+        ];
+        let script = vec![vec![(3, &b"+OK\r\n+OK\r\n+OK\r\n"[..])]];
+        let (reports, heard) = meet(vec![transfer(&keys)], script);
+        assert_eq!(reports, [accepted(&[1, 2])]);
+        assert_eq!(
+            heard,
+            ["SELECT 0 ;RESTORE now 1 blob ;RESTORE later 50 blob ;"]
+        );
+    }
+
+    #[test]
+    fn a_refused_key_does_not_hold_up_the_others_and_the_first_error_counts() {
+        let script = vec![vec![(
+            5,
+            &b"+OK\r\n+OK\r\n-BUSYKEY first\r\n+OK\r\n-ERR second\r\n"[..],
+        )]];
+        let keys = [("a", None), ("b", None), ("c", None), ("d", None)];
+        let (reports, _) = meet(vec![transfer(&keys)], script);
+        let error = TransferError::Refused("BUSYKEY first".into());
+        assert_eq!(
+            error.text(),
+            "ERR Target instance replied with error: BUSYKEY first"
+        );
+        assert_eq!(reports, [failed(&[0, 2], error)]);
+    }
+
+    #[test]
+    fn without_authentication_or_database_no_key_counts_as_taken() {
+        let mut wanting = transfer(&[("a", None)]);
+        wanting.target.with_auth = true;
+        wanting.credentials = Some(Credentials {
+            username: Some(Zeroizing::new(b"user".to_vec())),
+            password: Zeroizing::new(b"secret".to_vec()),
+        });
+        let script = vec![vec![(3, &b"-WRONGPASS no\r\n+OK\r\n+OK\r\n"[..])]];
+        let (reports, heard) = meet(vec![wanting], script);
+        let error = TransferError::Refused("WRONGPASS no".into());
+        assert_eq!(reports, [failed(&[], error)]);
+        assert_eq!(heard, ["AUTH user secret ;SELECT 0 ;RESTORE a 0 blob ;"]);
+    }
+
+    #[test]
+    fn a_kept_connection_that_was_closed_is_replaced_once() {
+        let script = vec![
+            vec![(2, &b"+OK\r\n+OK\r\n"[..])],
+            vec![(2, &b"+OK\r\n+OK\r\n"[..])],
+        ];
+        let transfers = vec![transfer(&[("a", None)]), transfer(&[("b", None)])];
+        let (reports, _) = meet(transfers, script);
+        assert_eq!(reports, [accepted(&[0]), accepted(&[0])]);
+
+        let closing: Vec<Vec<Turn>> = vec![vec![(0, b"")], vec![(0, b"")]];
+        let (reports, _) = meet(vec![transfer(&[("a", None)])], closing);
+        let error = reports.into_iter().next().unwrap().error;
+        assert!(matches!(
+            error,
+            Some(TransferError::Read | TransferError::Write)
+        ));
+    }
+
+    #[test]
+    fn keys_answered_for_before_a_break_are_taken_and_nothing_is_sent_twice() {
+        let script = vec![vec![(4, &b"+OK\r\n+OK\r\n"[..])]];
+        let keys = [("a", None), ("b", None), ("c", None)];
+        let (reports, _) = meet(vec![transfer(&keys)], script);
+        assert_eq!(reports, [failed(&[0], TransferError::Read)]);
+    }
+
+    #[test]
+    fn silence_is_a_read_error_after_the_time_limit_and_not_tried_again() {
+        // The connection stays open for a second transfer, which never comes this way.
+        let script = vec![
+            vec![(2, &b"+OK\r\n"[..]), (0, SLOW)],
+            vec![(2, b"+OK\r\n+OK\r\n")],
+        ];
+        let transfers = vec![transfer(&[("a", None)]), transfer(&[("b", None)])];
+        let (reports, heard) = meet(transfers, script);
+        assert_eq!(reports, [failed(&[], TransferError::Read), accepted(&[0])]);
+        assert_eq!(heard[1], "SELECT 0 ;RESTORE b 0 blob ;");
+    }
+
+    #[test]
+    fn nobody_listening_is_a_connect_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut nowhere = transfer(&[("a", None)]);
+        // A port that was free a moment ago.
+        nowhere.target.port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let report = runtime.block_on(nowhere.run(&Rc::default(), || NOW_MS));
+        assert_eq!(report, failed(&[], TransferError::Connect));
+    }
+}

@@ -470,7 +470,7 @@ fn object_freq(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 /// Bits of the access clock of a key.
-const CLOCK_MASK: u32 = (1 << 24) - 1;
+pub const CLOCK_MASK: u32 = (1 << 24) - 1;
 
 /// The LRU clock at `now_ms`: seconds, in 24 bits.
 pub fn lru_clock(now_ms: u64) -> u32 {

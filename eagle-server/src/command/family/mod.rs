@@ -4,10 +4,12 @@ use super::spec::Family;
 
 mod client;
 mod connection;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
 mod keyspace;
+mod migrate;
 mod multi;
 mod string;
 
@@ -18,6 +20,8 @@ pub const FAMILIES: &[&Family] = &[
     &expire::FAMILY,
     &string::FAMILY,
     &hash::FAMILY,
+    &dump::FAMILY,
+    &migrate::FAMILY,
     &connection::FAMILY,
     &client::FAMILY,
     &multi::FAMILY,
