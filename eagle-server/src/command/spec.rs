@@ -14,6 +14,9 @@ use super::keys::KeyRefs;
 /// taken back and the error is replied instead.
 pub type Handler = fn(&mut Context<'_>, Args<'_>) -> Outcome;
 
+/// Positions of the keys among all arguments, name included.
+pub type KeyFinder = fn(&[&[u8]]) -> KeyRefs;
+
 /// Behaviour bits of a command, with the meaning `COMMAND INFO` gives them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flags(pub u32);
@@ -397,7 +400,7 @@ pub struct Command {
     pub family: Categories,
     pub keys: &'static [KeySpec],
     /// Finds the keys where the specs alone do not tell.
-    pub find_keys: Option<fn(&[&[u8]]) -> KeyRefs>,
+    pub find_keys: Option<KeyFinder>,
     pub scope: Scope,
     pub tips: &'static [&'static str],
     pub docs: Docs,
@@ -446,7 +449,7 @@ impl Command {
     }
 
     /// Overrides how keys are found; the specs then only serve COMMAND.
-    pub const fn find_keys(mut self, find: fn(&[&[u8]]) -> KeyRefs) -> Command {
+    pub const fn find_keys(mut self, find: KeyFinder) -> Command {
         self.find_keys = Some(find);
         self
     }
