@@ -1,8 +1,10 @@
 //! A cluster of server processes, put together by `redis-cli --cluster create` like anybody's.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::{Client, Kind, Launch, RoutedClient, Server, tool, wait_until};
+use crate::{Client, Kind, Launch, RoutedClient, Server, Shape, Writer, tool, wait_until};
 
 /// Node timeout of test clusters: short enough for a failure test, long enough for a busy machine.
 pub const NODE_TIMEOUT_MS: u32 = 3000;
@@ -112,6 +114,31 @@ impl Cluster {
                         && client.cluster_info("cluster_known_nodes") == count
                 })
         });
+    }
+
+    /// Runs `manage` while a writer writes to all slots, then checks every acknowledged write.
+    ///
+    /// Returns how many redirections the writer followed.
+    pub fn while_writing(&self, manage: impl FnOnce()) -> u64 {
+        let stop = AtomicBool::new(false);
+        let mut writer = Writer::new("w", Shape::Single, 42);
+        let mut client = self.client();
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| writer.run_routed(&mut client, &stop));
+            // The writer must be told to stop even when `manage` panics, or the scope never ends.
+            let managed = catch_unwind(AssertUnwindSafe(manage));
+            stop.store(true, Ordering::Relaxed);
+            let written = run.join().unwrap_or_else(|panic| resume_unwind(panic));
+            managed.unwrap_or_else(|panic| resume_unwind(panic));
+            written.expect("no connection broke");
+        });
+        assert!(
+            writer.acknowledged > 1000,
+            "only {} writes",
+            writer.acknowledged
+        );
+        writer.check(|args| client.call(args).expect("all nodes run"));
+        client.redirects
     }
 
     /// The node id of node `index`.

@@ -42,6 +42,19 @@ impl Port {
         panic!("no free port between {FIRST} and {}", FIRST + COUNT);
     }
 
+    /// Claims `count` ports in a row.
+    pub fn claim_row(count: u16) -> Vec<Port> {
+        let mut row = vec![Port::claim()];
+        while row.len() < usize::from(count) {
+            let next = Port::claim();
+            if next.number != row[row.len() - 1].number + 1 {
+                row.clear();
+            }
+            row.push(next);
+        }
+        row
+    }
+
     /// The client port.
     pub fn number(&self) -> u16 {
         self.number
@@ -82,6 +95,8 @@ mod tests {
             lock(first).is_none(),
             "a claimed port cannot be claimed again"
         );
+        let row: Vec<u16> = Port::claim_row(3).iter().map(Port::number).collect();
+        assert_eq!(row, [row[0], row[0] + 1, row[0] + 2]);
         drop(ports);
         assert!(lock(first).is_some(), "a dropped claim is free");
     }

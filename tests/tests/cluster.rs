@@ -1,6 +1,6 @@
 //! EagleDB nodes form a cluster, and `redis-cli --cluster` manages it like any other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use eagledb_tests::{Client, Cluster, Kind, Launch, RoutedClient, Shape, Writer, tool, wait_until};
@@ -48,7 +48,7 @@ fn create_check_info_and_call() {
 fn reshard_and_rebalance_under_a_live_writer() {
     let mut cluster = Cluster::of(&[Kind::EagleDb; 3]);
     cluster.add_master(Launch::eagledb());
-    while_writing(&cluster, || {
+    cluster.while_writing(|| {
         cluster.reshard(0, 1, 1000);
         assert_eq!(cluster.slots_of(1), 6462);
         cluster
@@ -257,28 +257,4 @@ fn a_cluster_without_quorum_is_down_and_recovers() {
     cluster.nodes[2].start();
     cluster.wait_agreed();
     assert!(client.call(&["GET", "bar"]).is_nil());
-}
-
-/// Runs `manage` while a writer writes to all nodes, then checks every acknowledged write.
-fn while_writing(cluster: &Cluster, manage: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
-    let mut writer = Writer::new("w", Shape::Single, 42);
-    let mut client = cluster.client();
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| writer.run_routed(&mut client, &stop));
-        let managed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(manage));
-        stop.store(true, Ordering::Relaxed);
-        run.join()
-            .expect("replies as foretold")
-            .expect("no connection broke");
-        if let Err(panic) = managed {
-            std::panic::resume_unwind(panic);
-        }
-    });
-    assert!(
-        writer.acknowledged > 1000,
-        "only {} writes",
-        writer.acknowledged
-    );
-    writer.check(|args| client.call(args).unwrap());
 }

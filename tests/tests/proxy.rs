@@ -1,0 +1,223 @@
+//! `cluster-routing proxy`: any client may send any key to any node.
+
+use std::time::{Duration, Instant};
+
+use eagledb_tests::{Client, Cluster, Launch, Reply, tool};
+
+/// Longest time a command for a dead owner may take to be refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn cluster() -> Cluster {
+    Cluster::create(vec![
+        Launch::eagledb().option("cluster-routing", "proxy");
+        3
+    ])
+}
+
+/// A key of each node: slots 5061, 9059 and 12182.
+const KEYS_OF_ALL: [&str; 3] = ["bar", "world", "foo"];
+
+#[test]
+fn plain_redis_cli_reaches_every_key_through_every_node() {
+    let cluster = cluster();
+    for writer in &cluster.nodes {
+        for key in KEYS_OF_ALL {
+            let value = format!("{key} by {}", writer.port());
+            assert_eq!(writer.cli(&["SET", key, &value]).success().trim(), "OK");
+            for reader in &cluster.nodes {
+                assert_eq!(reader.cli(&["GET", key]).success().trim(), value);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order() {
+    let cluster = cluster();
+    let mut client = cluster.nodes[0].client();
+    let commands: Vec<Vec<String>> = (0..5000)
+        .map(|index| match index % 5 {
+            0 => format!("SET key:{index} {index}"),
+            1 => format!("INCR key:{}", index - 1),
+            2 => format!("ECHO {index}"),
+            3 => format!("HSET key:{} field {index}", index - 3),
+            _ => format!("GET key:{}", index - 4),
+        })
+        .map(|line| line.split(' ').map(str::to_owned).collect())
+        .collect();
+    for (index, reply) in client.pipeline(&commands).iter().enumerate() {
+        match index % 5 {
+            0 => reply.ok(),
+            1 => assert_eq!(reply.int(), index as i64),
+            2 => assert_eq!(reply.text(), index.to_string()),
+            3 => assert!(
+                reply
+                    .error()
+                    .is_some_and(|error| error.starts_with("WRONGTYPE")),
+                "{index}: {reply:?}"
+            ),
+            _ => assert_eq!(reply.text(), (index - 3).to_string()),
+        }
+    }
+}
+
+#[test]
+fn commands_over_several_nodes_are_split_and_merged() {
+    let cluster = cluster();
+    let mut client = cluster.nodes[1].client();
+    let keys: Vec<String> = (0..100).map(|index| format!("key:{index}")).collect();
+    let line = |command: &str| [&[command.to_owned()], &keys[..]].concat();
+    let pairs: Vec<String> = keys
+        .iter()
+        .flat_map(|key| [key.clone(), format!("value of {key}")])
+        .collect();
+    client
+        .call(&[&["MSET".to_owned()], &pairs[..]].concat())
+        .ok();
+    let values = client.call(&line("MGET"));
+    for (key, value) in keys.iter().zip(values.items()) {
+        assert_eq!(value.text(), format!("value of {key}"));
+    }
+    assert_eq!(client.call(&line("EXISTS")).int(), 100);
+    assert_eq!(client.call(&line("TOUCH")).int(), 100);
+    assert_eq!(
+        client
+            .call(&["DEL", "key:0", "key:1", "key:2", "nothing", "key:0"])
+            .int(),
+        3
+    );
+    assert_eq!(client.call(&line("UNLINK")).int(), 97);
+    assert!(client.call(&line("MGET")).items().iter().all(Reply::is_nil));
+    // What cannot be split without losing its meaning is refused as by any cluster node.
+    let refused = client.call(&["MSETNX", "foo", "1", "bar", "2"]);
+    assert_eq!(
+        refused.error().as_deref(),
+        Some("CROSSSLOT Keys in request don't hash to the same slot")
+    );
+}
+
+#[test]
+fn the_protocol_version_is_carried() {
+    let cluster = cluster();
+    let mut client = cluster.nodes[0].client();
+    for key in KEYS_OF_ALL {
+        client.call(&["HSET", &format!("{{{key}}}:hash"), "field", "value"]);
+    }
+    client.call(&["HELLO", "3"]);
+    for key in KEYS_OF_ALL {
+        assert_eq!(client.call(&["GET", key]), Reply::Null, "{key}");
+        let hash = client.call(&["HGETALL", &format!("{{{key}}}:hash")]);
+        let field = (
+            Reply::Bulk(b"field".to_vec()),
+            Reply::Bulk(b"value".to_vec()),
+        );
+        assert_eq!(hash, Reply::Map(vec![field]), "{key}");
+    }
+    client.call(&["HELLO", "2"]);
+    for key in KEYS_OF_ALL {
+        assert_eq!(client.call(&["GET", key]), Reply::NilBulk, "{key}");
+    }
+}
+
+#[test]
+fn transactions_over_nodes_get_a_clear_error() {
+    let cluster = cluster();
+    let mut client = cluster.nodes[0].client();
+    client.call(&["MULTI"]).ok();
+    client.call(&["SET", "bar", "1"]);
+    client.call(&["SET", "foo", "1"]);
+    let ended = client.call(&["EXEC"]);
+    assert!(ended.error().is_some(), "{ended:?}");
+    assert!(
+        client.call(&["GET", "bar"]).is_nil(),
+        "no half of it was done"
+    );
+    // A transaction on keys of the node itself works.
+    client.call(&["MULTI"]).ok();
+    client.call(&["SET", "bar", "2"]);
+    assert_eq!(client.call(&["EXEC"]).items().len(), 1);
+}
+
+#[test]
+fn a_reshard_is_invisible() {
+    let cluster = cluster();
+    let redirects = cluster.while_writing(|| {
+        cluster.reshard(0, 1, 500);
+        cluster.reshard(2, 0, 500);
+    });
+    assert_eq!(redirects, 0, "every redirection is followed inside");
+}
+
+#[test]
+fn a_dead_owner_is_refused_in_bounded_time() {
+    let mut cluster = cluster();
+    for node in &cluster.nodes {
+        node.client()
+            .call(&["CONFIG", "SET", "cluster-require-full-coverage", "no"])
+            .ok();
+    }
+    let mut client = cluster.nodes[0].client();
+    client.call(&["SET", "foo", "1"]).ok();
+    cluster.nodes[2].kill9();
+    let asked = Instant::now();
+    let refused = client.call(&["GET", "foo"]);
+    assert!(refused.error().is_some(), "{refused:?}");
+    assert!(
+        asked.elapsed() < REFUSAL_TIMEOUT,
+        "refused after {:?}",
+        asked.elapsed()
+    );
+    assert!(
+        client.call(&["GET", "bar"]).is_nil(),
+        "the other nodes still serve"
+    );
+    cluster.nodes[2].start();
+    cluster.wait_agreed();
+    assert_eq!(
+        client.call(&["GET", "foo"]).text(),
+        "1",
+        "the pooled connection is made anew"
+    );
+}
+
+#[test]
+fn redis_benchmark_needs_no_cluster_mode() {
+    let cluster = cluster();
+    let port = cluster.nodes[0].port().to_string();
+    let line = [
+        "-p",
+        &port,
+        "-t",
+        "set,get,incr,hset",
+        "-n",
+        "5000",
+        "-r",
+        "1000",
+        "-c",
+        "20",
+        "-P",
+        "4",
+        "-q",
+    ];
+    let text = tool::run("redis-benchmark", &line, "", Duration::from_secs(60)).success();
+    assert!(!text.contains("rror"), "{text}");
+    assert_eq!(text.matches("requests per second").count(), 4, "{text}");
+    let spread: Vec<i64> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.client().call(&["DBSIZE"]).int())
+        .collect();
+    assert!(
+        spread.iter().all(|&keys| keys > 100),
+        "keys per node: {spread:?}"
+    );
+}
+
+/// Redirections stay the default.
+#[test]
+fn without_the_option_a_node_redirects() {
+    let cluster = Cluster::create(vec![Launch::eagledb(); 3]);
+    let error = |client: &mut Client, key| client.call(&["GET", key]).error();
+    let expected = format!("MOVED 12182 {}", cluster.nodes[2].address());
+    assert_eq!(error(&mut cluster.nodes[0].client(), "foo"), Some(expected));
+}
