@@ -34,6 +34,8 @@ pub enum Kind {
 pub struct Launch {
     kind: Kind,
     options: Vec<String>,
+    /// Text of the configuration file, if there is one.
+    config_file: Option<String>,
 }
 
 impl Launch {
@@ -64,6 +66,7 @@ impl Launch {
         let launch = Launch {
             kind,
             options: Vec::new(),
+            config_file: None,
         };
         launch
             .option("bind", "127.0.0.1")
@@ -75,6 +78,14 @@ impl Launch {
     pub fn option(mut self, name: &str, value: &str) -> Launch {
         self.options.extend([format!("--{name}"), value.to_owned()]);
         self
+    }
+
+    /// Gives it a configuration file, `redis.conf` in its directory; options go before it.
+    pub fn config_file(self, text: &str) -> Launch {
+        Launch {
+            config_file: Some(text.to_owned()),
+            ..self
+        }
     }
 
     /// Makes it a cluster node with the given node timeout.
@@ -93,6 +104,9 @@ impl Launch {
             child: None,
             log_mark: 0,
         };
+        if let Some(text) = &server.launch.config_file {
+            std::fs::write(server.config_path(), text).expect("the directory is writable");
+        }
         server.start();
         server
     }
@@ -153,6 +167,7 @@ impl Server {
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
+            .args(self.launch.config_file.as_ref().map(|_| self.config_path()))
             .args(["--port", &self.port().to_string(), "--dir"])
             .arg(self.dir())
             .args(&self.launch.options)
@@ -268,6 +283,11 @@ impl Server {
                 }
             })
             .collect()
+    }
+
+    /// The configuration file of a server launched with one.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir().join("redis.conf")
     }
 
     fn log_path(&self) -> PathBuf {
