@@ -9,7 +9,7 @@ pub enum Compare {
     Exact,
     /// In the order of elements.
     Unordered,
-    /// In the order of pairs, written flat in RESP2.
+    /// In the order of pairs, which are written flat or as arrays of two.
     Pairs,
     /// Integers by this much.
     Time(u64),
@@ -52,6 +52,12 @@ fn sorted(reply: &Reply, unit: usize) -> Reply {
         // A cursor and its elements.
         Reply::Array(items) if matches!(items[..], [Reply::Bulk(_), Reply::Array(_)]) => {
             Reply::Array(vec![items[0].clone(), sorted(&items[1], unit)])
+        }
+        // Pairs that are arrays of their own.
+        Reply::Array(items) if items.iter().all(|item| matches!(item, Reply::Array(_))) => {
+            let mut items: Vec<Reply> = items.iter().map(|item| sorted(item, unit)).collect();
+            items.sort();
+            Reply::Array(items)
         }
         Reply::Array(items) => Reply::Array(sort(items)),
         Reply::Set(items) => Reply::Set(sort(items)),
@@ -111,6 +117,15 @@ mod tests {
         let scan = |items: &Reply| Reply::Array(vec![Reply::Bulk(b"0".to_vec()), items.clone()]);
         assert!(same(Compare::Pairs, &scan(&a), &scan(&b)));
         assert!(!same(Compare::Pairs, &scan(&a), &scan(&crossed)));
+        let nested =
+            |pairs: [[&str; 2]; 2]| Reply::Array(pairs.iter().map(|pair| bulks(pair)).collect());
+        let (c, d) = (
+            nested([["1", "2"], ["3", "4"]]),
+            nested([["3", "4"], ["1", "2"]]),
+        );
+        assert!(same(Compare::Pairs, &c, &d));
+        let crossed = nested([["1", "4"], ["3", "2"]]);
+        assert!(!same(Compare::Pairs, &c, &crossed));
         assert!(same(Compare::Time(5), &Reply::Int(100), &Reply::Int(104)));
         assert!(!same(Compare::Time(5), &Reply::Int(-1), &Reply::Int(-2)));
         assert!(same(Compare::Shape, &bulks(&["x"]), &bulks(&["y"])));

@@ -1,0 +1,141 @@
+//! Scripts of edge cases: every line of `tests/scripts/<group>/<command>` gets the same reply from
+//! EagleDB and from redis-server 7.0.15, in RESP2 and in RESP3.
+//!
+//! A line is a command as one types it into redis-cli; `#` begins a comment. A mark before the command
+//! loosens the comparison: `~` elements in any order, `=` pairs in any order, `?` only kind and length,
+//! `@n` integers that differ by at most n. Each script starts with an empty keyspace and with
+//! `hash-max-listpack-entries` at 8.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use eagle_core::text::split_args::split_args;
+use eagledb_tests::Launch;
+use eagledb_tests::binary::workspace;
+use eagledb_tests::differential::{Compare, Pair, Step};
+
+/// Groups of `COMMAND DOCS` of which every command that we have must have a script.
+const COMPLETE_GROUPS: [&str; 2] = ["hash", "string"];
+/// Commands of those groups that have their script elsewhere.
+const ELSEWHERE: [&str; 0] = [];
+
+#[test]
+fn scripts_get_the_same_replies() {
+    let pair = Pair::new(Launch::eagledb().start(), Launch::redis().start());
+    let scripts = scripts();
+    assert!(scripts.len() > 40, "only {} scripts found", scripts.len());
+    let mut differences = Vec::new();
+    for script in &scripts {
+        let text = std::fs::read_to_string(script).expect("a script is readable");
+        for protocol in ["2", "3"] {
+            if let Some(mismatch) = pair.run(&steps(&text, protocol)) {
+                let script = script
+                    .strip_prefix(folder())
+                    .expect("found below it")
+                    .display();
+                differences.push(format!("{script}, RESP{protocol}:\n{mismatch}"));
+            }
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "replies differ\n{}",
+        differences.join("\n")
+    );
+}
+
+#[test]
+fn every_command_of_a_complete_group_has_a_script() {
+    let server = Launch::eagledb().start();
+    let mut client = server.client();
+    let scripts = scripts();
+    let scripted: BTreeSet<&str> = scripts
+        .iter()
+        .filter_map(|script| script.file_name()?.to_str())
+        .collect();
+    let docs = client.call(&["COMMAND", "DOCS"]);
+    let mut missing = Vec::new();
+    for doc in docs.items().chunks(2) {
+        let name = doc[0].text();
+        let fields = doc[1].items();
+        let group = fields.chunks(2).find(|field| field[0].text() == "group");
+        let is_due = group.is_some_and(|field| COMPLETE_GROUPS.contains(&&*field[1].text()));
+        if is_due && !scripted.contains(&*name) && !ELSEWHERE.contains(&&*name) {
+            missing.push(name);
+        }
+    }
+    assert!(docs.items().len() > 80, "COMMAND DOCS knows too little");
+    assert!(missing.is_empty(), "without a script: {missing:?}");
+}
+
+/// Marks and quotes are read as the head of this file says.
+#[test]
+fn lines_become_steps() {
+    let steps = steps("# note\n\nGET \"a b\"\n~ HKEYS h\n@5 TTL k\n", "3");
+    let shown: Vec<_> = steps
+        .iter()
+        .map(|step| (step.args.len(), step.compare))
+        .collect();
+    let expected = [
+        (2, Compare::Shape),
+        (2, Compare::Exact),
+        (2, Compare::Unordered),
+        (2, Compare::Time(5)),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(steps[1].args[1], b"a b");
+}
+
+fn folder() -> PathBuf {
+    workspace().join("tests").join("scripts")
+}
+
+/// All scripts, in order.
+fn scripts() -> Vec<PathBuf> {
+    let entries = |dir: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).expect("a folder of scripts");
+        entries
+            .map(|entry| entry.expect("readable").path())
+            .collect()
+    };
+    let mut scripts: Vec<PathBuf> = entries(&folder())
+        .iter()
+        .flat_map(|group| entries(group))
+        .collect();
+    scripts.sort();
+    scripts
+}
+
+fn steps(text: &str, protocol: &str) -> Vec<Step> {
+    // HELLO names the server, so only its shape is the same.
+    let hello = format!("? HELLO {protocol}");
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    std::iter::once(hello.as_str())
+        .chain(lines)
+        .map(step)
+        .collect()
+}
+
+fn step(line: &str) -> Step {
+    let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (compare, command) = match mark {
+        "~" => (Compare::Unordered, rest),
+        "=" => (Compare::Pairs, rest),
+        "?" => (Compare::Shape, rest),
+        _ => match mark.strip_prefix('@') {
+            Some(tolerance) => (
+                Compare::Time(tolerance.parse().expect("a number after @")),
+                rest,
+            ),
+            None => (Compare::Exact, line),
+        },
+    };
+    let args = split_args(command.as_bytes()).expect("the quotes of a script are balanced");
+    Step {
+        connection: 0,
+        args,
+        compare,
+    }
+}
