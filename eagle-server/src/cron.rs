@@ -1,7 +1,8 @@
 //! Periodic work, in two places: what touches clients runs with the control tasks, what touches the
 //! keyspace has a thread of its own, so that it never delays a heartbeat of the cluster bus.
 
-use crate::node::{Node, unix_ms};
+use crate::clock::unix_ms;
+use crate::node::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod clock;
 pub mod cluster;
 pub mod command;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod persist;
 mod server;
 pub mod session;
 pub mod shutdown;
+mod socket;
 mod startup;
 
 pub use startup::main;

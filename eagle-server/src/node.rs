@@ -1,6 +1,8 @@
 //! What all threads of one node share.
 
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
+pub use crate::clock::unix_ms;
+use crate::cluster::Cluster;
 use crate::config::Live;
 use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
@@ -10,14 +12,17 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// One EagleDB process.
 pub struct Node {
     pub config: Live,
     /// What CONFIG REWRITE rewrites, if the server was started with a file.
     pub config_file: Option<PathBuf>,
-    pub keyspace: Keyspace,
+    /// Shared with the cluster, which empties slots that other nodes take over.
+    pub keyspace: Arc<Keyspace>,
+    /// Present when `cluster-enabled` is set.
+    pub cluster: Option<Arc<Cluster>>,
     pub clients: Registry,
     pub watch: WatchTable,
     pub pause: Pause,
@@ -65,11 +70,4 @@ impl Thread {
             migrate_sockets: Rc::default(),
         }
     }
-}
-
-/// Unix time in milliseconds.
-pub fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

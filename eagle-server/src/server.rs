@@ -6,6 +6,7 @@
 //!   keyspace        active expiry, freeing of large deletes                 (no runtime)
 //! ```
 
+use crate::cluster::{self, Cluster};
 use crate::command;
 use crate::config::file::Startup;
 use crate::config::topic::Supervision;
@@ -14,7 +15,8 @@ use crate::cron;
 use crate::log;
 use crate::metrics::Stats;
 use crate::net::{self, Listener, Pool};
-use crate::node::{Node, unix_ms};
+use crate::clock::unix_ms;
+use crate::node::Node;
 use crate::shutdown::ShutdownRequest;
 use crate::startup::leave_terminal;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
@@ -71,23 +73,43 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
     let (keyspace, report) = open_keyspace(&settings)?;
     let ready_ms = started.elapsed().as_millis();
     log_opened(&report, ready_ms);
-    let node = Arc::new(Node::new(
-        config,
-        config_file,
-        keyspace,
-        command::table().entries().len(),
-        started,
-    ));
+    let keyspace = Arc::new(keyspace);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("Can't start the runtime: {error}"))?;
-    let outcome = runtime.block_on(serve_until_shutdown(&node));
+    let mut running = None;
+    if settings.cluster.cluster_enabled {
+        let _inside = runtime.enter();
+        running = Some(cluster::start::start(&settings, &keyspace)?);
+    }
+    let of_cluster = running.as_ref().map(|running| running.cluster.clone());
+    let node = Arc::new(Node::new(config, config_file, keyspace, of_cluster, started));
+    follow_config(&node);
+    let outcome = runtime.block_on(async {
+        if let Some(running) = &mut running {
+            running.spawn();
+        }
+        serve_until_shutdown(&node).await
+    });
     drop(runtime);
-    let ended = take_down(node);
+    let ended = take_down(node, running);
     remove_pidfile(&settings);
     outcome.and(ended)
+}
+
+/// Parts of the server that must act when directives change.
+fn follow_config(node: &Arc<Node>) {
+    node.config.on_apply(&["loglevel"], |change| {
+        log::set_level(change.new.process.loglevel as u8);
+        Ok(())
+    });
+    let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else { return };
+    node.config.on_apply(cluster::start::DIRECTIVES, move |change| match cluster.upgrade() {
+        Some(cluster) => Ok(cluster::start::apply_config(&cluster, change.new)?),
+        None => Ok(()),
+    });
 }
 
 async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
@@ -215,14 +237,14 @@ fn log_opened(report: &OpenReport, took_ms: u128) {
 }
 
 /// Takes down what `serve_until_shutdown` left: the pool is closed cleanly once nobody uses it.
-fn take_down(node: Arc<Node>) -> Result<(), String> {
-    let Ok(node) = Arc::try_unwrap(node) else {
-        return Err(
-            "The pool is still in use at shutdown; it will be recovered at the next start"
-                .to_owned(),
-        );
-    };
-    node.keyspace.close();
+fn take_down(node: Arc<Node>, running: Option<cluster::start::Running>) -> Result<(), String> {
+    const IN_USE: &str = "The pool is still in use at shutdown; it will be recovered at the next start";
+    let Node { keyspace, cluster, .. } = Arc::into_inner(node).ok_or(IN_USE)?;
+    drop(cluster);
+    if let Some(running) = running {
+        running.join();
+    }
+    Arc::into_inner(keyspace).ok_or(IN_USE)?.close();
     tracing::warn!("EagleDB is now ready to exit, bye bye...");
     Ok(())
 }
@@ -278,23 +300,24 @@ fn notify_supervisor(settings: &Config, state: &[sd_notify::NotifyState<'_>]) {
 }
 
 impl Node {
-    /// A node that serves `keyspace` with `commands` table entries to count.
+    /// A node that serves `keyspace`.
     fn new(
         config: Live,
         config_file: Option<PathBuf>,
-        keyspace: Keyspace,
-        commands: usize,
+        keyspace: Arc<Keyspace>,
+        cluster: Option<Arc<Cluster>>,
         started: Instant,
     ) -> Node {
         Node {
             config,
             config_file,
             keyspace,
+            cluster,
             clients: Default::default(),
             watch: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),
-            stats: Stats::new(commands),
+            stats: Stats::new(command::table().entries().len()),
             errors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),

@@ -7,11 +7,17 @@ pub mod config_store;
 pub mod migrate;
 mod node_flags;
 mod node_id;
+pub mod route;
+mod service;
+mod slot_cleaner;
 mod slot_set;
+pub mod start;
 pub mod state;
 mod topology;
 
 pub use node_flags::NodeFlags;
 pub use node_id::NodeId;
+pub use service::Cluster;
+pub use slot_cleaner::{SlotCleaner, TopologySource};
 pub use slot_set::{SLOT_COUNT, SlotSet};
 pub use topology::{NodeIndex, Topology, TopologyNode};

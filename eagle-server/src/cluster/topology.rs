@@ -95,6 +95,11 @@ impl Topology {
         self.my_primary().is_some() && self.owner(slot) == self.my_primary()
     }
 
+    /// Whether `slot` is moving from or to this node.
+    pub fn is_open(&self, slot: u16) -> bool {
+        self.migrating_to.contains_key(&slot) || self.importing_from.contains_key(&slot)
+    }
+
     /// Where this node is moving `slot` to.
     pub fn migrating_to(&self, slot: u16) -> Option<NodeIndex> {
         self.migrating_to.get(&slot).copied()

@@ -5,6 +5,7 @@ use super::args::Args;
 use super::context::{Context, Flow};
 use super::errors::CommandError;
 use super::keys::{self, Slots};
+use super::redirect;
 use super::spec::{Flags, Scope};
 use super::table::Entry;
 use crate::config::Config;
@@ -54,15 +55,16 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         }
         Verdict::Pass(entry) => {
             session.info.set_active(entry.id, batch.now_ms);
-            if session.in_multi() && !UNQUEUED.contains(&entry.command.name) {
-                queue(session, out, entry, argv);
-                Flow::Done
+            let flow = if session.in_multi() && !UNQUEUED.contains(&entry.command.name) {
+                queue(batch, session, out, entry, argv)
             } else {
-                match execute(batch, session, out, entry, argv) {
-                    flow @ Flow::Paused { .. } => return flow,
-                    flow => flow,
-                }
+                execute(batch, session, out, entry, argv)
+            };
+            if let Flow::Paused { .. } = flow {
+                return flow;
             }
+            session.asking &= entry.command.name == "asking";
+            flow
         }
     };
     match session.reply {
@@ -102,12 +104,30 @@ fn reply_error(thread: &Thread, out: &mut Writer, error: &CommandError) {
     out.error(error.text());
 }
 
-fn queue(session: &mut Session, out: &mut Writer, entry: &'static Entry, argv: &[&[u8]]) {
+fn queue(
+    batch: &mut Batch<'_>,
+    session: &mut Session,
+    out: &mut Writer,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+) -> Flow {
+    let thread = batch.thread;
+    if let Some(cluster) = &thread.node.cluster {
+        let mut worker = thread.worker.borrow_mut();
+        let view = thread.node.keyspace.view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
+        let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
+        drop(view);
+        if let Err(error) = decision {
+            refuse(batch, session, out, Some(entry), &error);
+            return Flow::Done;
+        }
+    }
     if let Some(multi) = &mut session.multi {
         multi.push(Queued::new(entry, argv));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
     out.simple("QUEUED");
+    Flow::Done
 }
 
 /// The slots a request locks, or all of them.
@@ -157,25 +177,69 @@ fn execute(
     entry: &'static Entry,
     argv: &[&[u8]],
 ) -> Flow {
+    let Some(cluster) = &batch.thread.node.cluster else {
+        let plan = plan(entry, session, argv);
+        return execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done);
+    };
+    let before = cluster.topology().version();
+    let mut plan = plan(entry, session, argv);
+    if matches!(plan, Plan::LockFree) {
+        let slots = keys::slots(&keys::find(entry, argv), argv);
+        // A key of a slot in motion may leave between the look whether it is here and the read.
+        if slots.iter().any(|slot| cluster.topology().is_open(*slot)) {
+            plan = Plan::Slots(slots);
+        } else {
+            let mark = out.mark();
+            let flow = execute_as(batch, session, out, entry, argv, &Plan::LockFree);
+            // Nothing was locked: if slots have moved meanwhile, the answer may be about a key that left.
+            if slots.is_empty() || cluster.topology().version() == before || !entry.has(Flags::READONLY) {
+                return flow.unwrap_or(Flow::Done);
+            }
+            out.truncate(mark);
+            plan = Plan::Slots(slots);
+        }
+    }
+    execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done)
+}
+
+/// Runs one command with what `plan` says locked, if it is to run here; else replies why not.
+fn execute_as(
+    batch: &mut Batch<'_>,
+    session: &mut Session,
+    out: &mut Writer,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+    plan: &Plan,
+) -> Option<Flow> {
     let thread = batch.thread;
     let node = &*thread.node;
-    let plan = plan(entry, session, argv);
-    let access = match &plan {
+    let access = match plan {
         Plan::LockFree => Access::LockFree,
         Plan::Slots(slots) => Access::Slots(slots),
         Plan::All => Access::All,
     };
     let mut worker = thread.worker.borrow_mut();
-    let view = node
-        .keyspace
-        .view(&mut worker, batch.guard, access, batch.now_ms);
-    if let Plan::Slots(slots) = &plan
+    let view = node.keyspace.view(&mut worker, batch.guard, access, batch.now_ms);
+    if let Some(cluster) = &node.cluster {
+        // Slots change hands under their locks, so what this says holds until the view ends.
+        let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
+        if let Err(error) = decision {
+            drop(view);
+            drop(worker);
+            if entry.command.name == "exec" {
+                session.discard(&node.watch, node.keyspace.watchers());
+            }
+            refuse(batch, session, out, Some(entry), &error);
+            return None;
+        }
+    }
+    if let Plan::Slots(slots) = plan
         && writes(session, entry)
         && node.slots_in_transfer.any_of(slots)
     {
-        return Flow::Paused {
+        return Some(Flow::Paused {
             wait_ms: TRANSFER_WAIT_MS,
-        };
+        });
     }
     let mut cx = Context {
         node,
@@ -191,7 +255,7 @@ fn execute(
     let flow = invoke(&mut cx, entry, argv);
     batch.clock = cx.clock;
     commit(node, cx.view);
-    flow
+    Some(flow)
 }
 
 /// How long a writer lets a slot in transfer be before it looks again.

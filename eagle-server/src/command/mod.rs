@@ -8,6 +8,7 @@ mod deadline;
 pub mod errors;
 pub mod family;
 mod keys;
+mod redirect;
 mod lookup;
 mod scan;
 pub mod spec;

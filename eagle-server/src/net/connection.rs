@@ -14,7 +14,8 @@
 use super::replies::Replies;
 use super::worker::Incoming;
 use crate::command::{self, Batch, Flow};
-use crate::node::{Node, Thread, unix_ms};
+use crate::clock::unix_ms;
+use crate::node::{Node, Thread};
 use crate::session::{ClientInfo, Session};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer};
@@ -276,7 +277,7 @@ impl Connection<'_> {
                         return Progress::Drained { room: need_hint };
                     }
                     Err(error) => {
-                        self.out.raw(&error.line());
+                        self.out.error(error.line());
                         self.session.closing = true;
                         return Progress::Closing;
                     }

@@ -3,9 +3,7 @@
 use super::worker::{Incoming, Pool};
 use crate::config::special::BindAddress;
 use crate::node::Node;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,62 +15,10 @@ pub enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
-/// Binds `port` on every address of the `bind` directive; an optional one may be missing on this
-/// machine. Port 0 binds nothing.
+/// Binds `port` on every address of the `bind` directive.
 pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
-    if port == 0 {
-        return Ok(listeners);
-    }
-    for address in addresses {
-        let name = &address.host;
-        match bind_tcp(name, port, backlog) {
-            Ok(listener) => listeners.push(Listener::Tcp(listener)),
-            Err(error) if address.is_optional && is_absent(&error) => {}
-            Err(error) => {
-                tracing::warn!(
-                    "Could not create server TCP listening socket {name}:{port}: {error}"
-                );
-                return Err(error);
-            }
-        }
-    }
-    Ok(listeners)
-}
-
-/// Whether the address family or the address does not exist here.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
-    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
-fn bind_tcp(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
-    let ip: IpAddr = match name {
-        "*" => IpAddr::from([0, 0, 0, 0]),
-        "::*" => IpAddr::from([0u16; 8]),
-        name => match name.parse() {
-            Ok(ip) => ip,
-            Err(_) => std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?
-                .next()
-                .map(|address| address.ip())
-                .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?,
-        },
-    };
-    let socket = Socket::new(
-        Domain::for_address(SocketAddr::new(ip, port)),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(ip, port).into())?;
-    socket.listen(backlog)?;
-    TcpListener::from_std(socket.into())
+    let sockets = crate::socket::bind_all(addresses, port, backlog)?;
+    Ok(sockets.into_iter().map(Listener::Tcp).collect())
 }
 
 /// Binds the unix socket, replacing one that a dead server left behind.

@@ -3,6 +3,7 @@
 mod codec;
 mod extension;
 mod message;
+pub mod shell;
 mod splitter;
 
 pub use codec::{DecodeError, HEADER_BYTES, decode, encode};

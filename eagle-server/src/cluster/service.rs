@@ -1,0 +1,128 @@
+//! The running cluster: the state machine behind a lock, its file, its links, its routing snapshot.
+//!
+//! Whoever changes the state (a frame, a tick, an administrator's command) does it through
+//! [`Cluster::act`], which carries out the effects in their order before it lets go of the lock. So
+//! what must be durable before it is visible is durable, and frames leave in the order of events.
+//! Routing does not come here: it reads the topology snapshot.
+
+use super::bus::shell::{self, Links};
+use super::config_store::ConfigStore;
+use super::state::{ClusterState, Effect, LinkId, LogLevel};
+use super::{SlotSet, Topology, slot_cleaner::SlotCleaner};
+use crate::clock::unix_ms;
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::Handle;
+
+pub struct Cluster {
+    topology: ArcSwap<Topology>,
+    inner: Mutex<Inner>,
+    links: Links,
+    cleaner: SlotCleaner,
+    /// Runs the links and the tick.
+    runtime: Handle,
+    /// `cluster-link-sendbuf-limit`; 0 sets no bound.
+    pub(super) link_bytes_max: AtomicU64,
+}
+
+struct Inner {
+    state: ClusterState,
+    store: ConfigStore,
+}
+
+impl Cluster {
+    /// Takes over the state and carries out what it wants done first.
+    pub fn new(state: ClusterState, store: ConfigStore, cleaner: SlotCleaner, runtime: Handle) -> Arc<Cluster> {
+        let topology = ArcSwap::from_pointee(state.topology());
+        let cluster = Arc::new(Cluster {
+            topology,
+            inner: Mutex::new(Inner { state, store }),
+            links: Links::default(),
+            cleaner,
+            runtime,
+            link_bytes_max: AtomicU64::new(0),
+        });
+        cluster.act(|_, _| ());
+        cluster
+    }
+
+    /// The cluster's shape as routing sees it. Cheap.
+    pub fn topology(&self) -> Guard<Arc<Topology>> {
+        self.topology.load()
+    }
+
+    /// Lets `change` act on the state at the present time, then carries out the effects.
+    pub fn act<R>(self: &Arc<Self>, change: impl FnOnce(&mut ClusterState, u64) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let Inner { state, store } = &mut *inner;
+        let result = change(state, unix_ms());
+        for effect in state.drain_effects() {
+            self.carry_out(store, effect);
+        }
+        result
+    }
+
+    /// Looks at the state without changing it.
+    pub fn look<R>(&self, look: impl FnOnce(&ClusterState) -> R) -> R {
+        look(&self.inner.lock().state)
+    }
+
+    /// Bytes that wait on a link, and the most it ever held: for CLUSTER LINKS.
+    pub fn link_bytes(&self, link: LinkId) -> u64 {
+        self.links.queued_bytes(link)
+    }
+
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn carry_out(self: &Arc<Self>, store: &mut ConfigStore, effect: Effect) {
+        match effect {
+            Effect::SaveConfig { text, fsync } => {
+                if let Err(error) = store.save(&text, fsync) {
+                    // Going on would mean to promise what a restart forgets.
+                    tracing::error!("Fatal: can't update cluster config file {}: {error}", store.path().display());
+                    std::process::exit(1);
+                }
+            }
+            Effect::Topology(topology) => self.topology.store(topology),
+            Effect::Connect { link, ip, cport } => {
+                let frames = self.links.open(link);
+                self.runtime.spawn(shell::connect(self.clone(), link, ip, cport, frames));
+            }
+            Effect::Close { link } => self.links.close(link),
+            Effect::Send { link, frame } => self.links.send(link, frame),
+            Effect::SlotsLost(slots) => self.cleaner.clean(slots),
+            // No client of this server can subscribe yet, so there is nobody to deliver to.
+            Effect::Publish { .. } => {}
+            Effect::BecomeReplicaOf { primary, ip, port } => {
+                tracing::warn!("This node is now recorded as a replica of {primary} ({ip}:{port})");
+            }
+            Effect::BecomePrimary { flush } => {
+                if flush {
+                    self.cleaner.clean(SlotSet::full());
+                }
+            }
+            Effect::Log(level, text) => match level {
+                LogLevel::Debug => tracing::trace!("{text}"),
+                LogLevel::Verbose => tracing::debug!("{text}"),
+                LogLevel::Notice => tracing::info!("{text}"),
+                LogLevel::Warning => tracing::warn!("{text}"),
+            },
+        }
+    }
+
+    /// Closes links whose queues have grown beyond the limit.
+    pub(super) fn enforce_link_limit(self: &Arc<Self>) {
+        let bytes_max = self.link_bytes_max.load(Ordering::Relaxed);
+        if bytes_max == 0 {
+            return;
+        }
+        for link in self.links.longer_than(bytes_max) {
+            self.links.close(link);
+            self.act(|state, now_ms| state.on_buffer_limit_exceeded(link, now_ms));
+        }
+    }
+}
