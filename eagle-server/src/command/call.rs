@@ -116,7 +116,6 @@ fn queue(
         let mut worker = thread.worker.borrow_mut();
         let view = thread.node.keyspace.view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
         let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
-        drop(view);
         if let Err(error) = decision {
             refuse(batch, session, out, Some(entry), &error);
             return Flow::Done;
@@ -224,8 +223,6 @@ fn execute_as(
         // Slots change hands under their locks, so what this says holds until the view ends.
         let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
         if let Err(error) = decision {
-            drop(view);
-            drop(worker);
             if entry.command.name == "exec" {
                 session.discard(&node.watch, node.keyspace.watchers());
             }
