@@ -1,8 +1,8 @@
 //! What all threads of one node share.
 
-use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 pub use crate::clock::unix_ms;
 use crate::cluster::Cluster;
+use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::config::Live;
 use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};

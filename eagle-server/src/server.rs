@@ -6,6 +6,7 @@
 //!   keyspace        active expiry, freeing of large deletes                 (no runtime)
 //! ```
 
+use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
 use crate::config::file::Startup;
@@ -15,7 +16,6 @@ use crate::cron;
 use crate::log;
 use crate::metrics::Stats;
 use crate::net::{self, Listener, Pool};
-use crate::clock::unix_ms;
 use crate::node::Node;
 use crate::shutdown::ShutdownRequest;
 use crate::startup::leave_terminal;
@@ -85,7 +85,13 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
         running = Some(cluster::start::start(&settings, &keyspace)?);
     }
     let of_cluster = running.as_ref().map(|running| running.cluster.clone());
-    let node = Arc::new(Node::new(config, config_file, keyspace, of_cluster, started));
+    let node = Arc::new(Node::new(
+        config,
+        config_file,
+        keyspace,
+        of_cluster,
+        started,
+    ));
     follow_config(&node);
     let outcome = runtime.block_on(async {
         if let Some(running) = &mut running {
@@ -105,11 +111,16 @@ fn follow_config(node: &Arc<Node>) {
         log::set_level(change.new.process.loglevel as u8);
         Ok(())
     });
-    let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else { return };
-    node.config.on_apply(cluster::start::DIRECTIVES, move |change| match cluster.upgrade() {
-        Some(cluster) => Ok(cluster::start::apply_config(&cluster, change.new)?),
-        None => Ok(()),
-    });
+    let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else {
+        return;
+    };
+    node.config
+        .on_apply(cluster::start::DIRECTIVES, move |change| {
+            match cluster.upgrade() {
+                Some(cluster) => Ok(cluster::start::apply_config(&cluster, change.new)?),
+                None => Ok(()),
+            }
+        });
 }
 
 async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
@@ -238,8 +249,11 @@ fn log_opened(report: &OpenReport, took_ms: u128) {
 
 /// Takes down what `serve_until_shutdown` left: the pool is closed cleanly once nobody uses it.
 fn take_down(node: Arc<Node>, running: Option<cluster::start::Running>) -> Result<(), String> {
-    const IN_USE: &str = "The pool is still in use at shutdown; it will be recovered at the next start";
-    let Node { keyspace, cluster, .. } = Arc::into_inner(node).ok_or(IN_USE)?;
+    const IN_USE: &str =
+        "The pool is still in use at shutdown; it will be recovered at the next start";
+    let Node {
+        keyspace, cluster, ..
+    } = Arc::into_inner(node).ok_or(IN_USE)?;
     drop(cluster);
     if let Some(running) = running {
         running.join();

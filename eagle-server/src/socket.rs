@@ -8,7 +8,11 @@ use tokio::net::TcpListener;
 
 /// Binds `port` on every address of the `bind` directive; an optional one may be missing on this
 /// machine. Port 0 binds nothing. To be called inside a runtime.
-pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Result<Vec<TcpListener>> {
+pub fn bind_all(
+    addresses: &[BindAddress],
+    port: u16,
+    backlog: i32,
+) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     if port == 0 {
         return Ok(listeners);
@@ -19,7 +23,9 @@ pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Resul
             Ok(listener) => listeners.push(listener),
             Err(error) if address.is_optional && is_absent(&error) => {}
             Err(error) => {
-                tracing::warn!("Could not create server TCP listening socket {name}:{port}: {error}");
+                tracing::warn!(
+                    "Could not create server TCP listening socket {name}:{port}: {error}"
+                );
                 return Err(error);
             }
         }
@@ -29,8 +35,10 @@ pub fn bind_all(addresses: &[BindAddress], port: u16, backlog: i32) -> io::Resul
 
 /// Whether the address family or the address does not exist here.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn bind(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
@@ -47,7 +55,11 @@ fn bind(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
         },
     };
     let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if ip.is_ipv6() {
         socket.set_only_v6(true)?;
     }

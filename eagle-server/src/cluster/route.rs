@@ -40,7 +40,11 @@ pub const UNBOUND: &str = "CLUSTERDOWN Hash slot not served";
 
 /// Decides. `missing` counts the keys that do not exist here, of all the keys; it is asked only when
 /// the slot is in motion.
-pub fn route(topology: &Topology, request: &Request<'_>, missing: impl FnOnce() -> (usize, usize)) -> Route {
+pub fn route(
+    topology: &Topology,
+    request: &Request<'_>,
+    missing: impl FnOnce() -> (usize, usize),
+) -> Route {
     let slot = request.slots[0];
     let Some(owner) = topology.owner(slot) else {
         return Route::Refused(UNBOUND);
@@ -56,8 +60,12 @@ pub fn route(topology: &Topology, request: &Request<'_>, missing: impl FnOnce() 
             return Route::Refused(DOWN_READ_ONLY);
         }
     }
-    let migrating = topology.migrating_to(slot).filter(|_| topology.is_mine(slot));
-    let importing = topology.importing_from(slot).filter(|_| !topology.is_mine(slot));
+    let migrating = topology
+        .migrating_to(slot)
+        .filter(|_| topology.is_mine(slot));
+    let importing = topology
+        .importing_from(slot)
+        .filter(|_| !topology.is_mine(slot));
     if (migrating.is_some() || importing.is_some()) && request.is_migrate {
         return Route::Here;
     }
@@ -70,12 +78,20 @@ pub fn route(topology: &Topology, request: &Request<'_>, missing: impl FnOnce() 
         };
     }
     if importing.is_some() && request.asking {
-        return if request.several_keys && missing().0 > 0 { Route::Refused(TRY_AGAIN) } else { Route::Here };
+        return if request.several_keys && missing().0 > 0 {
+            Route::Refused(TRY_AGAIN)
+        } else {
+            Route::Here
+        };
     }
     if request.readonly && !request.is_write && topology.is_my_primarys(slot) {
         return Route::Here;
     }
-    if topology.is_mine(slot) { Route::Here } else { Route::Moved(slot, owner) }
+    if topology.is_mine(slot) {
+        Route::Here
+    } else {
+        Route::Moved(slot, owner)
+    }
 }
 
 /// The redirection a client gets, without the leading `-`.

@@ -34,7 +34,12 @@ struct Inner {
 
 impl Cluster {
     /// Takes over the state and carries out what it wants done first.
-    pub fn new(state: ClusterState, store: ConfigStore, cleaner: SlotCleaner, runtime: Handle) -> Arc<Cluster> {
+    pub fn new(
+        state: ClusterState,
+        store: ConfigStore,
+        cleaner: SlotCleaner,
+        runtime: Handle,
+    ) -> Arc<Cluster> {
         let topology = ArcSwap::from_pointee(state.topology());
         let cluster = Arc::new(Cluster {
             topology,
@@ -83,14 +88,18 @@ impl Cluster {
             Effect::SaveConfig { text, fsync } => {
                 if let Err(error) = store.save(&text, fsync) {
                     // Going on would mean to promise what a restart forgets.
-                    tracing::error!("Fatal: can't update cluster config file {}: {error}", store.path().display());
+                    tracing::error!(
+                        "Fatal: can't update cluster config file {}: {error}",
+                        store.path().display()
+                    );
                     std::process::exit(1);
                 }
             }
             Effect::Topology(topology) => self.topology.store(topology),
             Effect::Connect { link, ip, cport } => {
                 let frames = self.links.open(link);
-                self.runtime.spawn(shell::connect(self.clone(), link, ip, cport, frames));
+                self.runtime
+                    .spawn(shell::connect(self.clone(), link, ip, cport, frames));
             }
             Effect::Close { link } => self.links.close(link),
             Effect::Send { link, frame } => self.links.send(link, frame),

@@ -17,24 +17,33 @@ pub type TopologySource = Arc<ArcSwapOption<super::Cluster>>;
 
 impl SlotCleaner {
     /// Starts the thread. It ends when the cleaner is dropped.
-    pub fn start(keyspace: Arc<Keyspace>, cluster: TopologySource) -> std::io::Result<(SlotCleaner, JoinHandle<()>)> {
+    pub fn start(
+        keyspace: Arc<Keyspace>,
+        cluster: TopologySource,
+    ) -> std::io::Result<(SlotCleaner, JoinHandle<()>)> {
         // Orders are as rare as changes of slot owners.
         let (orders, received) = mpsc::channel::<SlotSet>();
-        let thread = std::thread::Builder::new().name("slot-cleaner".into()).spawn(move || {
-            let mut worker = keyspace.worker();
-            for slots in received {
-                for slot in slots.iter() {
-                    let guard = keyspace.pin();
-                    let locked = [slot];
-                    let mut view = keyspace.view(&mut worker, &guard, Access::Slots(&locked), 0);
-                    let is_mine = cluster.load().as_ref().is_some_and(|cluster| owns(&cluster.topology(), slot));
-                    // With the slot locked no command is half-way through; a slot that came back is left alone.
-                    if !is_mine && view.flush_slot(0, slot).is_ok() {
-                        view.commit();
+        let thread = std::thread::Builder::new()
+            .name("slot-cleaner".into())
+            .spawn(move || {
+                let mut worker = keyspace.worker();
+                for slots in received {
+                    for slot in slots.iter() {
+                        let guard = keyspace.pin();
+                        let locked = [slot];
+                        let mut view =
+                            keyspace.view(&mut worker, &guard, Access::Slots(&locked), 0);
+                        let is_mine = cluster
+                            .load()
+                            .as_ref()
+                            .is_some_and(|cluster| owns(&cluster.topology(), slot));
+                        // With the slot locked no command is half-way through; a slot that came back is left alone.
+                        if !is_mine && view.flush_slot(0, slot).is_ok() {
+                            view.commit();
+                        }
                     }
                 }
-            }
-        })?;
+            })?;
         Ok((SlotCleaner { orders }, thread))
     }
 

@@ -35,7 +35,12 @@ pub fn start(config: &Config, keyspace: &Arc<Keyspace>) -> Result<Running, Strin
     let backlog = i32::try_from(config.network.tcp_backlog).unwrap_or(i32::MAX);
     let listeners = socket::bind_all(&config.network.bind, port, backlog)
         .map_err(|error| format!("Failed listening on port {port} (cluster), aborting. {error}"))?;
-    let mut state = ClusterState::new(state_config(config, port), saved.as_ref(), rand::random(), unix_ms());
+    let mut state = ClusterState::new(
+        state_config(config, port),
+        saved.as_ref(),
+        rand::random(),
+        unix_ms(),
+    );
     state.adopt_keys(&slots_with_keys(keyspace), unix_ms());
     let id = state.my_id();
     match saved {
@@ -43,12 +48,19 @@ pub fn start(config: &Config, keyspace: &Arc<Keyspace>) -> Result<Running, Strin
         None => tracing::info!("No cluster configuration found, I'm {id}"),
     }
     let source = TopologySource::default();
-    let (cleaner, thread) =
-        SlotCleaner::start(keyspace.clone(), source.clone()).map_err(|error| format!("Can't start a thread: {error}"))?;
+    let (cleaner, thread) = SlotCleaner::start(keyspace.clone(), source.clone())
+        .map_err(|error| format!("Can't start a thread: {error}"))?;
     let cluster = Cluster::new(state, store, cleaner, Handle::current());
     source.store(Some(cluster.clone()));
-    cluster.link_bytes_max.store(config.cluster.cluster_link_sendbuf_limit, Ordering::Relaxed);
-    Ok(Running { cluster, source, cleaner: thread, listeners })
+    cluster
+        .link_bytes_max
+        .store(config.cluster.cluster_link_sendbuf_limit, Ordering::Relaxed);
+    Ok(Running {
+        cluster,
+        source,
+        cleaner: thread,
+        listeners,
+    })
 }
 
 impl Running {
@@ -62,7 +74,12 @@ impl Running {
 
     /// Ends the threads. The runtime must be gone, and nobody else may hold the cluster.
     pub fn join(self) {
-        let Running { cluster, source, cleaner, .. } = self;
+        let Running {
+            cluster,
+            source,
+            cleaner,
+            ..
+        } = self;
         source.store(None);
         drop((cluster, source));
         let _ = cleaner.join();
@@ -88,7 +105,9 @@ pub const DIRECTIVES: &[&str] = &[
 /// Takes over directives that have changed.
 pub fn apply_config(cluster: &Arc<Cluster>, config: &Config) -> Result<(), String> {
     let wanted = state_config(config, bus_port(config)?);
-    cluster.link_bytes_max.store(config.cluster.cluster_link_sendbuf_limit, Ordering::Relaxed);
+    cluster
+        .link_bytes_max
+        .store(config.cluster.cluster_link_sendbuf_limit, Ordering::Relaxed);
     cluster.act(|state, now_ms| state.set_config(wanted, now_ms));
     Ok(())
 }
@@ -114,11 +133,13 @@ fn state_config(config: &Config, bus_port: u16) -> StateConfig {
         replica_no_failover: cluster.cluster_replica_no_failover,
         replica_validity_factor: cluster.cluster_replica_validity_factor.into(),
         replica_ping_period_ms: u64::from(config.replication.repl_ping_replica_period) * 1000,
-        announce_ip: IpText::parse(cluster.cluster_announce_ip.as_bytes()).filter(|ip| !ip.is_empty()),
+        announce_ip: IpText::parse(cluster.cluster_announce_ip.as_bytes())
+            .filter(|ip| !ip.is_empty()),
         port: announced(cluster.cluster_announce_port, config.network.port),
         pport: 0,
         cport: announced(cluster.cluster_announce_bus_port, bus_port),
-        host_name: HostName::parse(cluster.cluster_announce_hostname.as_bytes()).unwrap_or_default(),
+        host_name: HostName::parse(cluster.cluster_announce_hostname.as_bytes())
+            .unwrap_or_default(),
         human_name: Default::default(),
         tls_cluster: false,
         preferred_endpoint: match cluster.cluster_preferred_endpoint_type {

@@ -114,7 +114,11 @@ fn queue(
     let thread = batch.thread;
     if let Some(cluster) = &thread.node.cluster {
         let mut worker = thread.worker.borrow_mut();
-        let view = thread.node.keyspace.view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
+        let view =
+            thread
+                .node
+                .keyspace
+                .view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
         let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
         if let Err(error) = decision {
             refuse(batch, session, out, Some(entry), &error);
@@ -191,7 +195,10 @@ fn execute(
             let mark = out.mark();
             let flow = execute_as(batch, session, out, entry, argv, &Plan::LockFree);
             // Nothing was locked: if slots have moved meanwhile, the answer may be about a key that left.
-            if slots.is_empty() || cluster.topology().version() == before || !entry.has(Flags::READONLY) {
+            if slots.is_empty()
+                || cluster.topology().version() == before
+                || !entry.has(Flags::READONLY)
+            {
                 return flow.unwrap_or(Flow::Done);
             }
             out.truncate(mark);
@@ -218,7 +225,9 @@ fn execute_as(
         Plan::All => Access::All,
     };
     let mut worker = thread.worker.borrow_mut();
-    let view = node.keyspace.view(&mut worker, batch.guard, access, batch.now_ms);
+    let view = node
+        .keyspace
+        .view(&mut worker, batch.guard, access, batch.now_ms);
     if let Some(cluster) = &node.cluster {
         // Slots change hands under their locks, so what this says holds until the view ends.
         let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);

@@ -21,17 +21,27 @@ pub(super) fn decide(
 ) -> Result<(), CommandError> {
     // A transaction is judged by all that was queued.
     let queued: Vec<Vec<&[u8]>> = match &session.multi {
-        Some(multi) if entry.command.name == "exec" => multi.queue().iter().map(|queued| queued.words()).collect(),
+        Some(multi) if entry.command.name == "exec" => {
+            multi.queue().iter().map(|queued| queued.words()).collect()
+        }
         _ => Vec::new(),
     };
     let mut routed: Vec<&[u8]> = Vec::new();
     let mut is_write = entry.has(Flags::WRITE);
     let own = keys::find_routed(entry, argv);
     routed.extend(own.iter().map(|key| argv[key.position]));
-    if let Some(multi) = session.multi.as_ref().filter(|_| entry.command.name == "exec") {
+    if let Some(multi) = session
+        .multi
+        .as_ref()
+        .filter(|_| entry.command.name == "exec")
+    {
         for (queued, words) in multi.queue().iter().zip(&queued) {
             is_write |= queued.entry.has(Flags::WRITE);
-            routed.extend(keys::find_routed(queued.entry, words).iter().map(|key| words[key.position]));
+            routed.extend(
+                keys::find_routed(queued.entry, words)
+                    .iter()
+                    .map(|key| words[key.position]),
+            );
         }
     }
     if routed.is_empty() {
@@ -48,7 +58,10 @@ pub(super) fn decide(
         allow_reads_when_down: batch.config.cluster.cluster_allow_reads_when_down,
     };
     let decision = route(topology, &request, || {
-        let missing = routed.iter().filter(|key| view.find(session.db, key).is_none()).count();
+        let missing = routed
+            .iter()
+            .filter(|key| view.find(session.db, key).is_none())
+            .count();
         (missing, routed.len())
     });
     match decision {

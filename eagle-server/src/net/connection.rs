@@ -13,8 +13,8 @@
 
 use super::replies::Replies;
 use super::worker::Incoming;
-use crate::command::{self, Batch, Flow};
 use crate::clock::unix_ms;
+use crate::command::{self, Batch, Flow};
 use crate::node::{Node, Thread};
 use crate::session::{ClientInfo, Session};
 use bytes::{Buf, BytesMut};

@@ -44,7 +44,13 @@ impl Links {
     pub fn open(&self, link: LinkId) -> Frames {
         let (frames, queue) = mpsc::unbounded_channel();
         let bytes = Arc::new(AtomicU64::new(0));
-        self.queues.lock().insert(link, Queue { frames, bytes: bytes.clone() });
+        self.queues.lock().insert(
+            link,
+            Queue {
+                frames,
+                bytes: bytes.clone(),
+            },
+        );
         Frames { queue, bytes }
     }
 
@@ -61,13 +67,18 @@ impl Links {
     }
 
     pub fn queued_bytes(&self, link: LinkId) -> u64 {
-        self.queues.lock().get(&link).map_or(0, |queue| queue.bytes.load(Ordering::Relaxed))
+        self.queues
+            .lock()
+            .get(&link)
+            .map_or(0, |queue| queue.bytes.load(Ordering::Relaxed))
     }
 
     /// Links on which more than `bytes_max` bytes wait.
     pub fn longer_than(&self, bytes_max: u64) -> Vec<LinkId> {
         let queues = self.queues.lock();
-        let long = queues.iter().filter(|(_, queue)| queue.bytes.load(Ordering::Relaxed) > bytes_max);
+        let long = queues
+            .iter()
+            .filter(|(_, queue)| queue.bytes.load(Ordering::Relaxed) > bytes_max);
         long.map(|(link, _)| *link).collect()
     }
 }
@@ -77,8 +88,11 @@ pub async fn accept_all(cluster: Arc<Cluster>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Ok(local) = stream.local_addr() else { continue };
-                let link = cluster.act(|state, now_ms| state.on_accept(peer.ip(), local.ip(), now_ms));
+                let Ok(local) = stream.local_addr() else {
+                    continue;
+                };
+                let link =
+                    cluster.act(|state, now_ms| state.on_accept(peer.ip(), local.ip(), now_ms));
                 let frames = cluster.links().open(link);
                 tokio::spawn(run_and_report(cluster.clone(), link, stream, frames));
             }
@@ -102,7 +116,13 @@ pub async fn tick(cluster: Arc<Cluster>) {
 }
 
 /// Opens an outbound link and serves it to its end.
-pub(in crate::cluster) async fn connect(cluster: Arc<Cluster>, link: LinkId, ip: String, cport: u16, frames: Frames) {
+pub(in crate::cluster) async fn connect(
+    cluster: Arc<Cluster>,
+    link: LinkId,
+    ip: String,
+    cport: u16,
+    frames: Frames,
+) {
     let stream = match ip.parse::<IpAddr>() {
         Ok(ip) => tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((ip, cport))).await,
         Err(_) => Ok(Err(io::ErrorKind::InvalidInput.into())),
@@ -134,13 +154,20 @@ fn report_down(cluster: &Arc<Cluster>, link: LinkId) {
 }
 
 /// Moves frames both ways until the peer or this node closes the link.
-async fn run(cluster: &Arc<Cluster>, link: LinkId, stream: TcpStream, mut frames: Frames) -> io::Result<()> {
+async fn run(
+    cluster: &Arc<Cluster>,
+    link: LinkId,
+    stream: TcpStream,
+    mut frames: Frames,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
     let sending = async {
         while let Some(frame) = frames.queue.recv().await {
             writer.write_all(&frame).await?;
-            frames.bytes.fetch_sub(frame.len() as u64, Ordering::Relaxed);
+            frames
+                .bytes
+                .fetch_sub(frame.len() as u64, Ordering::Relaxed);
         }
         Ok(())
     };
