@@ -523,6 +523,13 @@ impl Heap {
         self.settle_slab(&mut lists, class, page);
     }
 
+    /// The busy bits of a slab's bitmap word, if the slab has a twin.
+    pub fn busy_bits(&self, class: u8, page: u32, word: usize) -> Option<u64> {
+        let _lists = self.class(class);
+        // SAFETY: the class lock is held.
+        unsafe { self.slabs.at(page) }.map(|slab| slab.busy_bits(word))
+    }
+
     /// Space figures.
     pub fn usage(&self) -> HeapUsage {
         let used = self.pages.lock().used();

@@ -9,7 +9,10 @@
 //! what a crash cut off; `pool` puts it together.
 
 mod alloc;
+pub mod check;
 mod class;
+#[cfg(test)]
+mod crash_tests;
 mod dax;
 mod error;
 mod lane;

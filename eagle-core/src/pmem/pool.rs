@@ -412,13 +412,22 @@ pub fn quarantine(path: &Path) -> io::Result<PathBuf> {
         let mut name = OsString::from(path.as_os_str());
         name.push(format!(".unclean-{number}"));
         let aside = PathBuf::from(name);
-        match fs::renameat_with(fs::CWD, path, fs::CWD, &aside, fs::RenameFlags::NOREPLACE) {
+        match rename_new(path, &aside) {
             Ok(()) => return Ok(aside),
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Renames a file to a name that must not exist.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
+        // Not every file system knows the flag.
+        Err(rustix::io::Errno::INVAL) if !to.exists() => std::fs::rename(from, to),
+        other => Ok(other?),
+    }
 }
 
 fn create_anonymous(
@@ -439,16 +448,30 @@ fn create_file(
     options: &PoolOptions,
     pages_max: u64,
 ) -> Result<(Pool, OpenReport), OpenError> {
-    let io = |doing: &'static str| move |error| OpenError::Io { doing, error };
     let mut name = OsString::from(path.as_os_str());
     name.push(".new");
     let unfinished = PathBuf::from(name);
+    let made = fill_file(&unfinished, path, options, pages_max);
+    if !matches!(made, Ok(_) | Err(OpenError::Locked)) {
+        // Do not keep the space of a pool that could not be made.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    made
+}
+
+fn fill_file(
+    unfinished: &Path,
+    path: &Path,
+    options: &PoolOptions,
+    pages_max: u64,
+) -> Result<(Pool, OpenReport), OpenError> {
+    let io = |doing: &'static str| move |error| OpenError::Io { doing, error };
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&unfinished)
+        .open(unfinished)
         .map_err(io("creating the pool"))?;
     lock(&file)?;
     file.set_len(0).map_err(io("creating the pool"))?;
@@ -462,17 +485,7 @@ fn create_file(
     let medium = Medium::new(map, geometry.heap());
     let superblock = new_superblock(options, geometry);
     let made = assemble(medium, superblock, 0, pages_max, Found::Created)?;
-    fs::renameat_with(
-        fs::CWD,
-        &unfinished,
-        fs::CWD,
-        path,
-        fs::RenameFlags::NOREPLACE,
-    )
-    .map_err(|error| OpenError::Io {
-        doing: "naming the pool",
-        error: error.into(),
-    })?;
+    rename_new(unfinished, path).map_err(io("naming the pool"))?;
     sync_directory(path).map_err(io("naming the pool"))?;
     Ok(made)
 }

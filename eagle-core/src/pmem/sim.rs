@@ -231,6 +231,16 @@ impl Replay {
         self.next > 0 && matches!(self.events[self.next - 1], Event::Fence)
     }
 
+    /// Whether the last executed event was a store.
+    pub fn at_store(&self) -> bool {
+        self.next > 0 && matches!(self.events[self.next - 1], Event::Store { .. })
+    }
+
+    /// Whether the next event is a fence: here the number of legal images is greatest.
+    pub fn before_fence(&self) -> bool {
+        matches!(self.events.get(self.next), Some(Event::Fence))
+    }
+
     /// Number of stores pending in each line that has any.
     pub fn pending(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         self.pending.values().map(Vec::len)

@@ -81,6 +81,11 @@ impl Slab {
         self.free.load(Ordering::Acquire)
     }
 
+    /// The busy bits of a word.
+    pub fn busy_bits(&self, word: usize) -> u64 {
+        self.busy[word].load(Ordering::Relaxed)
+    }
+
     /// Where the slab stands. The caller holds the class lock.
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {

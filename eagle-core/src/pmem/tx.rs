@@ -68,7 +68,10 @@ pub struct Tx<'p> {
 
 impl<'p> Tx<'p> {
     pub(super) fn new(pool: &'p Pool, lane: &'p mut LaneState, guard: &'p Guard) -> Tx<'p> {
-        debug_assert!(lane.records.is_empty());
+        assert!(
+            lane.records.is_empty(),
+            "the lane's last transaction was neither ended nor dropped"
+        );
         Tx {
             pool,
             lane,
@@ -115,6 +118,10 @@ impl<'p> Tx<'p> {
     #[inline]
     pub fn write_fresh(&mut self, at: Offset, bytes: &[u8]) {
         let medium = self.medium();
+        debug_assert!(
+            self.is_fresh(at, bytes.len()),
+            "not memory of this transaction: {at:?}"
+        );
         // SAFETY: a fresh block is reached by the transaction that allocated it, only.
         unsafe { medium.write_owned(at, bytes) };
         medium.flush(at, bytes.len(), Site::Fresh);
@@ -124,6 +131,10 @@ impl<'p> Tx<'p> {
     #[inline]
     pub fn zero_fresh(&mut self, at: Offset, len: usize) {
         let medium = self.medium();
+        debug_assert!(
+            self.is_fresh(at, len),
+            "not memory of this transaction: {at:?}"
+        );
         // SAFETY: a fresh block is reached by the transaction that allocated it, only.
         unsafe { medium.zero_owned(at, len) };
         medium.flush(at, len, Site::Fresh);
@@ -133,8 +144,23 @@ impl<'p> Tx<'p> {
     #[inline]
     pub fn store_fresh_u64(&mut self, at: Offset, value: u64) {
         let medium = self.medium();
+        debug_assert!(
+            self.is_fresh(at, 8),
+            "not memory of this transaction: {at:?}"
+        );
         medium.store(at, value);
         medium.flush(at, 8, Site::Fresh);
+    }
+
+    /// Whether a range lies in a block that this transaction has allocated.
+    fn is_fresh(&self, at: Offset, len: usize) -> bool {
+        self.lane.records.iter().rev().any(|record| match record {
+            Record::Alloc(block) => {
+                let end = block.at.plus(block.bytes());
+                block.at <= at && at.plus(len as u64) <= end
+            }
+            _ => false,
+        })
     }
 
     /// Stores a reachable word: undo-logged, atomic, release ordering.
@@ -187,6 +213,8 @@ impl<'p> Tx<'p> {
     #[inline]
     pub fn publish_u64(&mut self, at: Offset, value: u64) -> Result<(), OutOfSpace> {
         self.settle();
+        // Panics here, rather than in `commit`, if there is no such word.
+        self.medium().load(at, Ordering::Relaxed);
         self.reserve(0)?;
         self.publish = Some((at, value));
         Ok(())
@@ -252,6 +280,10 @@ impl<'p> Tx<'p> {
 
     /// Undoes everything since the savepoint, which stays valid.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
+        assert!(
+            savepoint.records <= self.lane.records.len(),
+            "the savepoint was rolled back"
+        );
         self.publish = None;
         if self.lane.records.len() == savepoint.records {
             return;
@@ -437,6 +469,10 @@ impl<'p> Tx<'p> {
     #[cold]
     fn extend(&mut self) -> Result<(), OutOfSpace> {
         const DOUBLINGS_MAX: usize = 6;
+        // Far beyond what any pool has room for, but the numbers must not wrap.
+        if self.lane.seq > u32::MAX / 2 {
+            return Err(OutOfSpace);
+        }
         let pages = 1 << self.lane.chunks.len().min(DOUBLINGS_MAX);
         self.pool.log_pages_add(pages)?;
         let chunk = match self.pool.heap().alloc_log_chunk(pages) {
