@@ -27,6 +27,8 @@ mod recovery;
 pub mod sim;
 mod slab;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 pub use error::{OpenError, OutOfSpace};

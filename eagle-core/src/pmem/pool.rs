@@ -717,7 +717,7 @@ mod tests {
     use super::*;
     use crate::sync::pin;
 
-    pub(in crate::pmem) fn options(path: Option<PathBuf>, size_max: u64) -> PoolOptions {
+    fn options(path: Option<PathBuf>, size_max: u64) -> PoolOptions {
         PoolOptions {
             path,
             size_max,
