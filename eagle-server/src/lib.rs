@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod persist;
+mod reconfigure;
 mod server;
 pub mod session;
 pub mod shutdown;

@@ -15,8 +15,9 @@ use crate::config::{Config, Live};
 use crate::cron;
 use crate::log;
 use crate::metrics::Stats;
-use crate::net::{self, Listener, Pool};
+use crate::net::{self, Listener, Listening, Pool};
 use crate::node::Node;
+use crate::reconfigure::{self, OWN_DESCRIPTORS};
 use crate::shutdown::ShutdownRequest;
 use crate::startup::leave_terminal;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
@@ -44,6 +45,7 @@ pub fn run(startup: Startup) -> ExitCode {
     for name in inert {
         tracing::warn!("The directive '{name}' has no effect in EagleDB");
     }
+    reconfigure::follow(&config);
     match serve(config, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -137,9 +139,8 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     let pool = Arc::new(pool);
     tracing::warn!("Server initialized");
     let mut tasks = tokio::task::JoinSet::new();
-    for listener in listeners {
-        tasks.spawn(listener.accept_all(node.clone(), pool.clone()));
-    }
+    let listening = Listening::start(node, &pool, listeners)
+        .map_err(|error| format!("Can't accept connections: {error}"))?;
     tasks.spawn(cron::clients(node.clone()));
     tasks.spawn(signals(node.clone()));
     tracing::info!("Ready to accept connections");
@@ -148,6 +149,7 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     node.shutdown.requested().await;
     tracing::warn!("User requested shutdown...");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
+    listening.ended().await;
     while tasks.join_next().await.is_some() {}
     if let Ok(pool) = Arc::try_unwrap(pool) {
         pool.join();
@@ -265,7 +267,6 @@ fn take_down(node: Arc<Node>, running: Option<cluster::start::Running>) -> Resul
 
 /// Each client takes a descriptor, and the server some of its own.
 fn raise_descriptor_limit(config: &Live) {
-    const OWN_DESCRIPTORS: u64 = 32;
     let wanted = u64::from(config.load().clients.maxclients) + OWN_DESCRIPTORS;
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {

@@ -42,6 +42,11 @@ pub fn main() -> ExitCode {
 fn run(sources: &Sources) -> ExitCode {
     let startup = match load(sources) {
         Ok(startup) => startup,
+        // An unreadable file is a matter of the log, which is still standard output.
+        Err(error @ ConfigError::Unreadable { .. }) => {
+            println!("{}:C # {error}", std::process::id());
+            return ExitCode::FAILURE;
+        }
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
@@ -67,7 +72,7 @@ fn load(sources: &Sources) -> Result<Startup, ConfigError> {
         &mut Surroundings {
             dir: &dir,
             stdin: &mut io::stdin(),
-            is_command: &|name| command::table().command(name).is_some(),
+            is_command: &command::is_declared,
             check_user: &|_| {
                 Err("ACL users are not available in this version; use requirepass".to_owned())
             },

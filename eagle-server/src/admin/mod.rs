@@ -1,5 +1,6 @@
 //! What the binary does besides serving: `eagledb cluster ...`, `eagledb pool ...`, system checks.
 
+mod diagnose;
 mod pool;
 mod system;
 

@@ -19,4 +19,4 @@ pub use call::{Batch, run, run_queued};
 pub use context::{Context, Flow, Outcome};
 pub use errors::CommandError;
 pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
-pub use table::{Entry, Lookup, Table, rename, table};
+pub use table::{Entry, Lookup, Table, is_declared, rename, table};

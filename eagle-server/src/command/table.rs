@@ -39,49 +39,43 @@ pub enum Lookup {
     Unknown,
 }
 
-/// Longest command name; longer words cannot match.
+/// Longest name a command is declared with. `rename-command` may give it a longer one.
 const NAME_BYTES_MAX: usize = 32;
 
 #[derive(Debug)]
 pub struct Table {
     entries: Vec<Entry>,
     by_name: HashMap<Box<[u8]>, usize>,
+    /// Length of the longest name; longer words cannot match.
+    longest_name: usize,
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();
 
 /// The table of this server.
 pub fn table() -> &'static Table {
-    RENAMED
-        .get()
-        .unwrap_or_else(|| TABLE.get_or_init(Table::build))
+    TABLE.get_or_init(|| Table::build(&[]))
 }
 
-static RENAMED: OnceLock<Table> = OnceLock::new();
+/// Whether a command is declared as `name` (in lower case), whatever it is renamed to.
+pub fn is_declared(name: &[u8]) -> bool {
+    let mut commands = family::FAMILIES.iter().flat_map(|family| family.commands);
+    commands.any(|command| command.name.as_bytes() == name)
+}
 
 /// Renames commands (`rename-command`): pairs of an old name and a new one, which is empty for a
-/// command that is to be out of reach. To be called once, before the server starts its threads.
+/// command that is to be out of reach. To be called once, before anything looks into the table.
 pub fn rename(renames: &[(Vec<u8>, Vec<u8>)]) {
-    if renames.is_empty() {
-        return;
-    }
-    let mut table = Table::build();
-    for (old, new) in renames {
-        if let Some(id) = table.by_name.remove(old.to_ascii_lowercase().as_slice())
-            && !new.is_empty()
-        {
-            table.by_name.insert(new.to_ascii_lowercase().into(), id);
-        }
-    }
-    // A second call would come too late for those who hold entries of the first.
-    let _ = RENAMED.set(table);
+    let set = TABLE.set(Table::build(renames));
+    assert!(set.is_ok(), "commands are renamed before the table is used");
 }
 
 impl Table {
-    fn build() -> Table {
+    fn build(renames: &[(Vec<u8>, Vec<u8>)]) -> Table {
         let mut table = Table {
             entries: Vec::new(),
             by_name: HashMap::new(),
+            longest_name: 0,
         };
         for family in family::FAMILIES {
             for command in family.commands {
@@ -94,6 +88,19 @@ impl Table {
                 }
             }
         }
+        for (old, new) in renames {
+            if let Some(id) = table.by_name.remove(old.to_ascii_lowercase().as_slice())
+                && !new.is_empty()
+            {
+                table.by_name.insert(new.to_ascii_lowercase().into(), id);
+            }
+        }
+        table.longest_name = table
+            .by_name
+            .keys()
+            .map(|name| name.len())
+            .max()
+            .unwrap_or(0);
         table
     }
 
@@ -126,8 +133,14 @@ impl Table {
 
     /// The top-level command called `name`, in any case.
     pub fn command(&self, name: &[u8]) -> Option<&Entry> {
+        if name.len() > self.longest_name {
+            return None;
+        }
         let mut lower = [0u8; NAME_BYTES_MAX];
-        let lower = lower.get_mut(..name.len())?;
+        let Some(lower) = lower.get_mut(..name.len()) else {
+            let id = self.by_name.get(name.to_ascii_lowercase().as_slice());
+            return id.map(|id| &self.entries[*id]);
+        };
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
         self.by_name.get(&*lower).map(|id| &self.entries[*id])
@@ -195,6 +208,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn renamed_commands_are_found_under_their_new_name_only() {
+        let long = [b'x'; 40].to_vec();
+        let renames = [
+            (b"echo".to_vec(), long.clone()),
+            (b"ping".to_vec(), Vec::new()),
+        ];
+        let table = Table::build(&renames);
+        assert!(
+            table
+                .command(&long.to_ascii_uppercase())
+                .is_some_and(|e| e.full_name == "echo")
+        );
+        assert!(table.command(b"echo").is_none());
+        assert!(is_declared(b"ping") && table.command(b"ping").is_none());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::special::os_error_text;
 
 /// Bytes of one configuration text. Far above any real one; a device or a data set named by mistake
 /// ends here instead of filling the memory.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+pub const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// How deep files may include each other.
 const INCLUDE_DEPTH_MAX: usize = 16;
 

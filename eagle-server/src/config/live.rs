@@ -10,6 +10,8 @@
 //! already acted are called again with the roles of both configurations swapped, so that they undo
 //! what they did.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use super::Config;
 use super::directive::{Directive, Flags, all, find};
 use super::kind::Reject;
+use super::rewrite::rewrite;
 
 /// A change about to be published.
 pub struct Change<'a> {
@@ -108,6 +111,12 @@ impl Live {
             writing: Mutex::new(()),
             hooks: RwLock::new(Vec::new()),
         }
+    }
+
+    /// Brings `file` up to date with the values in force; see [`rewrite()`].
+    pub fn rewrite(&self, file: &Path, users: &[Vec<u8>], forces_all: bool) -> io::Result<()> {
+        let _writing = self.writing.lock();
+        rewrite(file, &self.current.load(), users, forces_all)
     }
 
     /// The values in force. Cheap; hold it for one command, not for the life of a connection.

@@ -5,7 +5,6 @@
 //! while the server runs, `rewrite` writes it back.
 
 pub mod command_line;
-pub mod diagnose;
 pub mod directive;
 pub mod file;
 pub mod kind;

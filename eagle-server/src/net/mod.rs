@@ -2,8 +2,10 @@
 
 mod connection;
 mod listener;
+mod listening;
 mod replies;
 mod worker;
 
 pub use listener::{Listener, bind_all, bind_unix};
+pub use listening::Listening;
 pub use worker::{Incoming, Pool};

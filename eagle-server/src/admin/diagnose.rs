@@ -1,4 +1,4 @@
-//! The answers to `--test-memory` and `--check-system`.
+//! What `--test-memory` and `--check-system` look for.
 
 use std::fs;
 use std::hint::black_box;
