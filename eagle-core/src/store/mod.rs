@@ -8,6 +8,7 @@
 //! Borrowed results ([`Text`], [`Entry`], field values) live as long as the pin, not as long as the
 //! borrow of the view: a command may hold the old value while it writes the new one.
 
+pub(crate) mod dash;
 mod entry;
 mod error;
 mod keyspace;
