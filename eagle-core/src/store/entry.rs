@@ -1,5 +1,7 @@
 //! What a key holds, as readers see it.
 
+use crate::text::integer::decimal_len;
+
 /// The type of a value, as `TYPE` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -9,6 +11,32 @@ pub enum Kind {
     Set,
     Zset,
     Stream,
+}
+
+impl Kind {
+    /// The number that stands for the type on the medium.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Kind::String => 0,
+            Kind::Hash => 1,
+            Kind::List => 2,
+            Kind::Set => 3,
+            Kind::Zset => 4,
+            Kind::Stream => 5,
+        }
+    }
+
+    /// The type of a number; an unknown one reads as a string.
+    pub(super) fn from_code(code: u8) -> Kind {
+        match code {
+            1 => Kind::Hash,
+            2 => Kind::List,
+            3 => Kind::Set,
+            4 => Kind::Zset,
+            5 => Kind::Stream,
+            _ => Kind::String,
+        }
+    }
 }
 
 /// The representation of a value, as `OBJECT ENCODING` names it.
@@ -27,6 +55,28 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// The number that stands for the representation on the medium.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Encoding::Raw => 0,
+            Encoding::Embstr => 1,
+            Encoding::Int => 2,
+            Encoding::Listpack => 3,
+            Encoding::Hashtable => 4,
+        }
+    }
+
+    /// The representation of a number; an unknown one reads as `raw`.
+    pub(super) fn from_code(code: u8) -> Encoding {
+        match code {
+            1 => Encoding::Embstr,
+            2 => Encoding::Int,
+            3 => Encoding::Listpack,
+            4 => Encoding::Hashtable,
+            _ => Encoding::Raw,
+        }
+    }
+
     /// The word `OBJECT ENCODING` answers.
     pub fn name(self) -> &'static str {
         match self {
@@ -85,7 +135,7 @@ impl<'a> Text<'a> {
     /// Length in bytes of the text.
     pub fn len(&self) -> usize {
         match *self {
-            Text::Int(n) => itoa::Buffer::new().format(n).len(),
+            Text::Int(n) => decimal_len(n),
             Text::Bytes(bytes) => bytes.len(),
         }
     }

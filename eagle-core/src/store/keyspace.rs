@@ -1,14 +1,25 @@
-//! The keyspace: opening, per-thread handles, totals and background steps.
+//! The keyspace: opening, per-thread handles, totals, runtime settings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use parking_lot::{Mutex, MutexGuard};
+
+use super::dash::Words;
+use super::dash::hash::KeyHasher;
+use super::medium::{Pending, Reader};
+use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
+use super::slot::Slots;
+use super::totals::Totals;
 use super::view::{Access, View};
+use super::{DATABASES_MAX, SLOTS};
+use crate::pmem::{self, Lane, OutOfSpace, Pool};
+pub use crate::sync::Guard;
+use crate::sync::primitive::Ordering;
 
-/// A pin of the reclamation epoch: what was read under it stays readable while it lives. Take one per
-/// batch of commands and drop it before blocking or awaiting.
-pub use crossbeam_epoch::Guard;
+/// Lanes of a new pool: the transactions that can be under way at once.
+const LANES: usize = 64;
 
 /// Where the pool lives and how large it may be.
 #[derive(Clone, Debug)]
@@ -32,6 +43,8 @@ pub struct OpenReport {
     pub recovered: bool,
     /// Where a pool that could not be trusted was set aside.
     pub quarantined: Option<PathBuf>,
+    /// What the pool lies on, for INFO and the log.
+    pub medium: pmem::MediumKind,
 }
 
 /// Why a pool could not be opened.
@@ -50,12 +63,28 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Io(e) => write!(f, "{e}"),
             OpenError::InUse => f.write_str("the pool is in use by another process"),
-            OpenError::Invalid(why) => write!(f, "not a valid pool: {why}"),
+            OpenError::Invalid(why) => f.write_str(why),
         }
     }
 }
 
 impl std::error::Error for OpenError {}
+
+impl From<pmem::OpenError> for OpenError {
+    fn from(error: pmem::OpenError) -> OpenError {
+        match error {
+            pmem::OpenError::Locked => OpenError::InUse,
+            pmem::OpenError::Io { error, .. } => OpenError::Io(error),
+            other => OpenError::Invalid(other.to_string()),
+        }
+    }
+}
+
+impl From<OutOfSpace> for OpenError {
+    fn from(_: OutOfSpace) -> OpenError {
+        OpenError::Invalid("the pool is too small".to_owned())
+    }
+}
 
 /// Space in the pool, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +93,10 @@ pub struct Usage {
     pub used: u64,
     /// What the pool can hold in all.
     pub capacity: u64,
+    /// Mapped so far.
+    pub mapped: u64,
+    /// Freed, but still waiting for the reclamation epoch.
+    pub retired: u64,
 }
 
 /// Volatile event counts since the keyspace was opened.
@@ -84,43 +117,131 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            hash_packed_entries_max: AtomicU32::new(128),
-            hash_packed_value_max: AtomicU32::new(64),
-        }
+        Settings { hash_packed_entries_max: AtomicU32::new(128), hash_packed_value_max: AtomicU32::new(64) }
+    }
+}
+
+impl Settings {
+    pub(super) fn hash_packed_entries_max(&self) -> usize {
+        self.hash_packed_entries_max.load(Relaxed) as usize
+    }
+
+    pub(super) fn hash_packed_value_max(&self) -> usize {
+        self.hash_packed_value_max.load(Relaxed) as usize
     }
 }
 
 /// All databases of one pool. Shared by all threads.
 pub struct Keyspace {
+    pool: Pool,
+    hasher: KeyHasher,
+    slots: Slots,
+    totals: [Totals; DATABASES_MAX],
     settings: Settings,
     watchers: AtomicU64,
+    expired_keys: AtomicU64,
+    /// Where the expiry cycle goes on: database and slot.
+    pub(super) expire_cursor: AtomicUsize,
+    /// The locks of the trash lists.
+    trash: [Mutex<()>; TRASH_LISTS],
+    workers: AtomicUsize,
+    /// For making root arrays: independent of the transaction of the view that needs one.
+    maker: Mutex<Lane>,
 }
 
 /// A thread's handle on the keyspace: its lane in the pool. One view at a time.
 pub struct Worker {
-    _private: (),
+    pub(super) lane: Lane,
+    pub(super) trash_list: usize,
 }
 
 impl Keyspace {
-    /// Opens or makes the pool and finishes or undoes what a crash interrupted.
-    pub fn open(_options: &PoolOptions) -> Result<(Keyspace, OpenReport), OpenError> {
-        unimplemented!()
+    /// Opens or makes the pool and finishes or undoes what a crash interrupted. A pool that cannot be trusted
+    /// (the machine was restarted under it) is set aside, and a new one made.
+    pub fn open(options: &PoolOptions) -> Result<(Keyspace, OpenReport), OpenError> {
+        let pool_options = pmem::PoolOptions {
+            path: options.path.clone(),
+            size_max: options.size,
+            lanes: LANES,
+            boot_id: options.boot_id,
+            hash_seed: std::array::from_fn(|i| options.seed[i]),
+            pool_id: std::array::from_fn(|i| options.seed[16 + i]),
+        };
+        let mut quarantined = None;
+        let (pool, report) = match (Pool::open(&pool_options), &options.path) {
+            (Err(pmem::OpenError::Unclean), Some(path)) => {
+                quarantined = Some(pmem::quarantine(path).map_err(OpenError::Io)?);
+                Pool::open(&pool_options)?
+            }
+            (opened, _) => opened?,
+        };
+        let report = OpenReport {
+            created: report.created,
+            recovered: report.recovered,
+            quarantined,
+            medium: report.medium,
+        };
+        Ok((Keyspace::on(pool)?, report))
+    }
+
+    /// The keyspace in an open pool.
+    pub(super) fn on(pool: Pool) -> Result<Keyspace, OpenError> {
+        let mut maker = pool.lane();
+        let version_at = pool.root();
+        match pool.load_u64(version_at, Ordering::Acquire) {
+            0 => {
+                let guard = crate::sync::pin();
+                let mut tx = pool.begin(&mut maker, &guard);
+                tx.publish_u64(version_at, VERSION)?;
+                tx.commit();
+            }
+            VERSION => {}
+            other => return Err(OpenError::Invalid(format!("the keyspace has layout version {other}"))),
+        }
+        let keyspace = Keyspace {
+            hasher: KeyHasher::new(&pool.hash_seed()),
+            pool,
+            slots: Slots::new(),
+            totals: std::array::from_fn(|_| Totals::new()),
+            settings: Settings::default(),
+            watchers: AtomicU64::new(0),
+            expired_keys: AtomicU64::new(0),
+            expire_cursor: AtomicUsize::new(0),
+            trash: std::array::from_fn(|_| Mutex::new(())),
+            workers: AtomicUsize::new(0),
+            maker: Mutex::new(maker),
+        };
+        keyspace.count();
+        Ok(keyspace)
+    }
+
+    /// Sums up the counts of all slots.
+    fn count(&self) {
+        let guard = self.pin();
+        let reader = self.reader(&guard);
+        for db in 0..DATABASES_MAX as u8 {
+            if let Some(array) = self.array(&reader, db) {
+                for slot in 0..SLOTS as u16 {
+                    self.totals[usize::from(db)].add(slot, counts(&reader, array, slot));
+                }
+            }
+        }
     }
 
     /// Closes the pool cleanly. All workers must be gone.
-    pub fn close(self) {
-        unimplemented!()
+    pub fn close(self) -> std::io::Result<()> {
+        drop(self.maker);
+        self.pool.close()
     }
 
     /// A handle for the calling thread.
     pub fn worker(&self) -> Worker {
-        unimplemented!()
+        Worker { lane: self.pool.lane(), trash_list: self.workers.fetch_add(1, Relaxed) % TRASH_LISTS }
     }
 
     /// Pins the reclamation epoch. Cheap when already pinned by this thread.
     pub fn pin(&self) -> Guard {
-        crossbeam_epoch::pin()
+        crate::sync::pin()
     }
 
     /// Begins one command, EXEC or script. `now_ms` is Unix time in milliseconds: keys whose time has
@@ -132,33 +253,40 @@ impl Keyspace {
         access: Access<'_>,
         now_ms: u64,
     ) -> View<'a> {
-        let _ = (worker, access, now_ms, guard);
-        unimplemented!()
+        View::new(self, worker, guard, self.slots.lock(access), now_ms)
     }
 
     /// Keys in database `db` (expired ones that were not yet removed included, as in Redis).
-    pub fn len(&self, _db: u8) -> u64 {
-        unimplemented!()
+    pub fn len(&self, db: u8) -> u64 {
+        self.totals(db).keys()
     }
 
     /// Keys in database `db` that have an expiry.
-    pub fn expires(&self, _db: u8) -> u64 {
-        unimplemented!()
+    pub fn expires(&self, db: u8) -> u64 {
+        self.totals(db).expires()
     }
 
     /// Keys of database `db` in `slot`.
-    pub fn slot_len(&self, _db: u8, _slot: u16) -> u64 {
-        unimplemented!()
+    pub fn slot_len(&self, db: u8, slot: u16) -> u64 {
+        let guard = self.pin();
+        let reader = self.reader(&guard);
+        self.array(&reader, db).map_or(0, |array| u64::from(counts(&reader, array, slot).keys))
     }
 
     /// Space used and available.
     pub fn usage(&self) -> Usage {
-        unimplemented!()
+        let usage = self.pool.usage();
+        Usage {
+            used: usage.allocated,
+            capacity: usage.capacity,
+            mapped: usage.mapped,
+            retired: usage.retired_bytes,
+        }
     }
 
     /// Event counts.
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        Counters { expired_keys: self.expired_keys.load(Relaxed) }
     }
 
     /// Runtime thresholds.
@@ -172,41 +300,85 @@ impl Keyspace {
         &self.watchers
     }
 
-    /// Removes expired keys, visiting at most about `budget` entries and only slots that hold keys with
-    /// an expiry. `on_expired` runs for each key before its removal becomes visible, with the slot locked.
-    /// Returns the number of keys removed.
-    pub fn expire_step(
-        &self,
-        worker: &mut Worker,
-        now_ms: u64,
-        budget: usize,
-        on_expired: &mut dyn FnMut(u8, &[u8]),
-    ) -> usize {
-        let _ = (worker, now_ms, budget, on_expired);
-        unimplemented!()
+    /// Indexes some of the pool's allocation maps after a restart, so that the free space in them can be used
+    /// again; whether all are indexed.
+    pub fn index_step(&self, slabs_max: usize) -> bool {
+        self.pool.index_step(slabs_max)
     }
 
-    /// Frees some of what large removals (FLUSHDB, DEL of a large hash) left behind, at most about `budget`
-    /// blocks. Returns whether more is left.
-    pub fn reap_step(&self, worker: &mut Worker, budget: usize) -> bool {
-        let _ = (worker, budget);
-        unimplemented!()
+    pub(super) fn is_watched(&self) -> bool {
+        self.watchers.load(Relaxed) != 0
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(super) fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    pub(super) fn totals(&self, db: u8) -> &Totals {
+        &self.totals[usize::from(db)]
+    }
+
+    pub(super) fn add_expired(&self, keys: usize) {
+        if keys > 0 {
+            self.expired_keys.fetch_add(keys as u64, Relaxed);
+        }
+    }
+
+    pub(super) fn lock_trash(&self, list: usize) -> MutexGuard<'_, ()> {
+        self.trash[list].lock()
+    }
+
+    pub(super) fn try_lock_trash(&self, list: usize) -> Option<MutexGuard<'_, ()>> {
+        self.trash[list].try_lock()
+    }
+
+    /// Byte offset of the root area.
+    pub(super) fn root(&self) -> u64 {
+        self.pool.root().raw()
+    }
+
+    /// A reader of what is committed.
+    #[inline]
+    pub(super) fn reader<'a>(&'a self, guard: &'a Guard) -> Reader<'a> {
+        Reader { pool: &self.pool, guard, hasher: &self.hasher, pending: Pending::NONE }
+    }
+
+    /// Byte offset of a database's root array, if it was ever written.
+    #[inline]
+    pub(super) fn array(&self, reader: &Reader<'_>, db: u8) -> Option<u64> {
+        let array = reader.load(root::database_at(self.root(), db));
+        (array != 0).then_some(array)
+    }
+
+    /// Makes the root array of a database unless it is there.
+    pub(super) fn make_array(&self, guard: &Guard, db: u8) -> Result<(), OutOfSpace> {
+        let at = pmem::Offset::from_raw(root::database_at(self.root(), db));
+        if self.pool.load_u64(at, Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        let mut lane = self.maker.lock();
+        if self.pool.load_u64(at, Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin(&mut lane, guard);
+        let array = tx.alloc(ARRAY_BYTES)?;
+        tx.zero_fresh(array, ARRAY_BYTES);
+        tx.publish_u64(at, array.raw())?;
+        tx.commit();
+        Ok(())
     }
 }
 
-/// What an offline check of a pool found.
-#[derive(Clone, Debug, Default)]
-pub struct CheckReport {
-    /// Keys in all databases.
-    pub keys: u64,
-    /// Blocks reachable from the roots.
-    pub blocks: u64,
-    /// Everything that is wrong; empty for a sound pool.
-    pub faults: Vec<String>,
-}
-
-/// Checks a pool that no process has open: every allocated block is reachable exactly once, counters and
-/// table invariants hold.
-pub fn check(_path: &Path) -> Result<CheckReport, OpenError> {
-    unimplemented!()
+/// The counts of a slot in the root array at `array`.
+#[inline]
+pub(super) fn counts(reader: &Reader<'_>, array: u64, slot: u16) -> Counts {
+    Counts::from_raw(reader.load(root::slot_at(array, slot) + 8))
 }

@@ -8,19 +8,32 @@
 //! Borrowed results ([`Text`], [`Entry`], field values) live as long as the pin, not as long as the
 //! borrow of the view: a command may hold the old value while it writes the new one.
 
+mod blob;
+mod change;
 pub(crate) mod dash;
+mod encoding;
 mod entry;
 mod error;
+mod expire;
+mod hash_ref;
+mod keys;
 mod keyspace;
+mod medium;
+mod object;
+mod relocate;
+mod root;
+mod slot;
+mod totals;
+mod trash;
 mod view;
 
 pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
 pub use error::StoreError;
+pub use hash_ref::{HashIter, HashRef};
 pub use keyspace::{
-    CheckReport, Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage,
-    Worker, check,
+    Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
-pub use view::{Access, HashIter, HashRef, Savepoint, View};
+pub use view::{Access, Savepoint, View};
 
 /// Number of databases (`SELECT 0..15`).
 pub const DATABASES_MAX: usize = 16;

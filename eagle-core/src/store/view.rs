@@ -1,9 +1,22 @@
 //! One command's, EXEC's or script's view of the keyspace.
 
-use std::marker::PhantomData;
+use parking_lot::MutexGuard;
 
-use super::entry::{Encoding, Entry, StringForm, Text, Ttl};
+use super::change::{Change, Contents, Here, Notes, NotesMark, entry_of};
+use super::dash::{Words, WordsMut};
+use super::entry::{Entry, StringForm, Text, Ttl};
 use super::error::StoreError;
+use super::hash_ref::HashRef;
+use super::keyspace::{Guard, Keyspace, Worker, counts};
+use super::medium::{Pending, Reader, Writer, WriterState};
+use super::object::hash::{HashForm, Pair};
+use super::object::string;
+use super::root::{self, ARRAY_BYTES};
+use super::slot::Locks;
+use super::totals::Delta;
+use super::{SLOTS, key_slot, trash};
+use crate::pmem::{self, Lane};
+use crate::sync::ReadStamp;
 
 /// Which hash slots a view may touch, and how.
 #[derive(Clone, Copy, Debug)]
@@ -19,37 +32,185 @@ pub enum Access<'s> {
 /// A point inside a view to go back to; see [`View::savepoint`].
 #[derive(Debug)]
 pub struct Savepoint {
-    _private: (),
+    /// `None` if the view had changed nothing yet.
+    tx: Option<pmem::Savepoint>,
+    notes: NotesMark,
 }
 
 /// One command, or one EXEC or script. Dropped without [`View::commit`], it leaves no trace.
 ///
-/// A call that fails leaves the view as it was before that call. Keys must belong to slots the view locked.
+/// A call that fails leaves the view as it was before that call. Keys must belong to slots the view locked; a
+/// lock-free view must not write. Both are bugs of the caller and panic.
 pub struct View<'a> {
-    _life: PhantomData<&'a mut ()>,
+    // Dropped in this order: the transaction is undone (and the slots' sequence words made even) before the
+    // locks are released.
+    state: Option<WriterState<'a>>,
+    trash: Option<MutexGuard<'a, ()>>,
+    locks: Locks<'a>,
+    keyspace: &'a Keyspace,
+    guard: &'a Guard,
+    now_ms: u64,
+    /// Taken when the first change begins.
+    lane: Option<&'a mut Lane>,
+    /// The empty transaction.
+    start: Option<pmem::Savepoint>,
+    trash_list: usize,
+    notes: Notes,
 }
 
 impl<'a> View<'a> {
+    pub(super) fn new(
+        keyspace: &'a Keyspace,
+        worker: &'a mut Worker,
+        guard: &'a Guard,
+        locks: Locks<'a>,
+        now_ms: u64,
+    ) -> View<'a> {
+        View {
+            state: None,
+            trash: None,
+            locks,
+            keyspace,
+            guard,
+            now_ms,
+            lane: Some(&mut worker.lane),
+            start: None,
+            trash_list: worker.trash_list,
+            notes: Notes::default(),
+        }
+    }
+
+    /// A reader that sees this view's own changes.
+    #[inline]
+    pub(super) fn reader(&self) -> Reader<'a> {
+        let pending = self.state.as_ref().map_or(Pending::NONE, |state| state.pending);
+        Reader { pending, ..self.keyspace.reader(self.guard) }
+    }
+
+    pub(super) fn keyspace(&self) -> &'a Keyspace {
+        self.keyspace
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Reads one slot: under the view's lock, or as often as it takes to see one state of it. Answers the stamp of
+    /// that state, if the view has no lock.
+    #[inline]
+    pub(super) fn read<T>(&self, slot: u16, read: impl Fn(&Reader<'a>) -> T) -> (T, Option<ReadStamp>) {
+        let reader = self.reader();
+        if self.locks.any() {
+            assert!(self.locks.covers(slot), "slot {slot} is not locked");
+            return (read(&reader), None);
+        }
+        loop {
+            let stamp = self.keyspace.slots().stamp(slot);
+            let result = read(&reader);
+            if self.keyspace.slots().validate(slot, stamp) {
+                return (result, Some(stamp));
+            }
+        }
+    }
+
+    /// Looks up a key whose time has not come.
+    #[inline]
+    pub(super) fn lookup(&self, reader: &Reader<'a>, db: u8, slot: u16, key: &[u8]) -> Option<Here> {
+        let array = self.keyspace.array(reader, db)?;
+        let hash = reader.hasher.hash(key);
+        Here::find(reader, root::slot_at(array, slot), hash, key).filter(|here| !here.expired(self.now_ms))
+    }
+
     /// What is known of `key`, if it exists and has not expired.
     pub fn find(&self, db: u8, key: &[u8]) -> Option<Entry<'a>> {
-        let _ = (db, key);
-        unimplemented!()
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key).map(|here| entry_of(reader, here.found.record, &here.blob))
+        })
+        .0
     }
 
     /// The string at `key`.
+    #[inline]
     pub fn string(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {
-        let _ = (db, key);
-        unimplemented!()
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key).map(|here| string::read(reader, &here.blob)).transpose()
+        })
+        .0
     }
 
     /// The hash at `key`.
-    pub fn hash<'v>(
-        &'v self,
-        db: u8,
-        key: &'v [u8],
-    ) -> Result<Option<HashRef<'v, 'a>>, StoreError> {
-        let _ = (db, key);
-        unimplemented!()
+    pub fn hash<'v>(&'v self, db: u8, key: &'v [u8]) -> Result<Option<HashRef<'v, 'a>>, StoreError> {
+        let slot = key_slot(key);
+        let (form, stamp) = self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key).map(|here| HashForm::read(reader, &here.blob)).transpose()
+        });
+        Ok(form?.map(|form| HashRef::new(self, db, slot, key, form, stamp)))
+    }
+
+    /// Makes one change: all of it or, if `change` fails, nothing.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Change<'_, 'a>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        assert!(self.locks.any(), "a lock-free view does not write");
+        let notes_mark = self.notes.mark();
+        let savepoint = match &mut self.state {
+            None => {
+                let lane = self.lane.take().expect("the transaction begins once");
+                let mut tx = self.keyspace.pool().begin(lane, self.guard);
+                let savepoint = tx.savepoint();
+                self.start = Some(savepoint);
+                self.state = Some(WriterState::new(tx));
+                savepoint
+            }
+            Some(_) => self.settle(),
+        };
+        let state = self.state.as_mut().expect("the transaction has begun");
+        let result = change(&mut Change {
+            writer: Writer {
+                state,
+                locks: &self.locks,
+                pool: self.keyspace.pool(),
+                guard: self.guard,
+                hasher: self.keyspace.hasher(),
+            },
+            keyspace: self.keyspace,
+            now_ms: self.now_ms,
+            notes: &mut self.notes,
+            trash: &mut self.trash,
+            trash_list: self.trash_list,
+        });
+        if result.is_err() {
+            self.undo_to(&savepoint, &notes_mark);
+        }
+        result
+    }
+
+    /// Ends the change before, so that another may follow or be undone alone.
+    fn settle(&mut self) -> pmem::Savepoint {
+        let state = self.state.as_mut().expect("the transaction has begun");
+        let mut writer = Writer {
+            state,
+            locks: &self.locks,
+            pool: self.keyspace.pool(),
+            guard: self.guard,
+            hasher: self.keyspace.hasher(),
+        };
+        writer.settle();
+        let state = self.state.as_mut().expect("the transaction has begun");
+        state.later = !state.tx.is_empty();
+        state.tx.savepoint()
+    }
+
+    fn undo_to(&mut self, savepoint: &pmem::Savepoint, notes: &NotesMark) {
+        if let Some(state) = &mut self.state {
+            state.tx.rollback_to(savepoint);
+            state.pending = Pending::NONE;
+            state.later = !state.tx.is_empty();
+        }
+        self.notes.rewind(notes);
     }
 
     /// Sets `key` to a string, whatever it held before.
@@ -61,269 +222,230 @@ impl<'a> View<'a> {
         form: StringForm,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
-        let _ = (db, key, value, form, ttl);
-        unimplemented!()
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.put_string(&place, value, form, ttl)
+        })
     }
 
     /// Sets `key` to an integer (`int` encoding), whatever it held before.
     pub fn set_int(&mut self, db: u8, key: &[u8], value: i64, ttl: Ttl) -> Result<(), StoreError> {
-        let _ = (db, key, value, ttl);
-        unimplemented!()
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.put_int(&place, value, ttl)
+        })
     }
 
     /// Removes `key`; whether it existed (an expired key did not).
     pub fn remove(&mut self, db: u8, key: &[u8]) -> Result<bool, StoreError> {
-        let _ = (db, key);
-        unimplemented!()
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.remove(&place, Contents::Discard)
+        })
     }
 
     /// Sets (Unix milliseconds) or clears the expiry of `key`; whether the key exists.
     pub fn set_ttl(&mut self, db: u8, key: &[u8], at_ms: Option<u64>) -> Result<bool, StoreError> {
-        let _ = (db, key, at_ms);
-        unimplemented!()
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.set_ttl(&place, here, at_ms).map(|()| true),
+                None => change.remove(&place, Contents::Discard),
+            }
+        })
     }
 
     /// Stores the 24-bit access clock of `key`, if it exists. Not a change: not logged, not undone, allowed
     /// without a lock.
     pub fn touch(&self, db: u8, key: &[u8], clock: u32) {
-        let _ = (db, key, clock);
-        unimplemented!()
+        let slot = key_slot(key);
+        let reader = self.reader();
+        if let Some(here) = self.lookup(&reader, db, slot, key) {
+            here.blob.set_clock(&reader, clock);
+        }
     }
 
     /// Sets one field of the hash at `key`, which is made if absent; whether the field is new.
-    pub fn hash_set(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        field: &[u8],
-        value: &[u8],
-    ) -> Result<bool, StoreError> {
-        let _ = (db, key, field, value);
-        unimplemented!()
+    pub fn hash_set(&mut self, db: u8, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
+        self.hash_set_many(db, key, &[(field, value)]).map(|new| new == 1)
     }
 
     /// Sets several fields; the number of new ones. All or none.
-    pub fn hash_set_many(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        pairs: &[(&[u8], &[u8])],
-    ) -> Result<usize, StoreError> {
-        let _ = (db, key, pairs);
-        unimplemented!()
+    pub fn hash_set_many(&mut self, db: u8, key: &[u8], pairs: &[Pair<'_>]) -> Result<usize, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.set_fields(&place, pairs)
+        })
     }
 
     /// Removes fields; the number removed. A hash without fields is removed.
-    pub fn hash_remove(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        fields: &[&[u8]],
-    ) -> Result<usize, StoreError> {
-        let _ = (db, key, fields);
-        unimplemented!()
+    pub fn hash_remove(&mut self, db: u8, key: &[u8], fields: &[&[u8]]) -> Result<usize, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.remove_fields(&place, here, fields),
+                None => change.remove(&place, Contents::Discard).map(|_| 0),
+            }
+        })
     }
 
     /// Replaces whatever `key` holds by a hash of these fields (RESTORE, RDB load). No fields: removes the key.
-    pub fn set_hash(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        pairs: &[(&[u8], &[u8])],
-        ttl: Ttl,
-    ) -> Result<(), StoreError> {
-        let _ = (db, key, pairs, ttl);
-        unimplemented!()
+    pub fn set_hash(&mut self, db: u8, key: &[u8], pairs: &[Pair<'_>], ttl: Ttl) -> Result<(), StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.put_hash(&place, pairs, ttl)
+        })
     }
 
     /// Moves the value and expiry of one key to another, replacing what that held; whether the source
     /// exists. Takes the same time for a value of any size but a long string or a packed collection.
-    pub fn rename(
-        &mut self,
-        src_db: u8,
-        src: &[u8],
-        dst_db: u8,
-        dst: &[u8],
-    ) -> Result<bool, StoreError> {
-        let _ = (src_db, src, dst_db, dst);
-        unimplemented!()
+    pub fn rename(&mut self, src_db: u8, src: &[u8], dst_db: u8, dst: &[u8]) -> Result<bool, StoreError> {
+        if (src_db, src) == (dst_db, dst) {
+            return Ok(self.find(src_db, src).is_some());
+        }
+        self.change(|change| change.rename((src_db, src), (dst_db, dst)))
     }
 
     /// Copies the value and expiry of one key to another, replacing what that held; whether the source exists.
-    pub fn copy(
-        &mut self,
-        src_db: u8,
-        src: &[u8],
-        dst_db: u8,
-        dst: &[u8],
-    ) -> Result<bool, StoreError> {
-        let _ = (src_db, src, dst_db, dst);
-        unimplemented!()
-    }
-
-    /// Keys in `db`, this view's own changes included.
-    pub fn len(&self, db: u8) -> u64 {
-        let _ = db;
-        unimplemented!()
-    }
-
-    /// Visits some keys, at least `count` unless the end comes first, and returns the cursor to go on
-    /// with; zero begins and ends. Every key that is there during the whole iteration is visited at least
-    /// once, however the tables grow and shrink.
-    pub fn scan(
-        &self,
-        db: u8,
-        cursor: u64,
-        count: usize,
-        visit: &mut dyn FnMut(&Entry<'a>),
-    ) -> u64 {
-        let _ = (db, cursor, count, visit);
-        unimplemented!()
-    }
-
-    /// Visits at most `keys_max` keys of one slot.
-    pub fn slot_keys(&self, db: u8, slot: u16, keys_max: usize, visit: &mut dyn FnMut(&Entry<'a>)) {
-        let _ = (db, slot, keys_max, visit);
-        unimplemented!()
-    }
-
-    /// Visits every key of `db` (`KEYS`, snapshots).
-    pub fn for_each(&self, db: u8, visit: &mut dyn FnMut(&Entry<'a>)) {
-        let _ = (db, visit);
-        unimplemented!()
-    }
-
-    /// A key of `db` drawn uniformly with `rng` among those that have not expired; `None` if none was found.
-    pub fn random_key(&self, db: u8, rng: &mut dyn FnMut() -> u64) -> Option<Entry<'a>> {
-        let _ = (db, rng);
-        unimplemented!()
+    pub fn copy(&mut self, src_db: u8, src: &[u8], dst_db: u8, dst: &[u8]) -> Result<bool, StoreError> {
+        if (src_db, src) == (dst_db, dst) {
+            return Ok(self.find(src_db, src).is_some());
+        }
+        self.change(|change| change.copy((src_db, src), (dst_db, dst)))
     }
 
     /// Removes all keys of `db`, in constant time. Needs [`Access::All`].
     pub fn flush_db(&mut self, db: u8) -> Result<(), StoreError> {
-        let _ = db;
-        unimplemented!()
+        assert!(self.locks.all(), "FLUSHDB locks all slots");
+        self.change(|change| {
+            let reader = change.writer.reader();
+            let Some(old) = change.keyspace.array(&reader, db) else { return Ok(()) };
+            let array = change.writer.alloc(ARRAY_BYTES)?;
+            change.writer.fill_zero(array, ARRAY_BYTES);
+            for slot in 0..SLOTS as u16 {
+                let counts = counts(&reader, old, slot);
+                if counts.keys > 0 {
+                    change.notes.dirty += u64::from(counts.keys);
+                    let (keys, expires) = (-i64::from(counts.keys), -i64::from(counts.expires));
+                    change.notes.deltas.push(Delta { db, slot, keys, expires });
+                }
+            }
+            change.discard(trash::Kind::Array, old)?;
+            change.writer.store(root::database_at(change.keyspace.root(), db), array)
+        })
     }
 
     /// Removes all keys of all databases, in constant time. Needs [`Access::All`].
     pub fn flush_all(&mut self) -> Result<(), StoreError> {
-        unimplemented!()
+        let savepoint = self.savepoint();
+        for db in 0..super::DATABASES_MAX as u8 {
+            if self.len(db) > 0
+                && let Err(error) = self.flush_db(db)
+            {
+                self.rollback_to(savepoint);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Removes all keys of one slot of `db`, in constant time; their number.
     pub fn flush_slot(&mut self, db: u8, slot: u16) -> Result<u64, StoreError> {
-        let _ = (db, slot);
-        unimplemented!()
+        assert!(self.locks.covers(slot), "slot {slot} is not locked");
+        self.change(|change| {
+            let reader = change.writer.reader();
+            let Some(array) = change.keyspace.array(&reader, db) else { return Ok(0) };
+            let counts = counts(&reader, array, slot);
+            if counts.keys == 0 {
+                return Ok(0);
+            }
+            let slot_at = root::slot_at(array, slot);
+            let node = change.writer.alloc_words(&[reader.load(slot_at), 0, 0, 0])?;
+            change.discard(trash::Kind::Slot, node)?;
+            change.writer.store(slot_at + 8, 0)?;
+            change.writer.store(slot_at, 0)?;
+            change.notes.dirty += u64::from(counts.keys);
+            let (keys, expires) = (-i64::from(counts.keys), -i64::from(counts.expires));
+            change.notes.deltas.push(Delta { db, slot, keys, expires });
+            Ok(u64::from(counts.keys))
+        })
     }
 
     /// Exchanges two databases, in constant time. Needs [`Access::All`].
     pub fn swap_db(&mut self, a: u8, b: u8) -> Result<(), StoreError> {
-        let _ = (a, b);
-        unimplemented!()
+        assert!(self.locks.all(), "SWAPDB locks all slots");
+        if a == b {
+            return Ok(());
+        }
+        self.change(|change| {
+            // Once this transaction has stored the words nobody else may make an array: make both now.
+            change.keyspace.make_array(change.writer.guard, a)?;
+            change.keyspace.make_array(change.writer.guard, b)?;
+            let reader = change.writer.reader();
+            let at = |db| root::database_at(change.keyspace.root(), db);
+            let (a_at, b_at) = (at(a), at(b));
+            let (a_array, b_array) = (reader.load(a_at), reader.load(b_at));
+            change.writer.store(a_at, b_array)?;
+            change.writer.store(b_at, a_array)?;
+            for slot in 0..SLOTS as u16 {
+                let (in_a, in_b) = (counts(&reader, a_array, slot), counts(&reader, b_array, slot));
+                let keys = i64::from(in_b.keys) - i64::from(in_a.keys);
+                let expires = i64::from(in_b.expires) - i64::from(in_a.expires);
+                if keys != 0 || expires != 0 {
+                    change.notes.deltas.push(Delta { db: a, slot, keys, expires });
+                    change.notes.deltas.push(Delta { db: b, slot, keys: -keys, expires: -expires });
+                }
+            }
+            change.notes.dirty += 1;
+            Ok(())
+        })
+    }
+
+    /// Keys in `db`, this view's own changes included.
+    pub fn len(&self, db: u8) -> u64 {
+        let own: i64 = self.notes.deltas.iter().filter(|delta| delta.db == db).map(|delta| delta.keys).sum();
+        self.keyspace.len(db).saturating_add_signed(own)
     }
 
     /// Marks a point to return to: a command inside EXEC or a script that fails half-way undoes only itself.
     pub fn savepoint(&mut self) -> Savepoint {
-        unimplemented!()
+        let tx = self.state.is_some().then(|| self.settle());
+        Savepoint { tx, notes: self.notes.mark() }
     }
 
     /// Undoes all changes made since `savepoint`.
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
-        let _ = savepoint;
-        unimplemented!()
+        if let Some(tx) = savepoint.tx.or(self.start) {
+            self.undo_to(&tx, &savepoint.notes);
+        }
     }
 
     /// Number of changes made so far (Redis's `dirty`).
     pub fn dirty(&self) -> u64 {
-        unimplemented!()
+        self.notes.dirty
     }
 
-    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`](super::Keyspace::watchers) is
-    /// not zero. FLUSHDB and SWAPDB record nothing: the caller knows.
+    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero. FLUSHDB and SWAPDB
+    /// record nothing: the caller knows.
     pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
-        unimplemented!()
+        &self.notes.touched
     }
 
     /// Keys this view removed because a write met them after their time; the caller propagates the
     /// deletions and sends the events.
     pub fn expired(&self) -> &[(u8, Box<[u8]>)] {
-        unimplemented!()
+        &self.notes.expired
     }
 
     /// Makes all changes durable and visible at once, and releases the slots.
-    pub fn commit(self) {
-        unimplemented!()
-    }
-}
-
-/// A hash as a view sees it.
-///
-/// Without a lock each call is atomic by itself. Iteration wants the slot locked.
-#[derive(Clone, Copy)]
-pub struct HashRef<'v, 'a> {
-    _life: PhantomData<(&'v (), &'a ())>,
-}
-
-impl<'v, 'a> HashRef<'v, 'a> {
-    /// Number of fields; never zero.
-    pub fn len(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Always false: a hash without fields does not exist.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
-    /// `listpack` or `hashtable`.
-    pub fn encoding(&self) -> Encoding {
-        unimplemented!()
-    }
-
-    /// The value of `field`.
-    pub fn get(&self, field: &[u8]) -> Option<&'a [u8]> {
-        let _ = field;
-        unimplemented!()
-    }
-
-    /// Whether `field` exists.
-    pub fn contains(&self, field: &[u8]) -> bool {
-        self.get(field).is_some()
-    }
-
-    /// All fields and values: in insertion order while packed, in hash order when a table.
-    pub fn iter(&self) -> HashIter<'v, 'a> {
-        unimplemented!()
-    }
-
-    /// Visits some fields, at least `count` unless the end comes first, and returns the cursor to go on with;
-    /// zero begins and ends. A packed hash is visited whole.
-    pub fn scan(
-        &self,
-        cursor: u64,
-        count: usize,
-        visit: &mut dyn FnMut(&'a [u8], &'a [u8]),
-    ) -> u64 {
-        let _ = (cursor, count, visit);
-        unimplemented!()
-    }
-
-    /// A field and value drawn uniformly with `rng`.
-    pub fn random(&self, rng: &mut dyn FnMut() -> u64) -> (&'a [u8], &'a [u8]) {
-        let _ = rng;
-        unimplemented!()
-    }
-}
-
-/// Iterator over the fields and values of a hash.
-pub struct HashIter<'v, 'a> {
-    _life: PhantomData<(&'v (), &'a ())>,
-}
-
-impl<'a> Iterator for HashIter<'_, 'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!()
+    pub fn commit(mut self) {
+        if let Some(WriterState { tx, odd, .. }) = self.state.take() {
+            tx.commit();
+            drop(odd);
+            for delta in &self.notes.deltas {
+                self.keyspace.totals(delta.db).change(delta.slot, delta.keys, delta.expires);
+            }
+            self.keyspace.add_expired(self.notes.expired.len());
+        }
     }
 }

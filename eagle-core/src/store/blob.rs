@@ -1,0 +1,193 @@
+//! The blob: a key (or field) with its value, in one block.
+//!
+//! ```text
+//!   u64  63..44 value bytes | 43..32 key bytes | 31 wide | 30 room | 29..27 encoding | 26..24 kind | 23..0 clock
+//!   u64  value bytes << 32 | key bytes          only if `wide`; then the lengths above are zero
+//!   u64  expiry, Unix time in milliseconds      only if `room`
+//!        key, value
+//! ```
+//!
+//! A blob never changes once a record refers to it, with two exceptions that are words by themselves: the
+//! clock, and the expiry. Whether the expiry counts is not said here but in the record ([`Meta`]), so that
+//! setting and clearing it are each one store too. Large blobs have room for an expiry from the start: giving one to
+//! a value of megabytes must not copy it.
+
+use super::dash::layout::Record;
+use super::entry::{Encoding, Kind};
+use super::error::StoreError;
+use super::medium::{Reader, Writer};
+
+/// Key and value lengths up to these fit the first word.
+const KEY_NARROW_MAX: usize = (1 << 12) - 1;
+const VALUE_NARROW_MAX: usize = (1 << 20) - 1;
+
+/// Values at least this long get room for an expiry even if they have none.
+const ROOM_VALUE_MIN: usize = 512;
+
+const CLOCK_MASK: u64 = (1 << 24) - 1;
+const ROOM: u64 = 1 << 30;
+const WIDE: u64 = 1 << 31;
+
+/// The meta bits of a record: `0` has an expiry, `1..4` kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) kind: Kind,
+    pub(super) has_ttl: bool,
+}
+
+impl Meta {
+    /// The bits.
+    pub(super) fn bits(self) -> u8 {
+        u8::from(self.has_ttl) | self.kind.code() << 1
+    }
+}
+
+/// Whether the entry of a record has an expiry; needs no look at the blob.
+#[inline]
+pub(super) fn has_ttl(record: Record) -> bool {
+    record.meta() & 1 == 1
+}
+
+/// A blob, its header read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blob {
+    at: u64,
+    header: u64,
+    key_len: usize,
+    value_len: usize,
+    key_at: u64,
+}
+
+impl Blob {
+    /// Reads the header of the blob at byte offset `at`.
+    #[inline]
+    pub(super) fn read(reader: &Reader<'_>, at: u64) -> Blob {
+        let header = reader.load_header(at);
+        let mut key_at = at + 8;
+        let (key_len, value_len) = if header & WIDE == 0 {
+            ((header >> 32) as usize & KEY_NARROW_MAX, (header >> 44) as usize)
+        } else {
+            let lengths = reader.load_header(key_at);
+            key_at += 8;
+            (lengths as u32 as usize, (lengths >> 32) as usize)
+        };
+        if header & ROOM != 0 {
+            key_at += 8;
+        }
+        Blob { at, header, key_len, value_len, key_at }
+    }
+
+    /// The key.
+    #[inline]
+    pub(super) fn key<'a>(&self, reader: &Reader<'a>) -> &'a [u8] {
+        reader.bytes(self.key_at, self.key_len)
+    }
+
+    /// Whether the key is `key`.
+    #[inline]
+    pub(super) fn key_is(&self, reader: &Reader<'_>, key: &[u8]) -> bool {
+        self.key_len == key.len() && self.key(reader) == key
+    }
+
+    /// The bytes of the value.
+    #[inline]
+    pub(super) fn value<'a>(&self, reader: &Reader<'a>) -> &'a [u8] {
+        reader.bytes(self.key_at + self.key_len as u64, self.value_len)
+    }
+
+    /// The value as a word (an integer, or the offset of a large collection).
+    #[inline]
+    pub(super) fn value_word(&self, reader: &Reader<'_>) -> u64 {
+        self.value(reader).try_into().map_or(0, u64::from_le_bytes)
+    }
+
+    /// The type of the value.
+    pub(super) fn kind(&self) -> Kind {
+        Kind::from_code((self.header >> 24) as u8 & 7)
+    }
+
+    /// The representation of the value.
+    pub(super) fn encoding(&self) -> Encoding {
+        Encoding::from_code((self.header >> 27) as u8 & 7)
+    }
+
+    /// The access clock, 24 bits.
+    pub(super) fn clock(&self) -> u32 {
+        (self.header & CLOCK_MASK) as u32
+    }
+
+    /// Bytes from the first to the last.
+    pub(super) fn len(&self) -> u64 {
+        self.key_at - self.at + (self.key_len + self.value_len) as u64
+    }
+
+    /// Byte offset of the word for the expiry, if there is room for one.
+    pub(super) fn ttl_word(&self) -> Option<u64> {
+        (self.header & ROOM != 0).then(|| self.key_at - 8)
+    }
+
+    /// The expiry, if the record says that it counts.
+    #[inline]
+    pub(super) fn ttl_at(&self, reader: &Reader<'_>, record: Record) -> Option<u64> {
+        if !has_ttl(record) {
+            return None;
+        }
+        self.ttl_word().map(|at| reader.load_header(at))
+    }
+
+    /// Stores the access clock.
+    pub(super) fn set_clock(&self, reader: &Reader<'_>, clock: u32) {
+        let header = self.header & !CLOCK_MASK | u64::from(clock) & CLOCK_MASK;
+        if header != self.header {
+            reader.store_hint(self.at, header);
+        }
+    }
+}
+
+/// A blob to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draft<'d> {
+    pub(super) kind: Kind,
+    pub(super) encoding: Encoding,
+    pub(super) clock: u32,
+    pub(super) ttl_at: Option<u64>,
+    pub(super) key: &'d [u8],
+    pub(super) value: &'d [u8],
+}
+
+impl Draft<'_> {
+    /// Writes the blob to a fresh block and makes the record for it.
+    pub(super) fn write(&self, writer: &mut Writer<'_, '_>) -> Result<Record, StoreError> {
+        let (key_len, value_len) = (self.key.len(), self.value.len());
+        let (Ok(key_len_u32), Ok(value_len_u32)) = (u32::try_from(key_len), u32::try_from(value_len)) else {
+            return Err(StoreError::OutOfSpace);
+        };
+        let wide = key_len > KEY_NARROW_MAX || value_len > VALUE_NARROW_MAX;
+        let room = self.ttl_at.is_some() || value_len >= ROOM_VALUE_MIN;
+        let mut head = [0u64; 3];
+        let mut words = 1;
+        head[0] = u64::from(self.clock) & CLOCK_MASK
+            | u64::from(self.kind.code()) << 24
+            | u64::from(self.encoding.code()) << 27;
+        if wide {
+            head[0] |= WIDE;
+            head[words] = u64::from(key_len_u32) | u64::from(value_len_u32) << 32;
+            words += 1;
+        } else {
+            head[0] |= (key_len as u64) << 32 | (value_len as u64) << 44;
+        }
+        if room {
+            head[0] |= ROOM;
+            head[words] = self.ttl_at.unwrap_or(0);
+            words += 1;
+        }
+        let at = writer.alloc(8 * words + key_len + value_len)?;
+        let key_at = at + 8 * words as u64;
+        for (i, &word) in head[..words].iter().enumerate() {
+            writer.fill_word(at + 8 * i as u64, word);
+        }
+        writer.fill(key_at, self.key);
+        writer.fill(key_at + key_len as u64, self.value);
+        Ok(Record::new(at, Meta { kind: self.kind, has_ttl: self.ttl_at.is_some() }.bits()))
+    }
+}

@@ -1,0 +1,288 @@
+//! One change of the keyspace inside a view's transaction: finding a key's place, putting an entry there,
+//! taking it away, with the counts, the trash and the notes that go with it.
+//!
+//! A change keeps this order: everything that may fail for lack of space first (blobs), then counters and trash
+//! links, then the table, whose publish is the last store, then the frees.
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::blob::{Blob, Draft, has_ttl};
+use super::dash::hash::Hash;
+use super::dash::layout::{NodeRef, Record};
+use super::dash::table::{self, Found};
+use super::dash::{Words, WordsMut};
+use super::entry::{Encoding, Entry, Ttl};
+use super::error::StoreError;
+use super::key_slot;
+use super::keyspace::Keyspace;
+use super::medium::{Reader, Writer};
+use super::root::{self, Counts};
+use super::totals::Delta;
+use super::trash;
+
+/// A record of a slot's table, and what its blob says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here {
+    pub(super) found: Found,
+    pub(super) blob: Blob,
+    pub(super) ttl_at: Option<u64>,
+}
+
+impl Here {
+    /// Looks a key up in the table at `slot_at`, expired or not.
+    #[inline]
+    pub(super) fn find(reader: &Reader<'_>, slot_at: u64, hash: Hash, key: &[u8]) -> Option<Here> {
+        let found = table::find(reader, NodeRef::from_raw(reader.load(slot_at)), hash, key)?;
+        let blob = Blob::read(reader, found.record.blob());
+        Some(Here { found, blob, ttl_at: blob.ttl_at(reader, found.record) })
+    }
+
+    /// Whether the key's time has come.
+    #[inline]
+    pub(super) fn expired(&self, now_ms: u64) -> bool {
+        self.ttl_at.is_some_and(|at| now_ms > at)
+    }
+}
+
+/// The public description of a record.
+pub(super) fn entry_of<'a>(reader: &Reader<'a>, record: Record, blob: &Blob) -> Entry<'a> {
+    Entry {
+        key: blob.key(reader),
+        kind: blob.kind(),
+        encoding: blob.encoding(),
+        ttl_at: blob.ttl_at(reader, record),
+        clock: blob.clock(),
+        bytes: blob.len(),
+    }
+}
+
+/// A key and where its entry is or would be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'k> {
+    pub(super) db: u8,
+    pub(super) slot: u16,
+    pub(super) key: &'k [u8],
+    hash: Hash,
+    /// Byte offset of the slot's words; zero if the database has no root array yet.
+    slot_at: u64,
+    /// The entry, expired or not.
+    pub(super) here: Option<Here>,
+    now_ms: u64,
+}
+
+impl Place<'_> {
+    /// The entry, if its time has not come.
+    pub(super) fn live(&self) -> Option<&Here> {
+        self.here.as_ref().filter(|here| !here.expired(self.now_ms))
+    }
+
+    /// The expiry that a write with `ttl` leaves.
+    pub(super) fn ttl_after(&self, ttl: Ttl) -> Option<u64> {
+        match ttl {
+            Ttl::Keep => self.live().and_then(|here| here.ttl_at),
+            Ttl::Clear => None,
+            Ttl::At(at_ms) => Some(at_ms),
+        }
+    }
+
+    /// The clock that a write leaves.
+    pub(super) fn clock(&self) -> u32 {
+        self.live().map_or(0, |here| here.blob.clock())
+    }
+}
+
+/// What becomes of a large collection's table when its entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// It goes too.
+    Discard,
+    /// Another entry has taken it over.
+    Keep,
+}
+
+/// What a view has changed so far, as far as it is not in the pool.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) deltas: SmallVec<[Delta; 2]>,
+    pub(super) touched: Vec<(u8, Box<[u8]>)>,
+    pub(super) expired: Vec<(u8, Box<[u8]>)>,
+    pub(super) dirty: u64,
+}
+
+/// A state of [`Notes`] to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotesMark {
+    deltas: usize,
+    touched: usize,
+    expired: usize,
+    dirty: u64,
+}
+
+impl Notes {
+    /// The state now.
+    pub(super) fn mark(&self) -> NotesMark {
+        NotesMark {
+            deltas: self.deltas.len(),
+            touched: self.touched.len(),
+            expired: self.expired.len(),
+            dirty: self.dirty,
+        }
+    }
+
+    /// Goes back to a state.
+    pub(super) fn rewind(&mut self, mark: &NotesMark) {
+        self.deltas.truncate(mark.deltas);
+        self.touched.truncate(mark.touched);
+        self.expired.truncate(mark.expired);
+        self.dirty = mark.dirty;
+    }
+}
+
+/// A change under way.
+pub(super) struct Change<'v, 'a> {
+    pub(super) writer: Writer<'v, 'a>,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) now_ms: u64,
+    pub(super) notes: &'v mut Notes,
+    pub(super) trash: &'v mut Option<MutexGuard<'a, ()>>,
+    pub(super) trash_list: usize,
+}
+
+impl<'a> Change<'_, 'a> {
+    /// Finds the place of a key, whose slot the view must have locked.
+    pub(super) fn place<'k>(&self, db: u8, key: &'k [u8]) -> Place<'k> {
+        let slot = key_slot(key);
+        assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");
+        let reader = self.writer.reader();
+        let slot_at = self.keyspace.array(&reader, db).map(|array| root::slot_at(array, slot));
+        let hash = self.writer.hasher.hash(key);
+        let here = slot_at.and_then(|slot_at| Here::find(&reader, slot_at, hash, key));
+        Place { db, slot, key, hash, slot_at: slot_at.unwrap_or(0), here, now_ms: self.now_ms }
+    }
+
+    /// Puts an entry in its place, whatever is there.
+    pub(super) fn put(&mut self, place: &Place<'_>, draft: &Draft<'_>, contents: Contents) -> Result<(), StoreError> {
+        let record = draft.write(&mut self.writer)?;
+        match &place.here {
+            Some(here) => {
+                if here.expired(self.now_ms) {
+                    self.note_expired(place.db, place.key);
+                }
+                self.release(&here.blob, contents)?;
+                let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
+                self.count(place, 0, expires)?;
+                table::replace(&mut self.writer, &here.found, record)?;
+                self.writer.free(here.found.record.blob())?;
+            }
+            None => {
+                let mut place = *place;
+                if place.slot_at == 0 {
+                    self.keyspace.make_array(self.writer.guard, place.db)?;
+                    let array = self.keyspace.array(&self.writer.reader(), place.db);
+                    place.slot_at = root::slot_at(array.expect("just made"), place.slot);
+                }
+                self.count(&place, 1, i32::from(has_ttl(record)))?;
+                table::insert(&mut self.writer, place.slot_at, place.hash, record)?;
+            }
+        }
+        self.note_change(place.db, place.key);
+        Ok(())
+    }
+
+    /// Removes the entry at a place, if there is one; whether there was one whose time had not come.
+    pub(super) fn remove(&mut self, place: &Place<'_>, contents: Contents) -> Result<bool, StoreError> {
+        let Some(here) = &place.here else { return Ok(false) };
+        let expired = here.expired(self.now_ms);
+        self.release(&here.blob, contents)?;
+        let left = self.count(place, -1, -i32::from(has_ttl(here.found.record)))?;
+        table::remove(&mut self.writer, place.slot_at, &here.found, place.hash, u64::from(left.keys))?;
+        self.writer.free(here.found.record.blob())?;
+        if expired {
+            self.note_expired(place.db, place.key);
+        }
+        self.note_change(place.db, place.key);
+        Ok(!expired)
+    }
+
+    /// Sets or clears the expiry of the entry at a place.
+    pub(super) fn set_ttl(&mut self, place: &Place<'_>, here: &Here, at_ms: Option<u64>) -> Result<(), StoreError> {
+        let record = here.found.record;
+        match (here.blob.ttl_word(), at_ms) {
+            (_, None) if !has_ttl(record) => return Ok(()),
+            (Some(at), Some(at_ms)) if has_ttl(record) => self.writer.publish(at, at_ms)?,
+            (Some(at), _) => {
+                self.count(place, 0, if at_ms.is_some() { 1 } else { -1 })?;
+                if let Some(at_ms) = at_ms {
+                    // Seen only with the record below; but a reader may still hold an older record that had an
+                    // expiry here.
+                    self.writer.store(at, at_ms)?;
+                }
+                let meta = super::blob::Meta { kind: here.blob.kind(), has_ttl: at_ms.is_some() };
+                table::replace(&mut self.writer, &here.found, Record::new(record.blob(), meta.bits()))?;
+            }
+            (None, _) => {
+                let reader = self.writer.reader();
+                let draft = Draft {
+                    kind: here.blob.kind(),
+                    encoding: here.blob.encoding(),
+                    clock: here.blob.clock(),
+                    ttl_at: at_ms,
+                    key: place.key,
+                    value: here.blob.value(&reader),
+                };
+                return self.put(place, &draft, Contents::Keep);
+            }
+        }
+        self.note_change(place.db, place.key);
+        Ok(())
+    }
+
+    /// Counts a change of a slot; the counts after it.
+    fn count(&mut self, place: &Place<'_>, keys: i32, expires: i32) -> Result<Counts, StoreError> {
+        let at = place.slot_at + 8;
+        let counts = Counts::from_raw(self.writer.load(at)).plus(keys, expires);
+        if keys != 0 || expires != 0 {
+            self.writer.store_apart(at, counts.raw())?;
+            self.notes.deltas.push(Delta {
+                db: place.db,
+                slot: place.slot,
+                keys: i64::from(keys),
+                expires: i64::from(expires),
+            });
+        }
+        Ok(counts)
+    }
+
+    /// Gives up what the value of a blob refers to.
+    fn release(&mut self, blob: &Blob, contents: Contents) -> Result<(), StoreError> {
+        if contents == Contents::Discard && blob.encoding() == Encoding::Hashtable {
+            let header = blob.value_word(&self.writer.reader());
+            self.discard(trash::Kind::Collection, header)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a trash node on this worker's list.
+    pub(super) fn discard(&mut self, kind: trash::Kind, node: u64) -> Result<(), StoreError> {
+        if self.trash.is_none() {
+            *self.trash = Some(self.keyspace.lock_trash(self.trash_list));
+        }
+        // Readers that met the entry before must not see its table being taken apart: they look again.
+        self.writer.exclude_readers();
+        let head_at = root::trash_at(self.keyspace.root(), self.trash_list);
+        trash::push(&mut self.writer, head_at, kind, node)
+    }
+
+    /// Notes that a key was changed.
+    pub(super) fn note_change(&mut self, db: u8, key: &[u8]) {
+        self.notes.dirty += 1;
+        if self.keyspace.is_watched() {
+            self.notes.touched.push((db, key.into()));
+        }
+    }
+
+    fn note_expired(&mut self, db: u8, key: &[u8]) {
+        self.notes.expired.push((db, key.into()));
+    }
+}

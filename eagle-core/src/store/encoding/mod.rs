@@ -1,0 +1,3 @@
+//! Packed forms: small collections as one run of bytes.
+
+pub(super) mod packed;

@@ -1,0 +1,186 @@
+//! Walks over keys: SCAN, KEYS, GETKEYSINSLOT, RANDOMKEY.
+//!
+//! A SCAN cursor is a slot and a position in the hash order of that slot's table:
+//!
+//! ```text
+//!   61..48 slot | 47..0 position
+//! ```
+//!
+//! so it needs no state in the server, and growing or shrinking tables do not disturb it.
+
+use super::SLOTS;
+use super::blob::Blob;
+use super::change::entry_of;
+use super::dash::hash::POSITION_BITS;
+use super::dash::layout::{NodeRef, Record};
+use super::dash::{Words, walk};
+use super::entry::Entry;
+use super::keyspace::counts;
+use super::medium::Reader;
+use super::root;
+use super::totals::GROUP_SLOTS;
+use super::view::View;
+
+/// Draws before RANDOMKEY looks for any key that has not expired.
+const DRAWS_MAX: usize = 64;
+
+impl<'a> View<'a> {
+    /// Visits some keys, at least `count` unless the end comes first, and returns the cursor to go on
+    /// with; zero begins and ends. Every key that is there during the whole iteration is visited at least
+    /// once, however the tables grow and shrink.
+    pub fn scan(&self, db: u8, cursor: u64, count: usize, visit: &mut dyn FnMut(&Entry<'a>)) -> u64 {
+        let (mut slot, mut position) = (cursor >> POSITION_BITS, cursor & ((1 << POSITION_BITS) - 1));
+        let mut visited = 0;
+        while slot < SLOTS as u64 {
+            let Some(filled) = self.next_filled(db, slot as u16) else { return 0 };
+            if u64::from(filled) != slot {
+                (slot, position) = (u64::from(filled), 0);
+            }
+            let ((records, next), _) = self.read(filled, |reader| {
+                let mut records = Vec::new();
+                let next = walk::scan(reader, self.table(reader, db, filled), position, &mut |record| {
+                    records.push(record);
+                });
+                (records, next)
+            });
+            visited += records.len();
+            self.visit_live(&records, visit);
+            (slot, position) = match next {
+                Some(next) => (slot, next),
+                None => (slot + 1, 0),
+            };
+            if visited >= count.max(1) {
+                break;
+            }
+        }
+        if slot < SLOTS as u64 { slot << POSITION_BITS | position } else { 0 }
+    }
+
+    /// Visits at most `keys_max` keys of one slot.
+    pub fn slot_keys(&self, db: u8, slot: u16, keys_max: usize, visit: &mut dyn FnMut(&Entry<'a>)) {
+        let (records, _) = self.read(slot, |reader| {
+            let mut records = Vec::new();
+            walk::for_each(reader, self.table(reader, db, slot), &mut |record| {
+                if !self.is_expired(&self.entry(reader, record)) {
+                    records.push(record);
+                }
+                records.len() < keys_max
+            });
+            records.truncate(keys_max);
+            records
+        });
+        self.visit_live(&records, visit);
+    }
+
+    /// Visits every key of `db` (`KEYS`, snapshots), slot by slot.
+    pub fn for_each(&self, db: u8, visit: &mut dyn FnMut(&Entry<'a>)) {
+        let mut slot = 0;
+        while let Some(filled) = self.next_filled(db, slot) {
+            self.slot_keys(db, filled, usize::MAX, visit);
+            slot = filled + 1;
+            if usize::from(slot) == SLOTS {
+                break;
+            }
+        }
+    }
+
+    /// A key of `db` drawn uniformly with `rng` among those that have not expired; `None` if there is none.
+    pub fn random_key(&self, db: u8, rng: &mut dyn FnMut() -> u64) -> Option<Entry<'a>> {
+        for _ in 0..DRAWS_MAX {
+            let total = self.keyspace().len(db);
+            if total == 0 {
+                break;
+            }
+            if let Some(slot) = self.slot_of_nth(db, rng() % total) {
+                let reader = self.reader();
+                let entry = walk::random(&reader, self.table(&reader, db, slot), rng)
+                    .map(|record| self.entry(&reader, record))
+                    .filter(|entry| !self.is_expired(entry));
+                if entry.is_some() {
+                    return entry;
+                }
+            }
+        }
+        // Nearly all keys have expired, or this view's own changes are not in the totals: take the first key met.
+        let mut slot = 0;
+        loop {
+            let filled = self.next_filled(db, slot)?;
+            let mut first = None;
+            self.slot_keys(db, filled, 1, &mut |entry| first = Some(*entry));
+            if first.is_some() {
+                return first;
+            }
+            slot = filled + 1;
+            if usize::from(slot) == SLOTS {
+                return None;
+            }
+        }
+    }
+
+    /// The first slot from `slot` on that holds keys of `db`.
+    fn next_filled(&self, db: u8, slot: u16) -> Option<u16> {
+        let reader = self.reader();
+        let array = self.keyspace().array(&reader, db)?;
+        let mut slot = usize::from(slot);
+        // The groups' sums do not know this view's own changes.
+        let trust_sums = self.dirty() == 0;
+        while slot < SLOTS {
+            let at = slot as u16;
+            if trust_sums && slot.is_multiple_of(GROUP_SLOTS) && self.keyspace().totals(db).group_keys(at) == 0 {
+                slot += GROUP_SLOTS;
+                continue;
+            }
+            if reader.load(root::slot_at(array, at)) != 0 {
+                return Some(at);
+            }
+            slot += 1;
+        }
+        None
+    }
+
+    /// The slot of the `n`-th key in the order of slots.
+    fn slot_of_nth(&self, db: u8, mut n: u64) -> Option<u16> {
+        let reader = self.reader();
+        let array = self.keyspace().array(&reader, db)?;
+        let totals = self.keyspace().totals(db);
+        for group in (0..SLOTS).step_by(GROUP_SLOTS) {
+            let keys = totals.group_keys(group as u16);
+            if n >= keys {
+                n -= keys;
+                continue;
+            }
+            for slot in group..group + GROUP_SLOTS {
+                let keys = u64::from(counts(&reader, array, slot as u16).keys);
+                if n < keys {
+                    return Some(slot as u16);
+                }
+                n -= keys;
+            }
+        }
+        None
+    }
+
+    fn table(&self, reader: &Reader<'a>, db: u8, slot: u16) -> NodeRef {
+        self.keyspace()
+            .array(reader, db)
+            .map_or(NodeRef::EMPTY, |array| NodeRef::from_raw(reader.load(root::slot_at(array, slot))))
+    }
+
+    fn entry(&self, reader: &Reader<'a>, record: Record) -> Entry<'a> {
+        entry_of(reader, record, &Blob::read(reader, record.blob()))
+    }
+
+    fn is_expired(&self, entry: &Entry<'a>) -> bool {
+        entry.ttl_at().is_some_and(|at| self.now_ms() > at)
+    }
+
+    fn visit_live(&self, records: &[Record], visit: &mut dyn FnMut(&Entry<'a>)) {
+        let reader = self.reader();
+        for &record in records {
+            let entry = self.entry(&reader, record);
+            if !self.is_expired(&entry) {
+                visit(&entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The table's medium on the pool: [`Reader`] and [`Writer`].
+//!
+//! The writer keeps two rules for everybody above it:
+//!
+//! 1. The first visible store of a transaction stays pending in the pool's transaction. If nothing follows it
+//!    is the commit point, and lock-free readers see the change in one store.
+//! 2. Before a second visible store the sequence words of all locked slots are made odd, and they stay so
+//!    until the transaction is committed or undone: lock-free readers of these slots wait.
+//!
+//! A word that was hidden when the transaction began is stored without logging. That is only right for the
+//! first change: later ones may hide what was in use before (a record that this transaction removed), and
+//! a rollback must bring its word back. So hidden stores are logged from the second change on.
+
+use smallvec::SmallVec;
+
+use super::blob::Blob;
+use super::dash::hash::{Hash, KeyHasher};
+use super::dash::{Words, WordsMut};
+use super::error::StoreError;
+use super::slot::Locks;
+use crate::pmem::{Offset, OutOfSpace, Pool, Tx};
+use crate::sync::primitive::Ordering;
+use crate::sync::{Guard, WriteGuard};
+
+impl From<OutOfSpace> for StoreError {
+    fn from(_: OutOfSpace) -> StoreError {
+        StoreError::OutOfSpace
+    }
+}
+
+/// The offset of a pending publish that is not there: no word has it.
+const NO_WORD: u64 = u64::MAX;
+
+/// A store that the transaction holds back until commit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    at: u64,
+    value: u64,
+}
+
+impl Pending {
+    /// Nothing is held back.
+    pub(super) const NONE: Pending = Pending { at: NO_WORD, value: 0 };
+
+    /// Whether something is held back.
+    pub(super) fn is_some(self) -> bool {
+        self.at != NO_WORD
+    }
+}
+
+/// Reads the pool under a pin, seeing the pending store of the view's own transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) guard: &'a Guard,
+    pub(super) hasher: &'a KeyHasher,
+    pub(super) pending: Pending,
+}
+
+impl<'a> Reader<'a> {
+    /// Loads a word that is not part of a table: of a blob's header.
+    #[inline]
+    pub(super) fn load_header(&self, at: u64) -> u64 {
+        self.load(at)
+    }
+
+    /// Bytes of a blob.
+    #[inline]
+    pub(super) fn bytes(&self, at: u64, len: usize) -> &'a [u8] {
+        self.pool.bytes(Offset::from_raw(at), len, self.guard)
+    }
+
+    /// Stores a word whose loss or staleness does not matter. Neither logged nor ordered.
+    pub(super) fn store_hint(&self, at: u64, value: u64) {
+        self.pool.store_hint_u64(Offset::from_raw(at), value);
+    }
+}
+
+impl Words for Reader<'_> {
+    #[inline]
+    fn load(&self, at: u64) -> u64 {
+        if at == self.pending.at {
+            return self.pending.value;
+        }
+        self.pool.load_u64(Offset::from_raw(at), Ordering::Acquire)
+    }
+
+    #[inline]
+    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
+        Blob::read(self, blob).key_is(self, key)
+    }
+
+    fn key_hash(&self, blob: u64) -> Hash {
+        self.hasher.hash(Blob::read(self, blob).key(self))
+    }
+}
+
+/// The volatile part of a transaction, which outlives the writers of its single changes.
+pub(super) struct WriterState<'a> {
+    /// Declared, hence dropped, in this order: the transaction is undone while the slots are still odd.
+    pub(super) tx: Tx<'a>,
+    pub(super) odd: SmallVec<[WriteGuard<'a>; 1]>,
+    pub(super) pending: Pending,
+    /// Whether a change of this transaction has been completed before the one at hand.
+    pub(super) later: bool,
+}
+
+impl<'a> WriterState<'a> {
+    /// A transaction that has done nothing.
+    pub(super) fn new(tx: Tx<'a>) -> WriterState<'a> {
+        WriterState { tx, odd: SmallVec::new(), pending: Pending::NONE, later: false }
+    }
+}
+
+/// Writes the pool inside a transaction.
+pub(super) struct Writer<'w, 'a> {
+    pub(super) state: &'w mut WriterState<'a>,
+    pub(super) locks: &'w Locks<'a>,
+    pub(super) pool: &'a Pool,
+    pub(super) guard: &'a Guard,
+    pub(super) hasher: &'a KeyHasher,
+}
+
+impl<'a> Writer<'_, 'a> {
+    /// A reader that sees what this writer did.
+    #[inline]
+    pub(super) fn reader(&self) -> Reader<'a> {
+        Reader { pool: self.pool, guard: self.guard, hasher: self.hasher, pending: self.state.pending }
+    }
+
+    /// Ends a change: a pending store is carried out, so that another change may follow.
+    pub(super) fn settle(&mut self) {
+        if self.state.pending.is_some() {
+            self.exclude_readers();
+            self.state.tx.settle();
+            self.state.pending = Pending::NONE;
+            self.state.later = true;
+        }
+    }
+
+    /// Makes lock-free readers of the locked slots wait until the transaction ends.
+    pub(super) fn exclude_readers(&mut self) {
+        if self.state.odd.is_empty() {
+            self.locks.write_all(&mut self.state.odd);
+        }
+    }
+
+    /// A fresh block of at least `bytes` bytes, to be [filled](Writer::fill).
+    pub(super) fn alloc(&mut self, bytes: usize) -> Result<u64, StoreError> {
+        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        if bytes > Pool::BLOCK_BYTES_MAX {
+            return Err(StoreError::OutOfSpace);
+        }
+        Ok(self.state.tx.alloc(bytes)?.raw())
+    }
+
+    /// Writes bytes of a block of this transaction.
+    pub(super) fn fill(&mut self, at: u64, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.state.tx.write_fresh(Offset::from_raw(at), bytes);
+        }
+    }
+
+    /// Writes a word of a block of this transaction.
+    pub(super) fn fill_word(&mut self, at: u64, word: u64) {
+        self.state.tx.store_fresh_u64(Offset::from_raw(at), word);
+    }
+
+    /// Zeroes bytes of a block of this transaction.
+    pub(super) fn fill_zero(&mut self, at: u64, bytes: usize) {
+        self.state.tx.zero_fresh(Offset::from_raw(at), bytes);
+    }
+
+    /// Stores a word that lock-free readers do not use together with others (a counter, a list of trash).
+    pub(super) fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?)
+    }
+}
+
+impl Words for Writer<'_, '_> {
+    #[inline]
+    fn load(&self, at: u64) -> u64 {
+        self.reader().load(at)
+    }
+
+    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
+        self.reader().key_is(blob, key)
+    }
+
+    fn key_hash(&self, blob: u64) -> Hash {
+        self.reader().key_hash(blob)
+    }
+}
+
+impl WordsMut for Writer<'_, '_> {
+    fn alloc_words(&mut self, words: &[u64]) -> Result<u64, StoreError> {
+        let at = self.alloc(8 * words.len())?;
+        for (i, &word) in words.iter().enumerate() {
+            self.fill_word(at + 8 * i as u64, word);
+        }
+        Ok(at)
+    }
+
+    fn free(&mut self, at: u64) -> Result<(), StoreError> {
+        Ok(self.state.tx.free(Offset::from_raw(at))?)
+    }
+
+    fn store_hidden(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        if self.state.later {
+            return Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?);
+        }
+        self.state.tx.store_fresh_u64(Offset::from_raw(at), value);
+        Ok(())
+    }
+
+    fn store(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        self.exclude_readers();
+        self.store_apart(at, value)
+    }
+
+    fn publish(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        debug_assert!(!self.state.pending.is_some(), "a change has one publish");
+        self.state.tx.publish_u64(Offset::from_raw(at), value)?;
+        self.state.pending = Pending { at, value };
+        Ok(())
+    }
+}

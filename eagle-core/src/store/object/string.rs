@@ -1,0 +1,65 @@
+//! Strings: one blob, replaced whole.
+//!
+//! A string that is a canonical integer is stored as its eight bytes (`int`); others as they are, called
+//! `embstr` up to 44 bytes and `raw` above, or `raw` when they have been modified in place.
+
+use crate::store::blob::{Blob, Draft};
+use crate::store::change::{Change, Contents, Place};
+use crate::store::entry::{Encoding, Kind, StringForm, Text, Ttl};
+use crate::store::error::StoreError;
+use crate::store::medium::Reader;
+use crate::text::integer::parse_i64;
+
+/// The longest text an integer has: `-9223372036854775808`.
+const INT_TEXT_MAX: usize = 20;
+
+/// The longest string that is called `embstr`.
+const EMBSTR_MAX: usize = 44;
+
+/// The string in a blob.
+#[inline]
+pub(in crate::store) fn read<'a>(reader: &Reader<'a>, blob: &Blob) -> Result<Text<'a>, StoreError> {
+    match blob.encoding() {
+        _ if blob.kind() != Kind::String => Err(StoreError::WrongType),
+        Encoding::Int => Ok(Text::Int(blob.value_word(reader) as i64)),
+        _ => Ok(Text::Bytes(blob.value(reader))),
+    }
+}
+
+impl Change<'_, '_> {
+    /// Puts a string at a place.
+    pub(in crate::store) fn put_string(
+        &mut self,
+        place: &Place<'_>,
+        value: &[u8],
+        form: StringForm,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        let encoding = match form {
+            StringForm::Auto if value.len() <= INT_TEXT_MAX => match parse_i64(value) {
+                Some(number) => return self.put_int(place, number, ttl),
+                None => Encoding::Embstr,
+            },
+            StringForm::Auto | StringForm::Plain if value.len() <= EMBSTR_MAX => Encoding::Embstr,
+            StringForm::Auto | StringForm::Plain | StringForm::Raw => Encoding::Raw,
+        };
+        self.put_value(place, encoding, value, ttl)
+    }
+
+    /// Puts an integer at a place.
+    pub(in crate::store) fn put_int(&mut self, place: &Place<'_>, value: i64, ttl: Ttl) -> Result<(), StoreError> {
+        self.put_value(place, Encoding::Int, &value.to_le_bytes(), ttl)
+    }
+
+    fn put_value(&mut self, place: &Place<'_>, encoding: Encoding, value: &[u8], ttl: Ttl) -> Result<(), StoreError> {
+        let draft = Draft {
+            kind: Kind::String,
+            encoding,
+            clock: place.clock(),
+            ttl_at: place.ttl_after(ttl),
+            key: place.key,
+            value,
+        };
+        self.put(place, &draft, Contents::Discard)
+    }
+}

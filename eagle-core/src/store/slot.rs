@@ -1,0 +1,156 @@
+//! The volatile twin of the hash slots: a lock for writers and a sequence word for lock-free readers.
+//!
+//! All databases share them: a slot is locked in all databases at once, so that a command that works on two
+//! databases (MOVE, COPY) needs one lock. Slots are locked in ascending order; the type of [`Locks`] allows no
+//! other.
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use super::SLOTS;
+use super::view::Access;
+use crate::sync::primitive::spin_loop;
+use crate::sync::{ReadStamp, SlotSeq, WriteGuard};
+
+/// Looks at an odd sequence word before a reader waits for the lock instead.
+const SPINS_MAX: u32 = 64;
+
+#[derive(Default)]
+struct Slot {
+    lock: Mutex<()>,
+    seq: SlotSeq,
+}
+
+/// The locks and sequence words of all slots.
+pub(super) struct Slots(Box<[Slot]>);
+
+impl Slots {
+    /// All unlocked.
+    pub(super) fn new() -> Slots {
+        Slots((0..SLOTS).map(|_| Slot::default()).collect())
+    }
+
+    /// Takes the locks that `access` asks for.
+    pub(super) fn lock(&self, access: Access<'_>) -> Locks<'_> {
+        let held = match access {
+            Access::LockFree => Held::None,
+            Access::Slots(slots) => {
+                assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
+                Held::Some(slots.iter().map(|&slot| (slot, self.0[usize::from(slot)].lock.lock())).collect())
+            }
+            Access::All => Held::All(self.0.iter().map(|slot| slot.lock.lock()).collect()),
+        };
+        Locks { slots: self, held }
+    }
+
+    /// Begins an optimistic read of a slot; waits while a transaction is being applied to it.
+    #[inline]
+    pub(super) fn stamp(&self, slot: u16) -> ReadStamp {
+        let slot = &self.0[usize::from(slot)];
+        loop {
+            for _ in 0..SPINS_MAX {
+                if let Some(stamp) = slot.seq.read_begin() {
+                    return stamp;
+                }
+                spin_loop();
+            }
+            // The writer may have been preempted: sleep until it has let go of the slot.
+            drop(slot.lock.lock());
+        }
+    }
+
+    /// Whether what was read since `stamp` is one state of the slot.
+    #[inline]
+    pub(super) fn validate(&self, slot: u16, stamp: ReadStamp) -> bool {
+        self.0[usize::from(slot)].seq.read_validate(stamp)
+    }
+}
+
+enum Held<'a> {
+    None,
+    Some(SmallVec<[(u16, MutexGuard<'a, ()>); 2]>),
+    All(Vec<MutexGuard<'a, ()>>),
+}
+
+/// The slots a view has locked; released on drop.
+pub(super) struct Locks<'a> {
+    slots: &'a Slots,
+    held: Held<'a>,
+}
+
+impl<'a> Locks<'a> {
+    /// Whether the view may read without regard to other writers, and write.
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        !matches!(self.held, Held::None)
+    }
+
+    /// Whether all slots are locked.
+    pub(super) fn all(&self) -> bool {
+        matches!(self.held, Held::All(_))
+    }
+
+    /// Whether this slot is locked.
+    #[inline]
+    pub(super) fn covers(&self, slot: u16) -> bool {
+        match &self.held {
+            Held::None => false,
+            Held::Some(held) => match held.as_slice() {
+                [(only, _)] => *only == slot,
+                many => many.binary_search_by_key(&slot, |(number, _)| *number).is_ok(),
+            },
+            Held::All(_) => true,
+        }
+    }
+
+    /// Makes the sequence words of all locked slots odd.
+    pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
+        match &self.held {
+            Held::None => {}
+            Held::Some(held) => odd.extend(held.iter().map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write())),
+            Held::All(_) => odd.extend(self.slots.0.iter().map(|slot| slot.seq.write())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_cover_what_was_asked() {
+        let slots = Slots::new();
+        let none = slots.lock(Access::LockFree);
+        assert!(!none.any() && !none.covers(3));
+        let one = slots.lock(Access::Slots(&[3]));
+        assert!(one.any() && one.covers(3) && !one.covers(4) && !one.all());
+        let two = slots.lock(Access::Slots(&[1, 7, 9]));
+        assert!(two.covers(7) && two.covers(9) && !two.covers(8));
+        drop((one, two));
+        assert!(slots.lock(Access::All).all());
+    }
+
+    #[test]
+    fn a_transaction_keeps_readers_out_until_it_ends() {
+        let slots = Slots::new();
+        let stamp = slots.stamp(5);
+        assert!(slots.validate(5, stamp));
+        let locks = slots.lock(Access::Slots(&[5]));
+        let mut odd = SmallVec::new();
+        locks.write_all(&mut odd);
+        assert!(!slots.validate(5, stamp));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| slots.stamp(5));
+            drop(odd);
+            drop(locks);
+            assert_ne!(reader.join().unwrap(), stamp);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "slots ascend")]
+    fn slots_in_disorder_are_a_bug() {
+        let slots = Slots::new();
+        let _ = slots.lock(Access::Slots(&[2, 1]));
+    }
+}

@@ -1,0 +1,140 @@
+//! The trash: what was cut off in one store and is taken apart piece by piece.
+//!
+//! DEL of a large collection, FLUSHDB and the like push the thing on a list, inside their own transaction; the
+//! reaper ([`step`]) frees it in transactions of bounded size. A crash loses nothing: the lists are in the pool.
+//!
+//! Nothing is allocated for this: root arrays and collection headers carry the links themselves.
+//!
+//! ```text
+//!   link                 byte offset of a trash node | kind (bits 0..3), or 0
+//!   collection header    { root word, count, link, cursor }
+//!   table of a slot      the same, made when a slot is flushed
+//!   root array           { link, slot cursor, directory cursor, - }, then the slots
+//! ```
+//!
+//! The lists are stacks. Large collections found inside a root array are pushed in turn, so each gets its own
+//! bounded steps.
+
+use super::blob::Blob;
+use super::dash::layout::Record;
+use super::dash::walk;
+use super::dash::{Words, WordsMut};
+use super::entry::Encoding;
+use super::error::StoreError;
+use super::medium::Writer;
+use super::{SLOTS, root};
+
+/// What a trash node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A database's root array: tables of entries.
+    Array,
+    /// A large collection: a table of its members.
+    Collection,
+    /// A flushed slot: a table of entries.
+    Slot,
+}
+
+impl Kind {
+    fn code(self) -> u64 {
+        match self {
+            Kind::Array => 1,
+            Kind::Collection => 2,
+            Kind::Slot => 3,
+        }
+    }
+
+    /// Byte offset of the link in a node.
+    fn link(self, node: u64) -> u64 {
+        match self {
+            Kind::Array => node,
+            Kind::Collection | Kind::Slot => node + 16,
+        }
+    }
+}
+
+/// Bytes of a collection's header and of a flushed slot's node.
+pub(super) const HEADER_BYTES: usize = 32;
+
+/// What a link says: kind, node, and the next link. `None` for zero, or for a word that no EagleDB wrote.
+pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)> {
+    let kind = match link & 7 {
+        1 => Kind::Array,
+        2 => Kind::Collection,
+        3 => Kind::Slot,
+        _ => return None,
+    };
+    let node = link & !7;
+    Some((kind, node, words.load(kind.link(node))))
+}
+
+/// Pushes a node on the list whose head is at `head_at`, which the caller has locked.
+pub(super) fn push(writer: &mut Writer<'_, '_>, head_at: u64, kind: Kind, node: u64) -> Result<(), StoreError> {
+    let head = writer.load(head_at);
+    writer.store_apart(kind.link(node), head)?;
+    writer.store_apart(head_at, node | kind.code())
+}
+
+/// Frees some of what the list at `head_at` holds, until at least `blocks_min` blocks are freed or the list
+/// is empty (and at most a segment's worth more). Answers how many blocks were freed; zero means empty.
+pub(super) fn step(writer: &mut Writer<'_, '_>, head_at: u64, blocks_min: usize) -> Result<usize, StoreError> {
+    let mut freed = 0;
+    while freed < blocks_min {
+        let Some((kind, node, next)) = follow(writer, writer.load(head_at)) else { break };
+        let gone = match kind {
+            Kind::Collection => walk::dismantle(writer, node, node + 24, &mut |writer, member| {
+                freed += 1;
+                writer.free(member.blob())
+            })?,
+            Kind::Slot => walk::dismantle(writer, node, node + 24, &mut |writer, record| {
+                freed += 1;
+                drop_entry(writer, head_at, record)
+            })?,
+            Kind::Array => array(writer, head_at, node, blocks_min, &mut freed)?,
+        };
+        freed += 1;
+        // A collection found inside is on top now, and its owner, though empty, stays below it until then.
+        if gone && writer.load(head_at) == node | kind.code() {
+            writer.store_apart(head_at, next)?;
+            writer.free(node)?;
+        }
+    }
+    Ok(freed)
+}
+
+/// Takes slots of a root array apart; whether all are.
+fn array(
+    writer: &mut Writer<'_, '_>,
+    head_at: u64,
+    node: u64,
+    blocks_min: usize,
+    freed: &mut usize,
+) -> Result<bool, StoreError> {
+    let (slot_cursor_at, directory_cursor_at) = (node + 8, node + 16);
+    let mut slot = writer.load(slot_cursor_at);
+    while slot < SLOTS as u64 && *freed < blocks_min {
+        let slot_at = root::slot_at(node, slot as u16);
+        if writer.load(slot_at) != 0 {
+            let gone = walk::dismantle(writer, slot_at, directory_cursor_at, &mut |writer, record| {
+                *freed += 1;
+                drop_entry(writer, head_at, record)
+            })?;
+            *freed += 1;
+            if !gone {
+                break;
+            }
+        }
+        slot += 1;
+    }
+    writer.store_apart(slot_cursor_at, slot)?;
+    Ok(slot == SLOTS as u64)
+}
+
+fn drop_entry(writer: &mut Writer<'_, '_>, head_at: u64, record: Record) -> Result<(), StoreError> {
+    let reader = writer.reader();
+    let blob = Blob::read(&reader, record.blob());
+    if blob.encoding() == Encoding::Hashtable {
+        push(writer, head_at, Kind::Collection, blob.value_word(&reader))?;
+    }
+    writer.free(record.blob())
+}
