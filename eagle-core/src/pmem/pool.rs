@@ -248,6 +248,13 @@ impl Pool {
         self.medium().read_shared(at, into);
     }
 
+    /// Stores a word whose staleness or loss does not matter (an access clock), atomically but
+    /// neither logged nor flushed. Panics when out of bounds or not aligned.
+    #[inline]
+    pub fn store_hint_u64(&self, at: Offset, value: u64) {
+        self.medium().store(at, value);
+    }
+
     /// Hints that the line at `at` will be read soon. Any offset is allowed.
     #[inline]
     pub fn prefetch(&self, at: Offset) {

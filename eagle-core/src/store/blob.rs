@@ -65,7 +65,10 @@ impl Blob {
         let header = reader.load_header(at);
         let mut key_at = at + 8;
         let (key_len, value_len) = if header & WIDE == 0 {
-            ((header >> 32) as usize & KEY_NARROW_MAX, (header >> 44) as usize)
+            (
+                (header >> 32) as usize & KEY_NARROW_MAX,
+                (header >> 44) as usize,
+            )
         } else {
             let lengths = reader.load_header(key_at);
             key_at += 8;
@@ -74,7 +77,13 @@ impl Blob {
         if header & ROOM != 0 {
             key_at += 8;
         }
-        Blob { at, header, key_len, value_len, key_at }
+        Blob {
+            at,
+            header,
+            key_len,
+            value_len,
+            key_at,
+        }
     }
 
     /// The key.
@@ -114,6 +123,14 @@ impl Blob {
     /// The access clock, 24 bits.
     pub(super) fn clock(&self) -> u32 {
         (self.header & CLOCK_MASK) as u32
+    }
+
+    /// The meta bits that the record of this blob has, but for the expiry.
+    pub(super) fn meta(&self, has_ttl: bool) -> Meta {
+        Meta {
+            kind: self.kind(),
+            has_ttl,
+        }
     }
 
     /// Bytes from the first to the last.
@@ -159,7 +176,9 @@ impl Draft<'_> {
     /// Writes the blob to a fresh block and makes the record for it.
     pub(super) fn write(&self, writer: &mut Writer<'_, '_>) -> Result<Record, StoreError> {
         let (key_len, value_len) = (self.key.len(), self.value.len());
-        let (Ok(key_len_u32), Ok(value_len_u32)) = (u32::try_from(key_len), u32::try_from(value_len)) else {
+        let (Ok(key_len_u32), Ok(value_len_u32)) =
+            (u32::try_from(key_len), u32::try_from(value_len))
+        else {
             return Err(StoreError::OutOfSpace);
         };
         let wide = key_len > KEY_NARROW_MAX || value_len > VALUE_NARROW_MAX;
@@ -188,6 +207,13 @@ impl Draft<'_> {
         }
         writer.fill(key_at, self.key);
         writer.fill(key_at + key_len as u64, self.value);
-        Ok(Record::new(at, Meta { kind: self.kind, has_ttl: self.ttl_at.is_some() }.bits()))
+        Ok(Record::new(
+            at,
+            Meta {
+                kind: self.kind,
+                has_ttl: self.ttl_at.is_some(),
+            }
+            .bits(),
+        ))
     }
 }

@@ -35,7 +35,11 @@ impl Here {
     pub(super) fn find(reader: &Reader<'_>, slot_at: u64, hash: Hash, key: &[u8]) -> Option<Here> {
         let found = table::find(reader, NodeRef::from_raw(reader.load(slot_at)), hash, key)?;
         let blob = Blob::read(reader, found.record.blob());
-        Some(Here { found, blob, ttl_at: blob.ttl_at(reader, found.record) })
+        Some(Here {
+            found,
+            blob,
+            ttl_at: blob.ttl_at(reader, found.record),
+        })
     }
 
     /// Whether the key's time has come.
@@ -155,14 +159,30 @@ impl<'a> Change<'_, 'a> {
         let slot = key_slot(key);
         assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");
         let reader = self.writer.reader();
-        let slot_at = self.keyspace.array(&reader, db).map(|array| root::slot_at(array, slot));
+        let slot_at = self
+            .keyspace
+            .array(&reader, db)
+            .map(|array| root::slot_at(array, slot));
         let hash = self.writer.hasher.hash(key);
         let here = slot_at.and_then(|slot_at| Here::find(&reader, slot_at, hash, key));
-        Place { db, slot, key, hash, slot_at: slot_at.unwrap_or(0), here, now_ms: self.now_ms }
+        Place {
+            db,
+            slot,
+            key,
+            hash,
+            slot_at: slot_at.unwrap_or(0),
+            here,
+            now_ms: self.now_ms,
+        }
     }
 
     /// Puts an entry in its place, whatever is there.
-    pub(super) fn put(&mut self, place: &Place<'_>, draft: &Draft<'_>, contents: Contents) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &mut self,
+        place: &Place<'_>,
+        draft: &Draft<'_>,
+        contents: Contents,
+    ) -> Result<(), StoreError> {
         let record = draft.write(&mut self.writer)?;
         match &place.here {
             Some(here) => {
@@ -191,12 +211,24 @@ impl<'a> Change<'_, 'a> {
     }
 
     /// Removes the entry at a place, if there is one; whether there was one whose time had not come.
-    pub(super) fn remove(&mut self, place: &Place<'_>, contents: Contents) -> Result<bool, StoreError> {
-        let Some(here) = &place.here else { return Ok(false) };
+    pub(super) fn remove(
+        &mut self,
+        place: &Place<'_>,
+        contents: Contents,
+    ) -> Result<bool, StoreError> {
+        let Some(here) = &place.here else {
+            return Ok(false);
+        };
         let expired = here.expired(self.now_ms);
         self.release(&here.blob, contents)?;
         let left = self.count(place, -1, -i32::from(has_ttl(here.found.record)))?;
-        table::remove(&mut self.writer, place.slot_at, &here.found, place.hash, u64::from(left.keys))?;
+        table::remove(
+            &mut self.writer,
+            place.slot_at,
+            &here.found,
+            place.hash,
+            u64::from(left.keys),
+        )?;
         self.writer.free(here.found.record.blob())?;
         if expired {
             self.note_expired(place.db, place.key);
@@ -206,7 +238,12 @@ impl<'a> Change<'_, 'a> {
     }
 
     /// Sets or clears the expiry of the entry at a place.
-    pub(super) fn set_ttl(&mut self, place: &Place<'_>, here: &Here, at_ms: Option<u64>) -> Result<(), StoreError> {
+    pub(super) fn set_ttl(
+        &mut self,
+        place: &Place<'_>,
+        here: &Here,
+        at_ms: Option<u64>,
+    ) -> Result<(), StoreError> {
         let record = here.found.record;
         match (here.blob.ttl_word(), at_ms) {
             (_, None) if !has_ttl(record) => return Ok(()),
@@ -218,8 +255,12 @@ impl<'a> Change<'_, 'a> {
                     // expiry here.
                     self.writer.store(at, at_ms)?;
                 }
-                let meta = super::blob::Meta { kind: here.blob.kind(), has_ttl: at_ms.is_some() };
-                table::replace(&mut self.writer, &here.found, Record::new(record.blob(), meta.bits()))?;
+                let meta = here.blob.meta(at_ms.is_some());
+                table::replace(
+                    &mut self.writer,
+                    &here.found,
+                    Record::new(record.blob(), meta.bits()),
+                )?;
             }
             (None, _) => {
                 let reader = self.writer.reader();

@@ -30,7 +30,10 @@ impl Keyspace {
         let mut cursor = start;
         let (mut visited, mut removed) = (0, 0);
         while visited < budget {
-            let (db, slot) = ((cursor / SLOTS % DATABASES_MAX) as u8, (cursor % SLOTS) as u16);
+            let (db, slot) = (
+                (cursor / SLOTS % DATABASES_MAX) as u8,
+                (cursor % SLOTS) as u16,
+            );
             cursor += 1;
             let totals = self.totals(db);
             if totals.expires() == 0 {
@@ -49,15 +52,24 @@ impl Keyspace {
                 break;
             }
         }
-        self.expire_cursor.store(cursor % (DATABASES_MAX * SLOTS), Relaxed);
+        self.expire_cursor
+            .store(cursor % (DATABASES_MAX * SLOTS), Relaxed);
         removed
     }
 
     /// The keys of a slot whose time has come, and how many keys with an expiry were looked at. Without a lock: what
     /// it finds must be looked at again.
-    fn due<'a>(&'a self, guard: &'a Guard, db: u8, slot: u16, now_ms: u64) -> (usize, Vec<&'a [u8]>) {
+    fn due<'a>(
+        &'a self,
+        guard: &'a Guard,
+        db: u8,
+        slot: u16,
+        now_ms: u64,
+    ) -> (usize, Vec<&'a [u8]>) {
         let reader = self.reader(guard);
-        let Some(array) = self.array(&reader, db) else { return (0, Vec::new()) };
+        let Some(array) = self.array(&reader, db) else {
+            return (0, Vec::new());
+        };
         if counts(&reader, array, slot).expires == 0 {
             return (0, Vec::new());
         }
@@ -76,7 +88,10 @@ impl Keyspace {
     }
 
     /// Removes those of the keys whose time has still come, in one view.
-    #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller; a struct would only rename them"
+    )]
     fn expire_keys(
         &self,
         worker: &mut Worker,
@@ -118,7 +133,9 @@ impl Keyspace {
                     return true;
                 }
                 // A list that a writer or another reaper holds is looked after.
-                let Some(_lock) = self.try_lock_trash(list) else { break };
+                let Some(_lock) = self.try_lock_trash(list) else {
+                    break;
+                };
                 let locks = self.slots().lock(Access::LockFree);
                 let mut state = WriterState::new(self.pool().begin(&mut worker.lane, &guard));
                 let mut writer = Writer {
@@ -128,7 +145,9 @@ impl Keyspace {
                     guard: &guard,
                     hasher: self.hasher(),
                 };
-                let Ok(blocks) = super::trash::step(&mut writer, head_at, REAP_BLOCKS.min(budget - freed)) else {
+                let Ok(blocks) =
+                    super::trash::step(&mut writer, head_at, REAP_BLOCKS.min(budget - freed))
+                else {
                     // The log has no room; dropping the transaction undoes the step. Try again later.
                     return true;
                 };
@@ -142,5 +161,7 @@ impl Keyspace {
 
 fn due_key<'a>(reader: &Reader<'a>, record: Record, now_ms: u64) -> Option<&'a [u8]> {
     let blob = Blob::read(reader, record.blob());
-    blob.ttl_at(reader, record).filter(|&at| now_ms > at).map(|_| blob.key(reader))
+    blob.ttl_at(reader, record)
+        .filter(|&at| now_ms > at)
+        .map(|_| blob.key(reader))
 }

@@ -32,15 +32,26 @@ impl<'v, 'a> HashRef<'v, 'a> {
         form: HashForm<'a>,
         stamp: Option<ReadStamp>,
     ) -> HashRef<'v, 'a> {
-        HashRef { view, db, slot, key, form, stamp }
+        HashRef {
+            view,
+            db,
+            slot,
+            key,
+            form,
+            stamp,
+        }
     }
 
     /// Reads the hash. Without a lock: if the slot has changed since the hash was found, finds it again, and answers
     /// `gone` if it is no longer there.
     fn read<T>(&self, gone: T, read: impl Fn(&Reader<'a>, &HashForm<'a>) -> T) -> T {
         let result = read(&self.view.reader(), &self.form);
-        let Some(stamp) = self.stamp else { return result };
-        if matches!(self.form, HashForm::Packed(_)) || self.view.keyspace().slots().validate(self.slot, stamp) {
+        let Some(stamp) = self.stamp else {
+            return result;
+        };
+        if matches!(self.form, HashForm::Packed(_))
+            || self.view.keyspace().slots().validate(self.slot, stamp)
+        {
             return result;
         }
         let again = |reader: &Reader<'a>| {
@@ -84,24 +95,33 @@ impl<'v, 'a> HashRef<'v, 'a> {
         match self.form {
             HashForm::Packed(packed) => HashIter(Inner::Packed(packed.iter())),
             HashForm::Table(_) => {
-                let (reader, records) = self.read((self.view.reader(), Vec::new()), |reader, form| {
-                    let mut records = Vec::new();
-                    if let HashForm::Table(table) = form {
-                        walk::for_each(reader, table.root(reader), &mut |record| {
-                            records.push(record);
-                            true
-                        });
-                    }
-                    (*reader, records)
-                });
-                HashIter(Inner::Table { reader, records: records.into_iter() })
+                let (reader, records) =
+                    self.read((self.view.reader(), Vec::new()), |reader, form| {
+                        let mut records = Vec::new();
+                        if let HashForm::Table(table) = form {
+                            walk::for_each(reader, table.root(reader), &mut |record| {
+                                records.push(record);
+                                true
+                            });
+                        }
+                        (*reader, records)
+                    });
+                HashIter(Inner::Table {
+                    reader,
+                    records: records.into_iter(),
+                })
             }
         }
     }
 
     /// Visits some fields, at least `count` unless the end comes first, and returns the cursor to go on with;
     /// zero begins and ends. A packed hash is visited whole.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&'a [u8], &'a [u8])) -> u64 {
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a [u8], &'a [u8]),
+    ) -> u64 {
         if let HashForm::Packed(packed) = self.form {
             packed.iter().for_each(|(field, value)| visit(field, value));
             return 0;
@@ -113,7 +133,9 @@ impl<'v, 'a> HashRef<'v, 'a> {
                 let mut records = Vec::new();
                 let next = match form {
                     HashForm::Table(table) => {
-                        walk::scan(reader, table.root(reader), position, &mut |record| records.push(record))
+                        walk::scan(reader, table.root(reader), position, &mut |record| {
+                            records.push(record)
+                        })
                     }
                     HashForm::Packed(_) => None,
                 };
@@ -160,7 +182,10 @@ pub struct HashIter<'a>(Inner<'a>);
 
 enum Inner<'a> {
     Packed(PackedIter<'a>),
-    Table { reader: Reader<'a>, records: std::vec::IntoIter<Record> },
+    Table {
+        reader: Reader<'a>,
+        records: std::vec::IntoIter<Record>,
+    },
 }
 
 impl<'a> Iterator for HashIter<'a> {

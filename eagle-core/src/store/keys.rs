@@ -28,19 +28,33 @@ impl<'a> View<'a> {
     /// Visits some keys, at least `count` unless the end comes first, and returns the cursor to go on
     /// with; zero begins and ends. Every key that is there during the whole iteration is visited at least
     /// once, however the tables grow and shrink.
-    pub fn scan(&self, db: u8, cursor: u64, count: usize, visit: &mut dyn FnMut(&Entry<'a>)) -> u64 {
-        let (mut slot, mut position) = (cursor >> POSITION_BITS, cursor & ((1 << POSITION_BITS) - 1));
+    pub fn scan(
+        &self,
+        db: u8,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&Entry<'a>),
+    ) -> u64 {
+        let (mut slot, mut position) =
+            (cursor >> POSITION_BITS, cursor & ((1 << POSITION_BITS) - 1));
         let mut visited = 0;
         while slot < SLOTS as u64 {
-            let Some(filled) = self.next_filled(db, slot as u16) else { return 0 };
+            let Some(filled) = self.next_filled(db, slot as u16) else {
+                return 0;
+            };
             if u64::from(filled) != slot {
                 (slot, position) = (u64::from(filled), 0);
             }
             let ((records, next), _) = self.read(filled, |reader| {
                 let mut records = Vec::new();
-                let next = walk::scan(reader, self.table(reader, db, filled), position, &mut |record| {
-                    records.push(record);
-                });
+                let next = walk::scan(
+                    reader,
+                    self.table(reader, db, filled),
+                    position,
+                    &mut |record| {
+                        records.push(record);
+                    },
+                );
                 (records, next)
             });
             visited += records.len();
@@ -53,7 +67,11 @@ impl<'a> View<'a> {
                 break;
             }
         }
-        if slot < SLOTS as u64 { slot << POSITION_BITS | position } else { 0 }
+        if slot < SLOTS as u64 {
+            slot << POSITION_BITS | position
+        } else {
+            0
+        }
     }
 
     /// Visits at most `keys_max` keys of one slot.
@@ -126,7 +144,10 @@ impl<'a> View<'a> {
         let trust_sums = self.dirty() == 0;
         while slot < SLOTS {
             let at = slot as u16;
-            if trust_sums && slot.is_multiple_of(GROUP_SLOTS) && self.keyspace().totals(db).group_keys(at) == 0 {
+            if trust_sums
+                && slot.is_multiple_of(GROUP_SLOTS)
+                && self.keyspace().totals(db).group_keys(at) == 0
+            {
                 slot += GROUP_SLOTS;
                 continue;
             }
@@ -163,7 +184,9 @@ impl<'a> View<'a> {
     fn table(&self, reader: &Reader<'a>, db: u8, slot: u16) -> NodeRef {
         self.keyspace()
             .array(reader, db)
-            .map_or(NodeRef::EMPTY, |array| NodeRef::from_raw(reader.load(root::slot_at(array, slot))))
+            .map_or(NodeRef::EMPTY, |array| {
+                NodeRef::from_raw(reader.load(root::slot_at(array, slot)))
+            })
     }
 
     fn entry(&self, reader: &Reader<'a>, record: Record) -> Entry<'a> {

@@ -1,7 +1,7 @@
 //! The keyspace: opening, per-thread handles, totals, runtime settings.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -117,7 +117,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { hash_packed_entries_max: AtomicU32::new(128), hash_packed_value_max: AtomicU32::new(64) }
+        Settings {
+            hash_packed_entries_max: AtomicU32::new(128),
+            hash_packed_value_max: AtomicU32::new(64),
+        }
     }
 }
 
@@ -196,7 +199,11 @@ impl Keyspace {
                 tx.commit();
             }
             VERSION => {}
-            other => return Err(OpenError::Invalid(format!("the keyspace has layout version {other}"))),
+            other => {
+                return Err(OpenError::Invalid(format!(
+                    "the keyspace has layout version {other}"
+                )));
+            }
         }
         let keyspace = Keyspace {
             hasher: KeyHasher::new(&pool.hash_seed()),
@@ -236,7 +243,10 @@ impl Keyspace {
 
     /// A handle for the calling thread.
     pub fn worker(&self) -> Worker {
-        Worker { lane: self.pool.lane(), trash_list: self.workers.fetch_add(1, Relaxed) % TRASH_LISTS }
+        Worker {
+            lane: self.pool.lane(),
+            trash_list: self.workers.fetch_add(1, Relaxed) % TRASH_LISTS,
+        }
     }
 
     /// Pins the reclamation epoch. Cheap when already pinned by this thread.
@@ -270,7 +280,8 @@ impl Keyspace {
     pub fn slot_len(&self, db: u8, slot: u16) -> u64 {
         let guard = self.pin();
         let reader = self.reader(&guard);
-        self.array(&reader, db).map_or(0, |array| u64::from(counts(&reader, array, slot).keys))
+        self.array(&reader, db)
+            .map_or(0, |array| u64::from(counts(&reader, array, slot).keys))
     }
 
     /// Space used and available.
@@ -286,7 +297,9 @@ impl Keyspace {
 
     /// Event counts.
     pub fn counters(&self) -> Counters {
-        Counters { expired_keys: self.expired_keys.load(Relaxed) }
+        Counters {
+            expired_keys: self.expired_keys.load(Relaxed),
+        }
     }
 
     /// Runtime thresholds.
@@ -348,7 +361,12 @@ impl Keyspace {
     /// A reader of what is committed.
     #[inline]
     pub(super) fn reader<'a>(&'a self, guard: &'a Guard) -> Reader<'a> {
-        Reader { pool: &self.pool, guard, hasher: &self.hasher, pending: Pending::NONE }
+        Reader {
+            pool: &self.pool,
+            guard,
+            hasher: &self.hasher,
+            pending: Pending::NONE,
+        }
     }
 
     /// Byte offset of a database's root array, if it was ever written.

@@ -40,7 +40,10 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Nothing is held back.
-    pub(super) const NONE: Pending = Pending { at: NO_WORD, value: 0 };
+    pub(super) const NONE: Pending = Pending {
+        at: NO_WORD,
+        value: 0,
+    };
 
     /// Whether something is held back.
     pub(super) fn is_some(self) -> bool {
@@ -108,7 +111,12 @@ pub(super) struct WriterState<'a> {
 impl<'a> WriterState<'a> {
     /// A transaction that has done nothing.
     pub(super) fn new(tx: Tx<'a>) -> WriterState<'a> {
-        WriterState { tx, odd: SmallVec::new(), pending: Pending::NONE, later: false }
+        WriterState {
+            tx,
+            odd: SmallVec::new(),
+            pending: Pending::NONE,
+            later: false,
+        }
     }
 }
 
@@ -125,7 +133,12 @@ impl<'a> Writer<'_, 'a> {
     /// A reader that sees what this writer did.
     #[inline]
     pub(super) fn reader(&self) -> Reader<'a> {
-        Reader { pool: self.pool, guard: self.guard, hasher: self.hasher, pending: self.state.pending }
+        Reader {
+            pool: self.pool,
+            guard: self.guard,
+            hasher: self.hasher,
+            pending: self.state.pending,
+        }
     }
 
     /// Ends a change: a pending store is carried out, so that another change may follow.
@@ -147,7 +160,10 @@ impl<'a> Writer<'_, 'a> {
 
     /// A fresh block of at least `bytes` bytes, to be [filled](Writer::fill).
     pub(super) fn alloc(&mut self, bytes: usize) -> Result<u64, StoreError> {
-        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
         if bytes > Pool::BLOCK_BYTES_MAX {
             return Err(StoreError::OutOfSpace);
         }
@@ -173,7 +189,10 @@ impl<'a> Writer<'_, 'a> {
 
     /// Stores a word that lock-free readers do not use together with others (a counter, a list of trash).
     pub(super) fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
-        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
         Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?)
     }
 }
@@ -207,7 +226,10 @@ impl WordsMut for Writer<'_, '_> {
     }
 
     fn store_hidden(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
-        debug_assert!(!self.state.pending.is_some(), "a change goes on after its publish");
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
         if self.state.later {
             return Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?);
         }

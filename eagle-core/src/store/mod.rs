@@ -10,6 +10,7 @@
 
 mod blob;
 mod change;
+mod check;
 pub(crate) mod dash;
 mod encoding;
 mod entry;
@@ -23,10 +24,13 @@ mod object;
 mod relocate;
 mod root;
 mod slot;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod totals;
 mod trash;
 mod view;
 
+pub use check::{CheckReport, check};
 pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
 pub use error::StoreError;
 pub use hash_ref::{HashIter, HashRef};
@@ -54,7 +58,7 @@ pub fn key_slot(key: &[u8]) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+mod slot_tests {
     use super::key_slot;
 
     #[test]

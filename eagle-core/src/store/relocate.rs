@@ -21,7 +21,11 @@ impl Change<'_, '_> {
         self.remove(&from, Contents::Keep)?;
         self.writer.settle();
         let to = self.place(dst.0, dst.1);
-        self.put(&to, &draft_like(&here.blob, &to, here.ttl_at, value), Contents::Discard)?;
+        self.put(
+            &to,
+            &draft_like(&here.blob, &to, here.ttl_at, value),
+            Contents::Discard,
+        )?;
         Ok(true)
     }
 
@@ -34,11 +38,22 @@ impl Change<'_, '_> {
         };
         let value = self.copied_value(&here.blob)?;
         let to = self.place(dst.0, dst.1);
-        self.put(&to, &draft_like(&here.blob, &to, here.ttl_at, &value), Contents::Discard)?;
+        self.put(
+            &to,
+            &draft_like(&here.blob, &to, here.ttl_at, &value),
+            Contents::Discard,
+        )?;
         Ok(true)
     }
 }
 
 fn draft_like<'d>(blob: &Blob, to: &Place<'d>, ttl_at: Option<u64>, value: &'d [u8]) -> Draft<'d> {
-    Draft { kind: blob.kind(), encoding: blob.encoding(), clock: blob.clock(), ttl_at, key: to.key, value }
+    Draft {
+        kind: blob.kind(),
+        encoding: blob.encoding(),
+        clock: blob.clock(),
+        ttl_at,
+        key: to.key,
+        value,
+    }
 }

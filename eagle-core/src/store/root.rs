@@ -66,7 +66,10 @@ impl Counts {
     /// From the word on the medium.
     #[inline]
     pub(super) fn from_raw(word: u64) -> Counts {
-        Counts { keys: word as u32, expires: (word >> 32) as u32 }
+        Counts {
+            keys: word as u32,
+            expires: (word >> 32) as u32,
+        }
     }
 
     /// The word on the medium.
@@ -78,6 +81,9 @@ impl Counts {
     /// These counts after a change.
     #[inline]
     pub(super) fn plus(self, keys: i32, expires: i32) -> Counts {
-        Counts { keys: self.keys.wrapping_add_signed(keys), expires: self.expires.wrapping_add_signed(expires) }
+        Counts {
+            keys: self.keys.wrapping_add_signed(keys),
+            expires: self.expires.wrapping_add_signed(expires),
+        }
     }
 }

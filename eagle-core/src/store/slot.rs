@@ -36,9 +36,16 @@ impl Slots {
             Access::LockFree => Held::None,
             Access::Slots(slots) => {
                 assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
-                Held::Some(slots.iter().map(|&slot| (slot, self.0[usize::from(slot)].lock.lock())).collect())
+                Held::Some(
+                    slots
+                        .iter()
+                        .map(|&slot| (slot, self.0[usize::from(slot)].lock.lock()))
+                        .collect(),
+                )
             }
-            Access::All => Held::All(self.0.iter().map(|slot| slot.lock.lock()).collect()),
+            Access::All => Held::All {
+                _locks: self.0.iter().map(|slot| slot.lock.lock()).collect(),
+            },
         };
         Locks { slots: self, held }
     }
@@ -69,7 +76,7 @@ impl Slots {
 enum Held<'a> {
     None,
     Some(SmallVec<[(u16, MutexGuard<'a, ()>); 2]>),
-    All(Vec<MutexGuard<'a, ()>>),
+    All { _locks: Vec<MutexGuard<'a, ()>> },
 }
 
 /// The slots a view has locked; released on drop.
@@ -87,7 +94,7 @@ impl<'a> Locks<'a> {
 
     /// Whether all slots are locked.
     pub(super) fn all(&self) -> bool {
-        matches!(self.held, Held::All(_))
+        matches!(self.held, Held::All { .. })
     }
 
     /// Whether this slot is locked.
@@ -97,9 +104,11 @@ impl<'a> Locks<'a> {
             Held::None => false,
             Held::Some(held) => match held.as_slice() {
                 [(only, _)] => *only == slot,
-                many => many.binary_search_by_key(&slot, |(number, _)| *number).is_ok(),
+                many => many
+                    .binary_search_by_key(&slot, |(number, _)| *number)
+                    .is_ok(),
             },
-            Held::All(_) => true,
+            Held::All { .. } => true,
         }
     }
 
@@ -107,8 +116,11 @@ impl<'a> Locks<'a> {
     pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
         match &self.held {
             Held::None => {}
-            Held::Some(held) => odd.extend(held.iter().map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write())),
-            Held::All(_) => odd.extend(self.slots.0.iter().map(|slot| slot.seq.write())),
+            Held::Some(held) => odd.extend(
+                held.iter()
+                    .map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write()),
+            ),
+            Held::All { .. } => odd.extend(self.slots.0.iter().map(|slot| slot.seq.write())),
         }
     }
 }

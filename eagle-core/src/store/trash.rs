@@ -69,7 +69,12 @@ pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)>
 }
 
 /// Pushes a node on the list whose head is at `head_at`, which the caller has locked.
-pub(super) fn push(writer: &mut Writer<'_, '_>, head_at: u64, kind: Kind, node: u64) -> Result<(), StoreError> {
+pub(super) fn push(
+    writer: &mut Writer<'_, '_>,
+    head_at: u64,
+    kind: Kind,
+    node: u64,
+) -> Result<(), StoreError> {
     let head = writer.load(head_at);
     writer.store_apart(kind.link(node), head)?;
     writer.store_apart(head_at, node | kind.code())
@@ -77,10 +82,16 @@ pub(super) fn push(writer: &mut Writer<'_, '_>, head_at: u64, kind: Kind, node: 
 
 /// Frees some of what the list at `head_at` holds, until at least `blocks_min` blocks are freed or the list
 /// is empty (and at most a segment's worth more). Answers how many blocks were freed; zero means empty.
-pub(super) fn step(writer: &mut Writer<'_, '_>, head_at: u64, blocks_min: usize) -> Result<usize, StoreError> {
+pub(super) fn step(
+    writer: &mut Writer<'_, '_>,
+    head_at: u64,
+    blocks_min: usize,
+) -> Result<usize, StoreError> {
     let mut freed = 0;
     while freed < blocks_min {
-        let Some((kind, node, next)) = follow(writer, writer.load(head_at)) else { break };
+        let Some((kind, node, next)) = follow(writer, writer.load(head_at)) else {
+            break;
+        };
         let gone = match kind {
             Kind::Collection => walk::dismantle(writer, node, node + 24, &mut |writer, member| {
                 freed += 1;
@@ -115,10 +126,15 @@ fn array(
     while slot < SLOTS as u64 && *freed < blocks_min {
         let slot_at = root::slot_at(node, slot as u16);
         if writer.load(slot_at) != 0 {
-            let gone = walk::dismantle(writer, slot_at, directory_cursor_at, &mut |writer, record| {
-                *freed += 1;
-                drop_entry(writer, head_at, record)
-            })?;
+            let gone = walk::dismantle(
+                writer,
+                slot_at,
+                directory_cursor_at,
+                &mut |writer, record| {
+                    *freed += 1;
+                    drop_entry(writer, head_at, record)
+                },
+            )?;
             *freed += 1;
             if !gone {
                 break;

@@ -83,8 +83,14 @@ impl<'a> View<'a> {
     /// A reader that sees this view's own changes.
     #[inline]
     pub(super) fn reader(&self) -> Reader<'a> {
-        let pending = self.state.as_ref().map_or(Pending::NONE, |state| state.pending);
-        Reader { pending, ..self.keyspace.reader(self.guard) }
+        let pending = self
+            .state
+            .as_ref()
+            .map_or(Pending::NONE, |state| state.pending);
+        Reader {
+            pending,
+            ..self.keyspace.reader(self.guard)
+        }
     }
 
     pub(super) fn keyspace(&self) -> &'a Keyspace {
@@ -98,7 +104,11 @@ impl<'a> View<'a> {
     /// Reads one slot: under the view's lock, or as often as it takes to see one state of it. Answers the stamp of
     /// that state, if the view has no lock.
     #[inline]
-    pub(super) fn read<T>(&self, slot: u16, read: impl Fn(&Reader<'a>) -> T) -> (T, Option<ReadStamp>) {
+    pub(super) fn read<T>(
+        &self,
+        slot: u16,
+        read: impl Fn(&Reader<'a>) -> T,
+    ) -> (T, Option<ReadStamp>) {
         let reader = self.reader();
         if self.locks.any() {
             assert!(self.locks.covers(slot), "slot {slot} is not locked");
@@ -115,17 +125,25 @@ impl<'a> View<'a> {
 
     /// Looks up a key whose time has not come.
     #[inline]
-    pub(super) fn lookup(&self, reader: &Reader<'a>, db: u8, slot: u16, key: &[u8]) -> Option<Here> {
+    pub(super) fn lookup(
+        &self,
+        reader: &Reader<'a>,
+        db: u8,
+        slot: u16,
+        key: &[u8],
+    ) -> Option<Here> {
         let array = self.keyspace.array(reader, db)?;
         let hash = reader.hasher.hash(key);
-        Here::find(reader, root::slot_at(array, slot), hash, key).filter(|here| !here.expired(self.now_ms))
+        Here::find(reader, root::slot_at(array, slot), hash, key)
+            .filter(|here| !here.expired(self.now_ms))
     }
 
     /// What is known of `key`, if it exists and has not expired.
     pub fn find(&self, db: u8, key: &[u8]) -> Option<Entry<'a>> {
         let slot = key_slot(key);
         self.read(slot, |reader| {
-            self.lookup(reader, db, slot, key).map(|here| entry_of(reader, here.found.record, &here.blob))
+            self.lookup(reader, db, slot, key)
+                .map(|here| entry_of(reader, here.found.record, &here.blob))
         })
         .0
     }
@@ -135,16 +153,24 @@ impl<'a> View<'a> {
     pub fn string(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {
         let slot = key_slot(key);
         self.read(slot, |reader| {
-            self.lookup(reader, db, slot, key).map(|here| string::read(reader, &here.blob)).transpose()
+            self.lookup(reader, db, slot, key)
+                .map(|here| string::read(reader, &here.blob))
+                .transpose()
         })
         .0
     }
 
     /// The hash at `key`.
-    pub fn hash<'v>(&'v self, db: u8, key: &'v [u8]) -> Result<Option<HashRef<'v, 'a>>, StoreError> {
+    pub fn hash<'v>(
+        &'v self,
+        db: u8,
+        key: &'v [u8],
+    ) -> Result<Option<HashRef<'v, 'a>>, StoreError> {
         let slot = key_slot(key);
         let (form, stamp) = self.read(slot, |reader| {
-            self.lookup(reader, db, slot, key).map(|here| HashForm::read(reader, &here.blob)).transpose()
+            self.lookup(reader, db, slot, key)
+                .map(|here| HashForm::read(reader, &here.blob))
+                .transpose()
         });
         Ok(form?.map(|form| HashRef::new(self, db, slot, key, form, stamp)))
     }
@@ -266,12 +292,24 @@ impl<'a> View<'a> {
     }
 
     /// Sets one field of the hash at `key`, which is made if absent; whether the field is new.
-    pub fn hash_set(&mut self, db: u8, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
-        self.hash_set_many(db, key, &[(field, value)]).map(|new| new == 1)
+    pub fn hash_set(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        field: &[u8],
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        self.hash_set_many(db, key, &[(field, value)])
+            .map(|new| new == 1)
     }
 
     /// Sets several fields; the number of new ones. All or none.
-    pub fn hash_set_many(&mut self, db: u8, key: &[u8], pairs: &[Pair<'_>]) -> Result<usize, StoreError> {
+    pub fn hash_set_many(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        pairs: &[Pair<'_>],
+    ) -> Result<usize, StoreError> {
         self.change(|change| {
             let place = change.place(db, key);
             change.set_fields(&place, pairs)
@@ -279,7 +317,12 @@ impl<'a> View<'a> {
     }
 
     /// Removes fields; the number removed. A hash without fields is removed.
-    pub fn hash_remove(&mut self, db: u8, key: &[u8], fields: &[&[u8]]) -> Result<usize, StoreError> {
+    pub fn hash_remove(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        fields: &[&[u8]],
+    ) -> Result<usize, StoreError> {
         self.change(|change| {
             let place = change.place(db, key);
             match place.live() {
@@ -290,7 +333,13 @@ impl<'a> View<'a> {
     }
 
     /// Replaces whatever `key` holds by a hash of these fields (RESTORE, RDB load). No fields: removes the key.
-    pub fn set_hash(&mut self, db: u8, key: &[u8], pairs: &[Pair<'_>], ttl: Ttl) -> Result<(), StoreError> {
+    pub fn set_hash(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        pairs: &[Pair<'_>],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         self.change(|change| {
             let place = change.place(db, key);
             change.put_hash(&place, pairs, ttl)
@@ -299,7 +348,13 @@ impl<'a> View<'a> {
 
     /// Moves the value and expiry of one key to another, replacing what that held; whether the source
     /// exists. Takes the same time for a value of any size but a long string or a packed collection.
-    pub fn rename(&mut self, src_db: u8, src: &[u8], dst_db: u8, dst: &[u8]) -> Result<bool, StoreError> {
+    pub fn rename(
+        &mut self,
+        src_db: u8,
+        src: &[u8],
+        dst_db: u8,
+        dst: &[u8],
+    ) -> Result<bool, StoreError> {
         if (src_db, src) == (dst_db, dst) {
             return Ok(self.find(src_db, src).is_some());
         }
@@ -307,7 +362,13 @@ impl<'a> View<'a> {
     }
 
     /// Copies the value and expiry of one key to another, replacing what that held; whether the source exists.
-    pub fn copy(&mut self, src_db: u8, src: &[u8], dst_db: u8, dst: &[u8]) -> Result<bool, StoreError> {
+    pub fn copy(
+        &mut self,
+        src_db: u8,
+        src: &[u8],
+        dst_db: u8,
+        dst: &[u8],
+    ) -> Result<bool, StoreError> {
         if (src_db, src) == (dst_db, dst) {
             return Ok(self.find(src_db, src).is_some());
         }
@@ -319,7 +380,9 @@ impl<'a> View<'a> {
         assert!(self.locks.all(), "FLUSHDB locks all slots");
         self.change(|change| {
             let reader = change.writer.reader();
-            let Some(old) = change.keyspace.array(&reader, db) else { return Ok(()) };
+            let Some(old) = change.keyspace.array(&reader, db) else {
+                return Ok(());
+            };
             let array = change.writer.alloc(ARRAY_BYTES)?;
             change.writer.fill_zero(array, ARRAY_BYTES);
             for slot in 0..SLOTS as u16 {
@@ -327,11 +390,18 @@ impl<'a> View<'a> {
                 if counts.keys > 0 {
                     change.notes.dirty += u64::from(counts.keys);
                     let (keys, expires) = (-i64::from(counts.keys), -i64::from(counts.expires));
-                    change.notes.deltas.push(Delta { db, slot, keys, expires });
+                    change.notes.deltas.push(Delta {
+                        db,
+                        slot,
+                        keys,
+                        expires,
+                    });
                 }
             }
             change.discard(trash::Kind::Array, old)?;
-            change.writer.store(root::database_at(change.keyspace.root(), db), array)
+            change
+                .writer
+                .store(root::database_at(change.keyspace.root(), db), array)
         })
     }
 
@@ -354,19 +424,28 @@ impl<'a> View<'a> {
         assert!(self.locks.covers(slot), "slot {slot} is not locked");
         self.change(|change| {
             let reader = change.writer.reader();
-            let Some(array) = change.keyspace.array(&reader, db) else { return Ok(0) };
+            let Some(array) = change.keyspace.array(&reader, db) else {
+                return Ok(0);
+            };
             let counts = counts(&reader, array, slot);
             if counts.keys == 0 {
                 return Ok(0);
             }
             let slot_at = root::slot_at(array, slot);
-            let node = change.writer.alloc_words(&[reader.load(slot_at), 0, 0, 0])?;
+            let node = change
+                .writer
+                .alloc_words(&[reader.load(slot_at), 0, 0, 0])?;
             change.discard(trash::Kind::Slot, node)?;
             change.writer.store(slot_at + 8, 0)?;
             change.writer.store(slot_at, 0)?;
             change.notes.dirty += u64::from(counts.keys);
             let (keys, expires) = (-i64::from(counts.keys), -i64::from(counts.expires));
-            change.notes.deltas.push(Delta { db, slot, keys, expires });
+            change.notes.deltas.push(Delta {
+                db,
+                slot,
+                keys,
+                expires,
+            });
             Ok(u64::from(counts.keys))
         })
     }
@@ -388,12 +467,25 @@ impl<'a> View<'a> {
             change.writer.store(a_at, b_array)?;
             change.writer.store(b_at, a_array)?;
             for slot in 0..SLOTS as u16 {
-                let (in_a, in_b) = (counts(&reader, a_array, slot), counts(&reader, b_array, slot));
+                let (in_a, in_b) = (
+                    counts(&reader, a_array, slot),
+                    counts(&reader, b_array, slot),
+                );
                 let keys = i64::from(in_b.keys) - i64::from(in_a.keys);
                 let expires = i64::from(in_b.expires) - i64::from(in_a.expires);
                 if keys != 0 || expires != 0 {
-                    change.notes.deltas.push(Delta { db: a, slot, keys, expires });
-                    change.notes.deltas.push(Delta { db: b, slot, keys: -keys, expires: -expires });
+                    change.notes.deltas.push(Delta {
+                        db: a,
+                        slot,
+                        keys,
+                        expires,
+                    });
+                    change.notes.deltas.push(Delta {
+                        db: b,
+                        slot,
+                        keys: -keys,
+                        expires: -expires,
+                    });
                 }
             }
             change.notes.dirty += 1;
@@ -403,14 +495,23 @@ impl<'a> View<'a> {
 
     /// Keys in `db`, this view's own changes included.
     pub fn len(&self, db: u8) -> u64 {
-        let own: i64 = self.notes.deltas.iter().filter(|delta| delta.db == db).map(|delta| delta.keys).sum();
+        let own: i64 = self
+            .notes
+            .deltas
+            .iter()
+            .filter(|delta| delta.db == db)
+            .map(|delta| delta.keys)
+            .sum();
         self.keyspace.len(db).saturating_add_signed(own)
     }
 
     /// Marks a point to return to: a command inside EXEC or a script that fails half-way undoes only itself.
     pub fn savepoint(&mut self) -> Savepoint {
         let tx = self.state.is_some().then(|| self.settle());
-        Savepoint { tx, notes: self.notes.mark() }
+        Savepoint {
+            tx,
+            notes: self.notes.mark(),
+        }
     }
 
     /// Undoes all changes made since `savepoint`.
@@ -443,7 +544,9 @@ impl<'a> View<'a> {
             tx.commit();
             drop(odd);
             for delta in &self.notes.deltas {
-                self.keyspace.totals(delta.db).change(delta.slot, delta.keys, delta.expires);
+                self.keyspace
+                    .totals(delta.db)
+                    .change(delta.slot, delta.keys, delta.expires);
             }
             self.keyspace.add_expired(self.notes.expired.len());
         }

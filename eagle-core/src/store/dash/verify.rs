@@ -17,6 +17,16 @@ pub(crate) trait Visitor {
 
 /// Walks the table whose root word is `root`.
 pub(crate) fn table<W: Words>(words: &W, root: NodeRef, visitor: &mut impl Visitor) {
+    table_from(words, root, 0, visitor);
+}
+
+/// Walks a table that is being taken apart: of a directory, the words from `first` on.
+pub(crate) fn table_from<W: Words>(
+    words: &W,
+    root: NodeRef,
+    first: u64,
+    visitor: &mut impl Visitor,
+) {
     if root.form() != Form::Directory {
         if root.raw() != 0 && root.depth() != 0 {
             visitor.fault(format!(
@@ -32,7 +42,7 @@ pub(crate) fn table<W: Words>(words: &W, root: NodeRef, visitor: &mut impl Visit
         return;
     }
     visitor.block(root.at(), 8 << root.depth());
-    let mut i = 0;
+    let mut i = first;
     while i < 1 << root.depth() {
         let segment = NodeRef::from_raw(words.load(root.at() + 8 * i));
         let shift = root.depth().wrapping_sub(segment.depth());

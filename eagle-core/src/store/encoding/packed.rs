@@ -34,7 +34,9 @@ impl<'a> Packed<'a> {
 
     /// The value of a field.
     pub(crate) fn find(&self, field: &[u8]) -> Option<&'a [u8]> {
-        self.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+        self.iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, value)| value)
     }
 }
 
@@ -56,7 +58,10 @@ impl<'a> Iterator for PackedIter<'a> {
 }
 
 /// Packs pairs, whose fields are distinct.
-pub(crate) fn pack<'p>(pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>, out: &mut Vec<u8>) {
+pub(crate) fn pack<'p>(
+    pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     push_varint(out, pairs.len());
     for (field, value) in pairs {

@@ -39,10 +39,15 @@ pub(in crate::store) enum HashForm<'a> {
 
 impl<'a> HashForm<'a> {
     /// The hash in an entry's blob.
-    pub(in crate::store) fn read(reader: &Reader<'a>, blob: &Blob) -> Result<HashForm<'a>, StoreError> {
+    pub(in crate::store) fn read(
+        reader: &Reader<'a>,
+        blob: &Blob,
+    ) -> Result<HashForm<'a>, StoreError> {
         match blob.encoding() {
             _ if blob.kind() != Kind::Hash => Err(StoreError::WrongType),
-            Encoding::Hashtable => Ok(HashForm::Table(Table { header: blob.value_word(reader) })),
+            Encoding::Hashtable => Ok(HashForm::Table(Table {
+                header: blob.value_word(reader),
+            })),
             _ => Ok(HashForm::Packed(Packed::new(blob.value(reader)))),
         }
     }
@@ -99,9 +104,20 @@ impl Table {
     }
 
     /// Sets a field; whether it is new.
-    fn set(self, writer: &mut Writer<'_, '_>, field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
-        let draft =
-            Draft { kind: Kind::String, encoding: Encoding::Raw, clock: 0, ttl_at: None, key: field, value };
+    fn set(
+        self,
+        writer: &mut Writer<'_, '_>,
+        field: &[u8],
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        let draft = Draft {
+            kind: Kind::String,
+            encoding: Encoding::Raw,
+            clock: 0,
+            ttl_at: None,
+            key: field,
+            value,
+        };
         let record = draft.write(writer)?;
         let hash = writer.hasher.hash(field);
         let reader = writer.reader();
@@ -123,7 +139,9 @@ impl Table {
     fn remove(self, writer: &mut Writer<'_, '_>, field: &[u8]) -> Result<bool, StoreError> {
         let reader = writer.reader();
         let hash = writer.hasher.hash(field);
-        let Some(found) = self.find(&reader, hash, field) else { return Ok(false) };
+        let Some(found) = self.find(&reader, hash, field) else {
+            return Ok(false);
+        };
         let left = self.len(&reader) - 1;
         writer.store(self.len_at(), left)?;
         table::remove(writer, self.header, &found, hash, left)?;
@@ -136,7 +154,9 @@ impl Table {
 fn fits(settings: &Settings, len: usize, pairs: &[Pair<'_>]) -> bool {
     let value_max = settings.hash_packed_value_max();
     len <= settings.hash_packed_entries_max()
-        && pairs.iter().all(|(field, value)| field.len() <= value_max && value.len() <= value_max)
+        && pairs
+            .iter()
+            .all(|(field, value)| field.len() <= value_max && value.len() <= value_max)
 }
 
 /// Pairs up to which fields are compared one by one rather than hashed.
@@ -155,7 +175,11 @@ fn merged<'p>(known: impl Iterator<Item = Pair<'p>>, pairs: &[Pair<'p>]) -> Vec<
         }
         return all;
     }
-    let mut places: HashMap<&[u8], usize> = all.iter().enumerate().map(|(i, pair)| (pair.0, i)).collect();
+    let mut places: HashMap<&[u8], usize> = all
+        .iter()
+        .enumerate()
+        .map(|(i, pair)| (pair.0, i))
+        .collect();
     for &(field, value) in pairs {
         match places.entry(field) {
             Slot::Occupied(place) => all[*place.get()].1 = value,
@@ -170,7 +194,11 @@ fn merged<'p>(known: impl Iterator<Item = Pair<'p>>, pairs: &[Pair<'p>]) -> Vec<
 
 impl Change<'_, '_> {
     /// Sets fields of the hash at a place; the number of new ones.
-    pub(in crate::store) fn set_fields(&mut self, place: &Place<'_>, pairs: &[Pair<'_>]) -> Result<usize, StoreError> {
+    pub(in crate::store) fn set_fields(
+        &mut self,
+        place: &Place<'_>,
+        pairs: &[Pair<'_>],
+    ) -> Result<usize, StoreError> {
         let reader = self.writer.reader();
         let old = match place.live() {
             Some(here) => Some(HashForm::read(&reader, &here.blob)?),
@@ -217,7 +245,13 @@ impl Change<'_, '_> {
     }
 
     /// Puts distinct fields at a place, in the form asked for.
-    fn put_pairs(&mut self, place: &Place<'_>, pairs: &[Pair<'_>], packable: bool, ttl: Ttl) -> Result<(), StoreError> {
+    fn put_pairs(
+        &mut self,
+        place: &Place<'_>,
+        pairs: &[Pair<'_>],
+        packable: bool,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         let mut value = Vec::new();
         let encoding = if packable {
             packed::pack(pairs.iter().copied(), &mut value);
@@ -259,7 +293,10 @@ impl Change<'_, '_> {
         let reader = self.writer.reader();
         match HashForm::read(&reader, &here.blob)? {
             HashForm::Packed(packed) => {
-                let left: Vec<Pair<'_>> = packed.iter().filter(|(field, _)| !fields.contains(field)).collect();
+                let left: Vec<Pair<'_>> = packed
+                    .iter()
+                    .filter(|(field, _)| !fields.contains(field))
+                    .collect();
                 let removed = packed.len() - left.len();
                 if left.is_empty() {
                     self.remove(place, Contents::Discard)?;

@@ -47,11 +47,22 @@ impl Change<'_, '_> {
     }
 
     /// Puts an integer at a place.
-    pub(in crate::store) fn put_int(&mut self, place: &Place<'_>, value: i64, ttl: Ttl) -> Result<(), StoreError> {
+    pub(in crate::store) fn put_int(
+        &mut self,
+        place: &Place<'_>,
+        value: i64,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         self.put_value(place, Encoding::Int, &value.to_le_bytes(), ttl)
     }
 
-    fn put_value(&mut self, place: &Place<'_>, encoding: Encoding, value: &[u8], ttl: Ttl) -> Result<(), StoreError> {
+    fn put_value(
+        &mut self,
+        place: &Place<'_>,
+        encoding: Encoding,
+        value: &[u8],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         let draft = Draft {
             kind: Kind::String,
             encoding,

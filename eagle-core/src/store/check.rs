@@ -1,0 +1,295 @@
+//! Checking a keyspace: every block that the roots reach is reached once, and every allocated block is
+//! reached; counters agree with tables, tables keep their invariants.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::blob::{Blob, has_ttl};
+use super::dash::Words;
+use super::dash::layout::{NodeRef, Record};
+use super::dash::verify::{self, Visitor};
+use super::entry::Encoding;
+use super::keyspace::{Keyspace, OpenError, counts};
+use super::medium::Reader;
+use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS};
+use super::trash::{self, HEADER_BYTES};
+use super::view::Access;
+use super::{DATABASES_MAX, SLOTS, key_slot};
+use crate::pmem::{Offset, Pool};
+
+/// Faults after which a check stops noting more.
+const FAULTS_MAX: usize = 100;
+
+/// What a check of a pool found.
+#[derive(Clone, Debug, Default)]
+pub struct CheckReport {
+    /// Keys in all databases.
+    pub keys: u64,
+    /// Blocks reachable from the roots.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Everything that is wrong; empty for a sound pool.
+    pub faults: Vec<String>,
+}
+
+impl Keyspace {
+    /// Checks the whole keyspace, with all slots locked. Meant for an idle server and for tests.
+    pub fn check(&self) -> CheckReport {
+        let guard = self.pin();
+        let _locks = self.slots().lock(Access::All);
+        let _trash: Vec<_> = (0..TRASH_LISTS).map(|list| self.lock_trash(list)).collect();
+        let mut walk = Walk {
+            reader: self.reader(&guard),
+            pool: self.pool(),
+            reached: HashSet::new(),
+            report: CheckReport::default(),
+        };
+        walk.databases(self);
+        walk.trash(self);
+        walk.report
+    }
+}
+
+struct Walk<'a> {
+    reader: Reader<'a>,
+    pool: &'a Pool,
+    reached: HashSet<u64>,
+    report: CheckReport,
+}
+
+impl Walk<'_> {
+    fn fault(&mut self, fault: String) {
+        if self.report.faults.len() < FAULTS_MAX {
+            self.report.faults.push(fault);
+        }
+    }
+
+    /// Notes that a block of at least `bytes` is in use; whether this is the first time.
+    fn reach(&mut self, at: u64, bytes: u64) -> bool {
+        if !self.reached.insert(at) {
+            self.fault(format!("block {at:#x} is reached twice"));
+            return false;
+        }
+        let block = self.pool.usable_size(Offset::from_raw(at)) as u64;
+        if block < bytes {
+            self.fault(format!("block {at:#x} has {block} bytes, {bytes} are used"));
+        }
+        self.report.blocks += 1;
+        self.report.bytes += block;
+        true
+    }
+
+    fn databases(&mut self, keyspace: &Keyspace) {
+        for db in 0..DATABASES_MAX as u8 {
+            let Some(array) = keyspace.array(&self.reader, db) else {
+                continue;
+            };
+            self.reach(array, ARRAY_BYTES as u64);
+            let mut sum = Counts::default();
+            for slot in 0..SLOTS as u16 {
+                let noted = counts(&self.reader, array, slot);
+                let found = self.entries(
+                    NodeRef::from_raw(self.reader.load(root::slot_at(array, slot))),
+                    Some(slot),
+                );
+                if noted != found {
+                    self.fault(format!(
+                        "database {db} slot {slot}: {noted:?} noted, {found:?} found"
+                    ));
+                }
+                sum = sum.plus(found.keys as i32, found.expires as i32);
+            }
+            self.report.keys += u64::from(sum.keys);
+            let totals = (keyspace.len(db), keyspace.expires(db));
+            if totals != (u64::from(sum.keys), u64::from(sum.expires)) {
+                self.fault(format!(
+                    "database {db}: totals are {totals:?}, {sum:?} found"
+                ));
+            }
+        }
+    }
+
+    fn trash(&mut self, keyspace: &Keyspace) {
+        for list in 0..TRASH_LISTS {
+            let mut link = self.reader.load(root::trash_at(keyspace.root(), list));
+            while link != 0 {
+                let Some((kind, node, next)) = trash::follow(&self.reader, link) else {
+                    self.fault(format!("trash list {list} goes to {link:#x}"));
+                    break;
+                };
+                let known = match kind {
+                    trash::Kind::Array => self.trashed_array(node),
+                    trash::Kind::Collection => self.collection(node, node + 24, None),
+                    trash::Kind::Slot => self.trashed_table(node, node, node + 24),
+                };
+                if !known {
+                    break;
+                }
+                link = next;
+            }
+        }
+    }
+
+    fn trashed_array(&mut self, node: u64) -> bool {
+        if !self.reach(node, ARRAY_BYTES as u64) {
+            return false;
+        }
+        for slot in self.reader.load(node + 8)..SLOTS as u64 {
+            let root_at = root::slot_at(node, slot as u16);
+            let cursor = if slot == self.reader.load(node + 8) {
+                self.reader.load(node + 16)
+            } else {
+                0
+            };
+            self.half_dismantled(NodeRef::from_raw(self.reader.load(root_at)), cursor, true);
+        }
+        true
+    }
+
+    fn trashed_table(&mut self, node: u64, root_at: u64, cursor_at: u64) -> bool {
+        if !self.reach(node, HEADER_BYTES as u64) {
+            return false;
+        }
+        let root = NodeRef::from_raw(self.reader.load(root_at));
+        self.half_dismantled(root, self.reader.load(cursor_at), true);
+        true
+    }
+
+    /// A large collection; `len` is what its owner says, if it has one.
+    fn collection(&mut self, header: u64, cursor_at: u64, len: Option<u64>) -> bool {
+        if !self.reach(header, HEADER_BYTES as u64) {
+            return false;
+        }
+        let root = NodeRef::from_raw(self.reader.load(header));
+        match len {
+            None => self.half_dismantled(root, self.reader.load(cursor_at), false),
+            Some(len) => {
+                let found = self.members(root);
+                if found != len {
+                    self.fault(format!(
+                        "collection {header:#x}: {len} members noted, {found} found"
+                    ));
+                }
+            }
+        }
+        true
+    }
+
+    /// Trash that the reaper may have begun with: in a directory, the words before `cursor` are gone.
+    fn half_dismantled(&mut self, root: NodeRef, cursor: u64, entries: bool) {
+        let mut found = Found::default();
+        verify::table_from(&self.reader, root, cursor, &mut found);
+        self.found(&mut found);
+        for record in found.records {
+            if entries {
+                self.entry(record, None);
+            } else {
+                self.member(record);
+            }
+        }
+    }
+
+    fn found(&mut self, found: &mut Found) {
+        for (at, bytes) in found.blocks.drain(..) {
+            self.reach(at, bytes);
+        }
+        for fault in found.faults.drain(..) {
+            self.fault(fault);
+        }
+    }
+
+    /// A table of entries; what it holds.
+    fn entries(&mut self, root: NodeRef, slot: Option<u16>) -> Counts {
+        let mut found = Found::default();
+        verify::table(&self.reader, root, &mut found);
+        self.found(&mut found);
+        let mut counts = Counts::default();
+        let mut keys = HashSet::new();
+        for record in found.records {
+            counts = counts.plus(1, i32::from(has_ttl(record)));
+            let key = self.entry(record, slot);
+            if !keys.insert(key) {
+                self.fault(format!("slot {slot:?} holds a key twice"));
+            }
+        }
+        counts
+    }
+
+    fn entry(&mut self, record: Record, slot: Option<u16>) -> Vec<u8> {
+        let blob = Blob::read(&self.reader, record.blob());
+        self.reach(record.blob(), blob.len());
+        let key = blob.key(&self.reader).to_vec();
+        if slot.is_some_and(|slot| slot != key_slot(&key)) {
+            self.fault(format!(
+                "slot {slot:?} holds a key of slot {}",
+                key_slot(&key)
+            ));
+        }
+        if record.meta() != blob.meta(has_ttl(record)).bits() {
+            self.fault(format!(
+                "record of blob {:#x} has meta {:#x}",
+                record.blob(),
+                record.meta()
+            ));
+        }
+        if has_ttl(record) && blob.ttl_word().is_none() {
+            self.fault(format!(
+                "blob {:#x} has no room for its expiry",
+                record.blob()
+            ));
+        }
+        if blob.encoding() == Encoding::Hashtable {
+            let header = blob.value_word(&self.reader);
+            self.collection(header, 0, Some(self.reader.load(header + 8)));
+        }
+        key
+    }
+
+    /// A table of members; their number.
+    fn members(&mut self, root: NodeRef) -> u64 {
+        let mut found = Found::default();
+        verify::table(&self.reader, root, &mut found);
+        self.found(&mut found);
+        let mut members = HashSet::new();
+        for record in found.records {
+            if !members.insert(self.member(record)) {
+                self.fault("a collection holds a member twice".to_owned());
+            }
+        }
+        members.len() as u64
+    }
+
+    fn member(&mut self, record: Record) -> Vec<u8> {
+        let blob = Blob::read(&self.reader, record.blob());
+        self.reach(record.blob(), blob.len());
+        blob.key(&self.reader).to_vec()
+    }
+}
+
+/// What a table holds, collected before it is judged.
+#[derive(Default)]
+struct Found {
+    blocks: Vec<(u64, u64)>,
+    records: Vec<Record>,
+    faults: Vec<String>,
+}
+
+impl Visitor for Found {
+    fn block(&mut self, at: u64, bytes: u64) {
+        self.blocks.push((at, bytes));
+    }
+
+    fn record(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+}
+
+/// Checks a pool that no process has open.
+pub fn check(_path: &Path) -> Result<CheckReport, OpenError> {
+    unimplemented!()
+}

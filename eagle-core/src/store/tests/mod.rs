@@ -1,0 +1,69 @@
+//! Tests of the keyspace as its callers use it.
+
+mod basics;
+
+use super::{Access, Keyspace, PoolOptions, View, Worker};
+use crate::sync::Guard;
+
+/// An empty keyspace in anonymous memory.
+fn open(size: u64) -> Keyspace {
+    let options = PoolOptions {
+        path: None,
+        size,
+        boot_id: [1; 16],
+        seed: [7; 32],
+    };
+    Keyspace::open(&options).expect("a pool in memory").0
+}
+
+/// A keyspace with the one worker of a test.
+struct Fixture {
+    keyspace: Keyspace,
+    worker: Worker,
+    guard: Guard,
+    now_ms: u64,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let keyspace = open(64 << 20);
+        let worker = keyspace.worker();
+        Fixture {
+            keyspace,
+            worker,
+            guard: crate::sync::pin(),
+            now_ms: 1000,
+        }
+    }
+
+    fn all(&mut self) -> View<'_> {
+        self.keyspace
+            .view(&mut self.worker, &self.guard, Access::All, self.now_ms)
+    }
+
+    fn free(&mut self) -> View<'_> {
+        self.keyspace
+            .view(&mut self.worker, &self.guard, Access::LockFree, self.now_ms)
+    }
+
+    /// One change by itself.
+    fn run<T>(&mut self, change: impl FnOnce(&mut View<'_>) -> T) -> T {
+        let mut view = self.all();
+        let result = change(&mut view);
+        view.commit();
+        result
+    }
+
+    /// Frees all trash and checks that nothing is wrong and nothing leaked.
+    fn check(&mut self) {
+        while self.keyspace.reap_step(&mut self.worker, 1000) {}
+        while !self.keyspace.index_step(1000) {}
+        let report = self.keyspace.check();
+        assert_eq!(report.faults, Vec::<String>::new());
+        assert_eq!(
+            report.bytes,
+            self.keyspace.usage().used,
+            "allocated blocks are not reachable"
+        );
+    }
+}
