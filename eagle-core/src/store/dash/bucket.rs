@@ -30,6 +30,8 @@ pub(crate) const BUCKET_BYTES: u64 = if cfg!(loom) { 64 } else { 256 };
 
 const FOREIGN_SHIFT: u32 = 27;
 
+const _: () = assert!(FOREIGN_SHIFT >= BUCKET_RECORDS && FOREIGN_SHIFT + BUCKET_RECORDS <= 64);
+
 /// The layout of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -251,7 +253,7 @@ fn with_byte(word: u64, shift: u32, byte: u8) -> u64 {
 #[inline]
 fn bytes_equal(word: u64, byte: u8) -> u32 {
     const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let x = word ^ u64::from(byte) * 0x0101_0101_0101_0101;
+    let x = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
     let zero = !(((x & LOW7) + LOW7) | x | LOW7);
     // Gathers the top bits of the eight bytes into one byte.
     ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
@@ -283,6 +285,5 @@ mod tests {
             let (word, _) = shape.fingerprint_place(shape.records() - 1);
             assert!(word < shape.record_word(0));
         }
-        assert!(2 * BUCKET_RECORDS <= 64);
     }
 }
