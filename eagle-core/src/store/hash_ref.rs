@@ -155,9 +155,10 @@ impl<'v, 'a> HashRef<'v, 'a> {
         }
     }
 
-    /// A field and value drawn uniformly with `rng`; `None` only if the hash has gone since it was found.
-    pub fn random(&self, rng: &mut dyn FnMut() -> u64) -> Option<(&'a [u8], &'a [u8])> {
-        match self.form {
+    /// A field and value drawn uniformly with `rng`. Wants the slot locked: should the hash have gone since it was
+    /// found, both are empty.
+    pub fn random(&self, rng: &mut dyn FnMut() -> u64) -> (&'a [u8], &'a [u8]) {
+        let drawn = match self.form {
             HashForm::Packed(packed) => {
                 let n = rng() % packed.len().max(1) as u64;
                 packed.iter().nth(n as usize)
@@ -166,7 +167,8 @@ impl<'v, 'a> HashRef<'v, 'a> {
                 let reader = self.view.reader();
                 walk::random(&reader, table.root(&reader), rng).map(|record| pair(&reader, record))
             }
-        }
+        };
+        drawn.unwrap_or_default()
     }
 }
 
