@@ -260,7 +260,8 @@ fn take_down(node: Arc<Node>, running: Option<cluster::start::Running>) -> Resul
     if let Some(running) = running {
         running.join();
     }
-    Arc::into_inner(keyspace).ok_or(IN_USE)?.close();
+    let closed = Arc::into_inner(keyspace).ok_or(IN_USE)?.close();
+    closed.map_err(|error| format!("Can't close the pool: {error}"))?;
     tracing::warn!("EagleDB is now ready to exit, bye bye...");
     Ok(())
 }
