@@ -107,7 +107,9 @@ impl Cluster {
             // No client of this server can subscribe yet, so there is nobody to deliver to.
             Effect::Publish { .. } => {}
             Effect::BecomeReplicaOf { primary, ip, port } => {
-                tracing::warn!("This node is now recorded as a replica of {primary} ({ip}:{port})");
+                // Another node has taken over all slots of this one; what is left here is out of date.
+                tracing::warn!("All slots went to {primary} ({ip}:{port}); this node holds no copy of them");
+                self.cleaner.clean(SlotSet::full());
             }
             Effect::BecomePrimary { flush } => {
                 if flush {

@@ -90,7 +90,6 @@ impl Running {
 pub const DIRECTIVES: &[&str] = &[
     "cluster-node-timeout",
     "cluster-require-full-coverage",
-    "cluster-allow-replica-migration",
     "cluster-replica-no-failover",
     "cluster-replica-validity-factor",
     "cluster-announce-ip",
@@ -129,7 +128,8 @@ fn state_config(config: &Config, bus_port: u16) -> StateConfig {
     StateConfig {
         node_timeout_ms: cluster.cluster_node_timeout,
         require_full_coverage: cluster.cluster_require_full_coverage,
-        allow_replica_migration: cluster.cluster_allow_replica_migration,
+        // This node cannot hold a copy yet, so it does not follow its slots to their new owner.
+        allow_replica_migration: false,
         replica_no_failover: cluster.cluster_replica_no_failover,
         replica_validity_factor: cluster.cluster_replica_validity_factor.into(),
         replica_ping_period_ms: u64::from(config.replication.repl_ping_replica_period) * 1000,

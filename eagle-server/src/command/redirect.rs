@@ -53,7 +53,8 @@ pub(super) fn decide(
         several_keys: routed.iter().any(|key| *key != routed[0]),
         is_write,
         asking: session.asking || entry.has(Flags::ASKING),
-        readonly: session.readonly,
+        // This node holds no copy of another's data, so it cannot answer for its primary.
+        readonly: false,
         is_migrate: entry.command.name == "migrate",
         allow_reads_when_down: batch.config.cluster.cluster_allow_reads_when_down,
     };

@@ -3,6 +3,7 @@
 use super::spec::Family;
 
 mod client;
+mod cluster;
 mod connection;
 mod dump;
 mod expire;
@@ -24,5 +25,6 @@ pub const FAMILIES: &[&Family] = &[
     &migrate::FAMILY,
     &connection::FAMILY,
     &client::FAMILY,
+    &cluster::FAMILY,
     &multi::FAMILY,
 ];
