@@ -108,7 +108,9 @@ impl Cluster {
             Effect::Publish { .. } => {}
             Effect::BecomeReplicaOf { primary, ip, port } => {
                 // Another node has taken over all slots of this one; what is left here is out of date.
-                tracing::warn!("All slots went to {primary} ({ip}:{port}); this node holds no copy of them");
+                tracing::warn!(
+                    "All slots went to {primary} ({ip}:{port}); this node holds no copy of them"
+                );
                 self.cleaner.clean(SlotSet::full());
             }
             Effect::BecomePrimary { flush } => {

@@ -14,13 +14,17 @@ use eagle_core::store::{SLOTS, key_slot};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub const FAMILY: Family = Family { name: "cluster", commands: &[&CLUSTER, &ASKING, &READONLY, &READWRITE] };
+pub const FAMILY: Family = Family {
+    name: "cluster",
+    commands: &[&CLUSTER, &ASKING, &READONLY, &READWRITE],
+};
 
 const CLUSTER: Command = Command::new(
     "cluster",
     -2,
     help,
-    Docs::new("cluster", "3.0.0", "A container for cluster commands").complexity("Depends on subcommand."),
+    Docs::new("cluster", "3.0.0", "A container for cluster commands")
+        .complexity("Depends on subcommand."),
 )
 .subcommands(&[
     &ADDSLOTS,
@@ -66,11 +70,22 @@ const fn report(name: &'static str, arity: i16, handler: Handler, docs: Docs) ->
 
 /// A row of a subcommand that changes something.
 const fn order(name: &'static str, arity: i16, handler: Handler, docs: Docs) -> Command {
-    Command::new(name, arity, handler, docs).flags(&[Flags::ADMIN, Flags::STALE, Flags::NO_ASYNC_LOADING])
+    Command::new(name, arity, handler, docs).flags(&[
+        Flags::ADMIN,
+        Flags::STALE,
+        Flags::NO_ASYNC_LOADING,
+    ])
 }
 
-const fn docs(since: &'static str, summary: &'static str, complexity: &'static str, syntax: &'static str) -> Docs {
-    Docs::new("cluster", since, summary).complexity(complexity).syntax(syntax)
+const fn docs(
+    since: &'static str,
+    summary: &'static str,
+    complexity: &'static str,
+    syntax: &'static str,
+) -> Docs {
+    Docs::new("cluster", since, summary)
+        .complexity(complexity)
+        .syntax(syntax)
 }
 
 const NONDETERMINISTIC: &[&str] = &["nondeterministic_output"];
@@ -81,7 +96,10 @@ fn cluster<'a>(cx: &Context<'a>) -> Result<&'a Arc<Cluster>, CommandError> {
 }
 
 fn refused(error: AdminError) -> CommandError {
-    CommandError::owned(format!("ERR {}", errors::one_line(error.to_string().as_bytes())))
+    CommandError::owned(format!(
+        "ERR {}",
+        errors::one_line(error.to_string().as_bytes())
+    ))
 }
 
 /// Replies OK, or why the state machine refused.
@@ -90,8 +108,18 @@ fn reply_done(cx: &mut Context<'_>, done: Result<(), AdminError>) -> Outcome {
     cx.reply_ok()
 }
 
-const HELP: Command = Command::new("help", 2, help, docs("5.0.0", "Show helpful text about the different subcommands", O_1, ""))
-    .flags(&[Flags::LOADING, Flags::STALE]);
+const HELP: Command = Command::new(
+    "help",
+    2,
+    help,
+    docs(
+        "5.0.0",
+        "Show helpful text about the different subcommands",
+        O_1,
+        "",
+    ),
+)
+.flags(&[Flags::LOADING, Flags::STALE]);
 
 fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cluster(cx)?;
@@ -156,8 +184,18 @@ fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 
 // ---- Reports
 
-const INFO: Command = report("info", 2, info, docs("3.0.0", "Provides info about Redis Cluster node state", O_1, ""))
-    .tips(NONDETERMINISTIC);
+const INFO: Command = report(
+    "info",
+    2,
+    info,
+    docs(
+        "3.0.0",
+        "Provides info about Redis Cluster node state",
+        O_1,
+        "",
+    ),
+)
+.tips(NONDETERMINISTIC);
 
 fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let text = cluster(cx)?.look(|state| state.info_text());
@@ -165,8 +203,13 @@ fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-const NODES: Command =
-    report("nodes", 2, nodes, docs("3.0.0", "Get Cluster config for the node", O_NODES, "")).tips(NONDETERMINISTIC);
+const NODES: Command = report(
+    "nodes",
+    2,
+    nodes,
+    docs("3.0.0", "Get Cluster config for the node", O_NODES, ""),
+)
+.tips(NONDETERMINISTIC);
 
 fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let text = cluster(cx)?.look(|state| state.nodes_text(false));
@@ -174,15 +217,25 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-const MYID: Command = report("myid", 2, myid, docs("3.0.0", "Return the node id", O_1, ""));
+const MYID: Command = report(
+    "myid",
+    2,
+    myid,
+    docs("3.0.0", "Return the node id", O_1, ""),
+);
 
 fn myid(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let id = cluster(cx)?.look(|state| state.my_id());
     cx.reply_bulk(id.to_string().as_bytes())
 }
 
-const MYSHARDID: Command = report("myshardid", 2, myshardid, docs("7.2.0", "Return the node shard id", O_1, ""))
-    .tips(NONDETERMINISTIC);
+const MYSHARDID: Command = report(
+    "myshardid",
+    2,
+    myshardid,
+    docs("7.2.0", "Return the node shard id", O_1, ""),
+)
+.tips(NONDETERMINISTIC);
 
 fn myshardid(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let id = cluster(cx)?.look(|state| state.my_shard_id());
@@ -190,9 +243,17 @@ fn myshardid(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 }
 
 const SLOTS_REPORT: Command = {
-    let docs = docs("3.0.0", "Get array of Cluster slot to node mappings", O_NODES, "")
-        .history(&[("4.0.0", "Added node IDs."), ("7.0.0", "Added additional networking metadata field.")])
-        .deprecated("7.0.0", "`CLUSTER SHARDS`");
+    let docs = docs(
+        "3.0.0",
+        "Get array of Cluster slot to node mappings",
+        O_NODES,
+        "",
+    )
+    .history(&[
+        ("4.0.0", "Added node IDs."),
+        ("7.0.0", "Added additional networking metadata field."),
+    ])
+    .deprecated("7.0.0", "`CLUSTER SHARDS`");
     report("slots", 2, slots, docs).tips(NONDETERMINISTIC)
 };
 
@@ -203,7 +264,10 @@ fn slots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         cx.out.array(2 + range.nodes.len());
         cx.out.integer(range.first.into());
         cx.out.integer(range.last.into());
-        range.nodes.iter().for_each(|node| write_endpoint(cx.out, node));
+        range
+            .nodes
+            .iter()
+            .for_each(|node| write_endpoint(cx.out, node));
     }
     Ok(Flow::Done)
 }
@@ -224,7 +288,12 @@ const SHARDS: Command = report(
     "shards",
     2,
     shards,
-    docs("7.0.0", "Get array of cluster slots to node mappings", "O(N) where N is the total number of cluster nodes", ""),
+    docs(
+        "7.0.0",
+        "Get array of cluster slots to node mappings",
+        "O(N) where N is the total number of cluster nodes",
+        "",
+    ),
 )
 .tips(NONDETERMINISTIC);
 
@@ -241,13 +310,20 @@ fn shards(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         }
         cx.out.bulk("nodes");
         cx.out.array(shard.nodes.len());
-        shard.nodes.iter().for_each(|node| write_shard_node(cx.out, node));
+        shard
+            .nodes
+            .iter()
+            .for_each(|node| write_shard_node(cx.out, node));
     }
     Ok(Flow::Done)
 }
 
 fn write_shard_node(out: &mut Writer, node: &ShardNode) {
-    let optional = [node.port.is_some(), node.tls_port.is_some(), node.host_name.is_some()];
+    let optional = [
+        node.port.is_some(),
+        node.tls_port.is_some(),
+        node.host_name.is_some(),
+    ];
     out.map(6 + optional.into_iter().filter(|present| *present).count());
     out.bulk("id");
     out.bulk(node.id.to_string());
@@ -279,7 +355,12 @@ const LINKS: Command = report(
     "links",
     2,
     links,
-    docs("7.0.0", "Returns a list of all TCP links to and from peer nodes in cluster", O_NODES, ""),
+    docs(
+        "7.0.0",
+        "Returns a list of all TCP links to and from peer nodes in cluster",
+        O_NODES,
+        "",
+    ),
 )
 .tips(NONDETERMINISTIC);
 
@@ -291,7 +372,11 @@ fn links(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         let queued = cluster.link_bytes(link.link) as i64;
         cx.out.map(6);
         cx.out.bulk("direction");
-        cx.out.bulk(if link.direction == Direction::Outbound { "to" } else { "from" });
+        cx.out.bulk(if link.direction == Direction::Outbound {
+            "to"
+        } else {
+            "from"
+        });
         cx.out.bulk("node");
         cx.out.bulk(link.node.to_string());
         cx.out.bulk("create-time");
@@ -308,9 +393,14 @@ fn links(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 
 const REPLICAS_SUMMARY: &str = "List replica nodes of the specified master node";
 
-const REPLICAS: Command = report("replicas", 3, replicas, docs("5.0.0", REPLICAS_SUMMARY, O_1, "node-id"))
-    .flags(&[Flags::ADMIN, Flags::STALE])
-    .tips(NONDETERMINISTIC);
+const REPLICAS: Command = report(
+    "replicas",
+    3,
+    replicas,
+    docs("5.0.0", REPLICAS_SUMMARY, O_1, "node-id"),
+)
+.flags(&[Flags::ADMIN, Flags::STALE])
+.tips(NONDETERMINISTIC);
 
 const SLAVES: Command = report(
     "slaves",
@@ -323,7 +413,9 @@ const SLAVES: Command = report(
 
 fn replicas(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let id = args.word()?;
-    let lines = cluster(cx)?.look(|state| state.replicas_text(id, false)).map_err(refused)?;
+    let lines = cluster(cx)?
+        .look(|state| state.replicas_text(id, false))
+        .map_err(refused)?;
     cx.out.array(lines.len());
     lines.iter().for_each(|line| cx.out.bulk(line));
     Ok(Flow::Done)
@@ -345,7 +437,9 @@ const COUNT_FAILURE_REPORTS: Command = report(
 
 fn count_failure_reports(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let id = args.word()?;
-    let count = cluster(cx)?.act(|state, now_ms| state.count_failure_reports(id, now_ms)).map_err(refused)?;
+    let count = cluster(cx)?
+        .act(|state, now_ms| state.count_failure_reports(id, now_ms))
+        .map_err(refused)?;
     cx.reply_integer(count as i64)
 }
 
@@ -370,7 +464,12 @@ const COUNTKEYSINSLOT: Command = report(
     "countkeysinslot",
     3,
     countkeysinslot,
-    docs("3.0.0", "Return the number of local keys in the specified hash slot", O_1, "slot"),
+    docs(
+        "3.0.0",
+        "Return the number of local keys in the specified hash slot",
+        O_1,
+        "slot",
+    ),
 );
 
 fn countkeysinslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -401,14 +500,17 @@ fn getkeysinslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(invalid);
     };
     let mut keys: Vec<&[u8]> = Vec::new();
-    cx.view.slot_keys(0, slot, count, &mut |entry| keys.push(entry.key()));
+    cx.view
+        .slot_keys(0, slot, count, &mut |entry| keys.push(entry.key()));
     cx.out.array(keys.len());
     keys.iter().for_each(|key| cx.out.bulk(key));
     Ok(Flow::Done)
 }
 
 fn parse_slot(number: i64) -> Option<u16> {
-    u16::try_from(number).ok().filter(|slot| usize::from(*slot) < SLOTS)
+    u16::try_from(number)
+        .ok()
+        .filter(|slot| usize::from(*slot) < SLOTS)
 }
 
 // ---- Orders
@@ -417,8 +519,13 @@ const MEET: Command = order(
     "meet",
     -4,
     meet,
-    docs("3.0.0", "Force a node cluster to handshake with another node", O_1, "ip port [cluster_bus_port]")
-        .history(&[("4.0.0", "Added the optional `cluster_bus_port` argument.")]),
+    docs(
+        "3.0.0",
+        "Force a node cluster to handshake with another node",
+        O_1,
+        "ip port [cluster_bus_port]",
+    )
+    .history(&[("4.0.0", "Added the optional `cluster_bus_port` argument.")]),
 );
 
 fn meet(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -432,11 +539,22 @@ fn meet(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 fn wrong_count(name: &str) -> CommandError {
-    CommandError::owned(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLUSTER HELP."))
+    CommandError::owned(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLUSTER HELP."
+    ))
 }
 
-const FORGET: Command =
-    order("forget", 3, forget, docs("3.0.0", "Remove a node from the nodes table", O_1, "node-id"));
+const FORGET: Command = order(
+    "forget",
+    3,
+    forget,
+    docs(
+        "3.0.0",
+        "Remove a node from the nodes table",
+        O_1,
+        "node-id",
+    ),
+);
 
 fn forget(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (cluster, id) = (cluster(cx)?, args.word()?);
@@ -444,18 +562,36 @@ fn forget(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     reply_done(cx, done)
 }
 
-const ADDSLOTS: Command =
-    order("addslots", -3, addslots, docs("3.0.0", "Assign new hash slots to receiving node", O_SLOTS, "slot [slot ...]"))
-        .scope(Scope::All);
+const ADDSLOTS: Command = order(
+    "addslots",
+    -3,
+    addslots,
+    docs(
+        "3.0.0",
+        "Assign new hash slots to receiving node",
+        O_SLOTS,
+        "slot [slot ...]",
+    ),
+)
+.scope(Scope::All);
 
 fn addslots(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let done = cluster(cx)?.act(|state, now_ms| state.add_slots(args.rest(), now_ms));
     reply_done(cx, done)
 }
 
-const DELSLOTS: Command =
-    order("delslots", -3, delslots, docs("3.0.0", "Set hash slots as unbound in receiving node", O_SLOTS, "slot [slot ...]"))
-        .scope(Scope::All);
+const DELSLOTS: Command = order(
+    "delslots",
+    -3,
+    delslots,
+    docs(
+        "3.0.0",
+        "Set hash slots as unbound in receiving node",
+        O_SLOTS,
+        "slot [slot ...]",
+    ),
+)
+.scope(Scope::All);
 
 fn delslots(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let done = cluster(cx)?.act(|state, now_ms| state.del_slots(args.rest(), now_ms));
@@ -468,7 +604,12 @@ const ADDSLOTSRANGE: Command = order(
     "addslotsrange",
     -4,
     addslotsrange,
-    docs("7.0.0", "Assign new hash slots to receiving node", O_RANGE, RANGE_SYNTAX),
+    docs(
+        "7.0.0",
+        "Assign new hash slots to receiving node",
+        O_RANGE,
+        RANGE_SYNTAX,
+    ),
 )
 .scope(Scope::All);
 
@@ -482,7 +623,12 @@ const DELSLOTSRANGE: Command = order(
     "delslotsrange",
     -4,
     delslotsrange,
-    docs("7.0.0", "Set hash slots as unbound in receiving node", O_RANGE, RANGE_SYNTAX),
+    docs(
+        "7.0.0",
+        "Set hash slots as unbound in receiving node",
+        O_RANGE,
+        RANGE_SYNTAX,
+    ),
 )
 .scope(Scope::All);
 
@@ -493,11 +639,20 @@ fn delslotsrange(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn ranges<'a>(cx: &Context<'_>, args: &Args<'a>) -> Result<&'a [&'a [u8]], CommandError> {
-    if args.len() % 2 == 1 { Err(errors::wrong_arity(&cx.entry.full_name)) } else { Ok(args.rest()) }
+    if args.len() % 2 == 1 {
+        Err(errors::wrong_arity(&cx.entry.full_name))
+    } else {
+        Ok(args.rest())
+    }
 }
 
-const FLUSHSLOTS: Command =
-    order("flushslots", 2, flushslots, docs("3.0.0", "Delete a node's own slots information", O_1, "")).scope(Scope::All);
+const FLUSHSLOTS: Command = order(
+    "flushslots",
+    2,
+    flushslots,
+    docs("3.0.0", "Delete a node's own slots information", O_1, ""),
+)
+.scope(Scope::All);
 
 fn flushslots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let (cluster, is_empty) = (cluster(cx)?, cx.node.keyspace.len(0) == 0);
@@ -521,8 +676,9 @@ const SETSLOT: Command = order(
 fn setslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (cluster, slot) = (cluster(cx)?, args.word()?);
     let keyspace = &cx.node.keyspace;
-    let done =
-        cluster.act(|state, now_ms| state.set_slot(slot, args.rest(), |slot| keyspace.slot_len(0, slot), now_ms));
+    let done = cluster.act(|state, now_ms| {
+        state.set_slot(slot, args.rest(), |slot| keyspace.slot_len(0, slot), now_ms)
+    });
     reply_done(cx, done)
 }
 
@@ -530,7 +686,12 @@ const SET_CONFIG_EPOCH: Command = order(
     "set-config-epoch",
     3,
     set_config_epoch,
-    docs("3.0.0", "Set the configuration epoch in a new node", O_1, "config-epoch"),
+    docs(
+        "3.0.0",
+        "Set the configuration epoch in a new node",
+        O_1,
+        "config-epoch",
+    ),
 );
 
 fn set_config_epoch(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -539,17 +700,34 @@ fn set_config_epoch(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     reply_done(cx, done)
 }
 
-const BUMPEPOCH: Command =
-    order("bumpepoch", 2, bumpepoch, docs("3.0.0", "Advance the cluster config epoch", O_1, "")).tips(NONDETERMINISTIC);
+const BUMPEPOCH: Command = order(
+    "bumpepoch",
+    2,
+    bumpepoch,
+    docs("3.0.0", "Advance the cluster config epoch", O_1, ""),
+)
+.tips(NONDETERMINISTIC);
 
 fn bumpepoch(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let (bumped, epoch) = cluster(cx)?.act(|state, now_ms| state.bump_config_epoch(now_ms));
-    cx.out.simple(format!("{} {epoch}", if bumped { "BUMPED" } else { "STILL" }));
+    cx.out.simple(format!(
+        "{} {epoch}",
+        if bumped { "BUMPED" } else { "STILL" }
+    ));
     Ok(Flow::Done)
 }
 
-const SAVECONFIG: Command =
-    order("saveconfig", 2, saveconfig, docs("3.0.0", "Forces the node to save cluster state on disk", O_1, ""));
+const SAVECONFIG: Command = order(
+    "saveconfig",
+    2,
+    saveconfig,
+    docs(
+        "3.0.0",
+        "Forces the node to save cluster state on disk",
+        O_1,
+        "",
+    ),
+);
 
 fn saveconfig(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cluster(cx)?.act(|state, _| state.save_config());
@@ -584,23 +762,31 @@ fn reset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     reply_done(cx, done)
 }
 
-const NO_REPLICATION: CommandError =
-    CommandError::new("ERR This version of EagleDB cannot be a replica: replication is not available yet");
+const NO_REPLICATION: CommandError = CommandError::new(
+    "ERR This version of EagleDB cannot be a replica: replication is not available yet",
+);
 
 const REPLICATE: Command = order(
     "replicate",
     3,
     replicate,
-    docs("3.0.0", "Reconfigure a node as a replica of the specified master node", O_1, "node-id"),
+    docs(
+        "3.0.0",
+        "Reconfigure a node as a replica of the specified master node",
+        O_1,
+        "node-id",
+    ),
 );
 
 /// A node that says it is a replica but holds no copy would be counted on by others, so it refuses.
 fn replicate(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let id = args.word()?;
-    cluster(cx)?.look(|state| state.replicas_text(id, false).map(drop)).or_else(|error| match error {
-        AdminError::UnknownNode(_) => Err(refused(error)),
-        _ => Ok(()),
-    })?;
+    cluster(cx)?
+        .look(|state| state.replicas_text(id, false).map(drop))
+        .or_else(|error| match error {
+            AdminError::UnknownNode(_) => Err(refused(error)),
+            _ => Ok(()),
+        })?;
     Err(NO_REPLICATION)
 }
 
@@ -608,7 +794,12 @@ const FAILOVER: Command = order(
     "failover",
     -2,
     failover,
-    docs("3.0.0", "Forces a replica to perform a manual failover of its master.", O_1, "[FORCE | TAKEOVER]"),
+    docs(
+        "3.0.0",
+        "Forces a replica to perform a manual failover of its master.",
+        O_1,
+        "[FORCE | TAKEOVER]",
+    ),
 );
 
 fn failover(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -619,15 +810,27 @@ fn failover(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if !args.is_empty() && !args.accept("FORCE") && !args.accept("TAKEOVER") {
         return Err(errors::SYNTAX);
     }
-    Err(CommandError::new("ERR You should send CLUSTER FAILOVER to a replica"))
+    Err(CommandError::new(
+        "ERR You should send CLUSTER FAILOVER to a replica",
+    ))
 }
 
 // ---- Connection flags
 
 /// ASKING -- the next command may act on a slot that is being imported.
-const ASKING: Command = Command::new("asking", 1, asking, docs("3.0.0", "Sent by cluster clients after an -ASK redirect", O_1, ""))
-    .flags(&[Flags::FAST])
-    .family(Categories::CONNECTION);
+const ASKING: Command = Command::new(
+    "asking",
+    1,
+    asking,
+    docs(
+        "3.0.0",
+        "Sent by cluster clients after an -ASK redirect",
+        O_1,
+        "",
+    ),
+)
+.flags(&[Flags::FAST])
+.family(Categories::CONNECTION);
 
 fn asking(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cluster(cx)?;
@@ -640,7 +843,12 @@ const READONLY: Command = Command::new(
     "readonly",
     1,
     readonly,
-    docs("3.0.0", "Enables read queries for a connection to a cluster replica node", O_1, ""),
+    docs(
+        "3.0.0",
+        "Enables read queries for a connection to a cluster replica node",
+        O_1,
+        "",
+    ),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
@@ -654,7 +862,12 @@ const READWRITE: Command = Command::new(
     "readwrite",
     1,
     readwrite,
-    docs("3.0.0", "Disables read queries for a connection to a cluster replica node", O_1, ""),
+    docs(
+        "3.0.0",
+        "Disables read queries for a connection to a cluster replica node",
+        O_1,
+        "",
+    ),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
