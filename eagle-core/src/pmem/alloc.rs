@@ -447,8 +447,8 @@ impl Heap {
         // SAFETY: the block is busy until the call to `give`, hence its slab is not released.
         let slab = unsafe { self.slabs.at(head) }.expect("a slab with a busy block has a twin");
         let (before, after) = slab.give(word, block.bit);
-        let crossed = |bound: u32| before < bound && after >= bound;
-        if crossed(1) || crossed(shape.ready) || after == shape.blocks {
+        let crossed = |bound: u32| before < bound as i32 && after >= bound as i32;
+        if crossed(1) || crossed(shape.ready) || crossed(shape.blocks) {
             let mut lists = self.class(class);
             // The slab may have been released, and its pages used otherwise, before the lock
             // was ours. While we hold it, the page table's word for this class is stable.

@@ -114,6 +114,13 @@ pub fn check(pool: &Pool, reachable: impl IntoIterator<Item = Offset>) -> CheckR
             Ok((page, _, entry)) => report.faults.push(format!("page {page} is {entry:?}")),
         }
     }
+    let unused = (frontier..heap.usage().mapped)
+        .map(|page| medium.load(geometry.page_entry(page), Ordering::Relaxed));
+    if unused.into_iter().any(|word| word != 0) {
+        report
+            .faults
+            .push("the page table is not zero beyond the frontier".into());
+    }
     if !reached.is_empty() {
         report.faults.push(format!(
             "{} bitmap words lie beyond the frontier",

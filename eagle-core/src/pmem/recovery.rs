@@ -175,6 +175,9 @@ pub fn recover(medium: &Medium, geometry: Geometry, logs: &[LaneLog]) {
         .filter(|(_, _, entry)| matches!(entry, PageEntry::Log { .. }))
         .map(|(page, _, _)| page)
         .collect();
+    if orphans.is_empty() {
+        return;
+    }
     for page in orphans {
         let at = geometry.page_entry(page);
         medium.store(at, PageEntry::Free.encode());

@@ -54,11 +54,21 @@ enum Event {
     Fence,
 }
 
+/// What a mutation leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Muted {
+    /// The flushes of a site.
+    Flushes(Site),
+    /// The fences of a site.
+    Fences(Site),
+    /// All log entries.
+    LogEntries,
+}
+
 #[derive(Debug, Default)]
 struct Trace {
     events: Vec<Event>,
-    muted: Option<Site>,
-    loses_log_entries: bool,
+    muted: Option<Muted>,
 }
 
 /// The medium's side of the record.
@@ -78,7 +88,7 @@ impl Recorder {
 
     pub(super) fn flush(&self, at: u64, len: u64, site: Site) {
         let mut trace = self.trace();
-        if trace.muted == Some(site) {
+        if trace.muted == Some(Muted::Flushes(site)) {
             return;
         }
         for line in at / LINE_BYTES..(at + len).div_ceil(LINE_BYTES) {
@@ -88,13 +98,13 @@ impl Recorder {
 
     pub(super) fn fence(&self, site: Site) {
         let mut trace = self.trace();
-        if trace.muted != Some(site) {
+        if trace.muted != Some(Muted::Fences(site)) {
             trace.events.push(Event::Fence);
         }
     }
 
     pub(super) fn loses_log_entries(&self) -> bool {
-        self.trace().loses_log_entries
+        self.trace().muted == Some(Muted::LogEntries)
     }
 }
 
@@ -129,14 +139,9 @@ impl Sim {
         }
     }
 
-    /// Leaves out all flushes and fences of one site from here on (mutation testing).
-    pub fn mute(&self, site: Option<Site>) {
-        self.recorder.trace().muted = site;
-    }
-
-    /// Loses all log entries from here on (mutation testing).
-    pub fn lose_log_entries(&self, loses: bool) {
-        self.recorder.trace().loses_log_entries = loses;
+    /// Leaves something out from here on (mutation testing).
+    pub fn mute(&self, muted: Option<Muted>) {
+        self.recorder.trace().muted = muted;
     }
 
     /// Events recorded so far; every number up to this is a point to crash at.
@@ -320,12 +325,18 @@ mod tests {
     }
 
     #[test]
-    fn muted_sites_leave_no_trace() {
-        let sim = Sim::new(1 << 20, 1);
-        sim.mute(Some(Site::Log));
-        sim.recorder.store(0, 1);
-        sim.recorder.flush(0, 8, Site::Log);
-        sim.recorder.fence(Site::Log);
-        assert_eq!(sim.points(), 1);
+    fn what_is_muted_leaves_no_trace() {
+        for (muted, points) in [
+            (Muted::Flushes(Site::Log), 2),
+            (Muted::Fences(Site::Log), 2),
+            (Muted::Fences(Site::Bits), 3),
+        ] {
+            let sim = Sim::new(1 << 20, 1);
+            sim.mute(Some(muted));
+            sim.recorder.store(0, 1);
+            sim.recorder.flush(0, 8, Site::Log);
+            sim.recorder.fence(Site::Log);
+            assert_eq!(sim.points(), points);
+        }
     }
 }

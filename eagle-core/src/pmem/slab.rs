@@ -19,7 +19,7 @@ use std::{
     ptr,
     sync::{
         OnceLock,
-        atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -44,8 +44,10 @@ pub enum State {
 pub struct Slab {
     /// One bit for each block, set = busy. Bits beyond the last block are set.
     busy: Box<[AtomicU64]>,
-    /// Number of clear bits.
-    free: AtomicU32,
+    /// Number of clear bits, as far as it has been counted: a thread that has cleared a bit and
+    /// not yet added it may find it claimed and subtracted already, so that the number is
+    /// negative for a moment. Without an owner it never exceeds the number of clear bits.
+    free: AtomicI32,
     /// A [`State`], and the neighbours in the list of that state (first pages). Read and written
     /// under the class lock only.
     state: AtomicU8,
@@ -57,19 +59,19 @@ impl Slab {
     /// A slab whose busy blocks are those of the given bitmap.
     pub fn new(class: u8, allocated: impl Fn(usize) -> u64) -> Slab {
         let shape = &TABLE[usize::from(class)];
-        let mut free = 0;
+        let mut free = 0i32;
         let busy = (0..shape.bitmap_words())
             .map(|word| {
                 let blocks = shape.blocks as usize - word * 64;
                 let beyond = if blocks >= 64 { 0 } else { !0 << blocks };
                 let bits = allocated(word) | beyond;
-                free += bits.count_zeros();
+                free += bits.count_zeros() as i32;
                 AtomicU64::new(bits)
             })
             .collect();
         Slab {
             busy,
-            free: AtomicU32::new(free),
+            free: AtomicI32::new(free),
             state: AtomicU8::new(State::Full as u8),
             before: AtomicU32::new(NO_PAGE),
             after: AtomicU32::new(NO_PAGE),
@@ -78,7 +80,7 @@ impl Slab {
 
     /// Number of free blocks.
     pub fn free(&self) -> u32 {
-        self.free.load(Ordering::Acquire)
+        self.free.load(Ordering::Acquire).max(0) as u32
     }
 
     /// The busy bits of a word.
@@ -103,7 +105,8 @@ impl Slab {
             if busy.load(Ordering::Relaxed) != !0 {
                 // Others only clear bits, hence what was clear still is.
                 let claimed = !busy.fetch_or(!0, Ordering::AcqRel);
-                self.free.fetch_sub(claimed.count_ones(), Ordering::AcqRel);
+                self.free
+                    .fetch_sub(claimed.count_ones() as i32, Ordering::AcqRel);
                 return Some((word, claimed));
             }
         }
@@ -112,10 +115,11 @@ impl Slab {
 
     /// Makes blocks of a word free. Answers the number of free blocks before and after; the
     /// slab may be gone when this returns.
-    pub fn give(&self, word: usize, bits: u64) -> (u32, u32) {
+    pub fn give(&self, word: usize, bits: u64) -> (i32, i32) {
         self.busy[word].fetch_and(!bits, Ordering::AcqRel);
-        let before = self.free.fetch_add(bits.count_ones(), Ordering::AcqRel);
-        (before, before + bits.count_ones())
+        let count = bits.count_ones() as i32;
+        let before = self.free.fetch_add(count, Ordering::AcqRel);
+        (before, before + count)
     }
 }
 
