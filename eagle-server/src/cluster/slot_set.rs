@@ -137,15 +137,30 @@ impl SlotSet {
 
     /// The members as maximal runs `(first, last)`, both included, in ascending order.
     pub fn ranges(&self) -> impl Iterator<Item = (u16, u16)> + '_ {
-        let mut slots = self.iter().peekable();
+        let mut from = 0;
         std::iter::from_fn(move || {
-            let first = slots.next()?;
-            let mut last = first;
-            while let Some(next) = slots.next_if(|&slot| slot == last + 1) {
-                last = next;
-            }
-            Some((first, last))
+            let first = self.next_with(from, true)?;
+            let end = self.next_with(first, false).unwrap_or(SLOT_COUNT);
+            from = end;
+            Some((first, end - 1))
         })
+    }
+
+    /// The first slot, `from` or later, that is a member if `member`, or is none if not.
+    fn next_with(&self, from: u16, member: bool) -> Option<u16> {
+        let mut skipped = u64::MAX << (from % 64);
+        for index in usize::from(from / 64)..WORDS {
+            let word = if member {
+                self.words[index]
+            } else {
+                !self.words[index]
+            };
+            if word & skipped != 0 {
+                return Some(index as u16 * 64 + (word & skipped).trailing_zeros() as u16);
+            }
+            skipped = u64::MAX;
+        }
+        None
     }
 }
 

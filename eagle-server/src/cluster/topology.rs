@@ -2,14 +2,14 @@
 
 use super::address::{HostName, IpText};
 use super::state::PreferredEndpoint;
-use super::{NodeFlags, NodeId, SLOT_COUNT};
+use super::{NodeFlags, NodeId, SLOT_COUNT, SlotSet};
 use std::collections::BTreeMap;
 
 /// Nobody owns the slot.
 const NO_OWNER: u16 = u16::MAX;
 
 /// A node's place in one [`Topology`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeIndex(u16);
 
 /// A node as clients may be sent to it.
@@ -158,9 +158,9 @@ impl TopologyBuilder {
     }
 
     /// Says who serves some slots.
-    pub fn owner(&mut self, slots: impl Iterator<Item = u16>, owner: NodeIndex) {
-        for slot in slots {
-            self.topology.owners[usize::from(slot)] = owner.0;
+    pub fn owner(&mut self, slots: &SlotSet, owner: NodeIndex) {
+        for (first, last) in slots.ranges() {
+            self.topology.owners[usize::from(first)..=usize::from(last)].fill(owner.0);
         }
     }
 

@@ -427,7 +427,7 @@ impl ClusterState {
             .expect("this node is never in handshake");
         let mut builder = TopologyBuilder::new(nodes.collect(), myself);
         for key in &keys {
-            builder.owner(self.node(*key).slots.iter(), places[key]);
+            builder.owner(&self.node(*key).slots, places[key]);
         }
         let place = |open: &BTreeMap<u16, NodeKey>| {
             open.iter()

@@ -44,15 +44,11 @@ impl ClusterState {
     pub(super) fn assign_slot(&mut self, slot: u16, key: NodeKey) {
         self.unassign_slot(slot);
         self.slots.owners[usize::from(slot)] = Some(key);
-        let has_siblings = self
-            .nodes
-            .values()
-            .any(|node| node.is_primary() && !node.replicas.is_empty());
         let node = self.node_mut(key);
         node.slots.insert(slot);
         node.slot_count += 1;
-        if node.slot_count == 1 && has_siblings {
-            node.flags |= NodeFlags::MIGRATE_TO;
+        if node.slot_count == 1 && self.nodes.values().any(|node| !node.replicas.is_empty()) {
+            self.node_mut(key).flags |= NodeFlags::MIGRATE_TO;
         }
     }
 
