@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// The last word of each host on its own slots, so that a repeated claim is checked only once.
 type LastClaim = (u64, SlotSet, bool);
 
+/// What a host routes by, and the config epochs it has recorded.
+type View = (Arc<Topology>, HashMap<NodeId, u64>);
+
 #[derive(Default)]
 pub struct Checks {
     /// Who claimed which slots at an epoch, over the whole run.
@@ -19,7 +22,7 @@ pub struct Checks {
     /// To whom a voter gave its vote of an epoch.
     votes: HashMap<(HostIndex, u64), HostIndex>,
     /// The last view of each life of a host, with the config epochs of the nodes in it.
-    views: HashMap<(HostIndex, u32), (Arc<Topology>, HashMap<NodeId, u64>)>,
+    views: HashMap<(HostIndex, u32), View>,
     pub elections: u64,
 }
 

@@ -216,7 +216,7 @@ fn is_whole(world: &World) -> bool {
         let known: Vec<u16> = (0..SLOT_COUNT)
             .filter(|slot| first[usize::from(*slot)] == Some(host.id))
             .collect();
-        is_primary == !known.is_empty() && slots.iter().eq(known)
+        is_primary != known.is_empty() && slots.iter().eq(known)
     });
     let states = || world.hosts.iter().filter_map(|host| host.state.as_ref());
     let current: BTreeSet<u64> = states().map(|state| state.epochs().0).collect();
