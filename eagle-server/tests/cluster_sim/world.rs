@@ -339,9 +339,9 @@ impl World {
         } else {
             self.conns[conn].ends[0].map_or(index, |end| end.host)
         };
-        let mut state = self.hosts[index].state.take().expect("the host is up");
+        let state = self.hosts[index].state.take().expect("the host is up");
         self.checks
-            .on_send(&mut self.hosts[index], index, to, &frame, &mut state);
+            .on_send(&mut self.hosts[index], index, to, &frame, &state);
         self.hosts[index].state = Some(state);
         if end == 0 && !self.conns[conn].established {
             return self.conns[conn].early.push(frame);
