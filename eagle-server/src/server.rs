@@ -225,7 +225,7 @@ fn open_keyspace(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
 }
 
 /// Identity of this boot of the machine; all zero (which no two boots may share) if unknown.
-fn boot_id() -> [u8; 16] {
+pub(crate) fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16)

@@ -152,6 +152,16 @@ impl<'p> Tx<'p> {
         medium.flush(at, 8, Site::Fresh);
     }
 
+    /// Stores a word of a reachable block that is out of use until a later store of this
+    /// transaction says otherwise (a record whose allocation bit is clear). Not logged: after a
+    /// rollback or a crash the word may have either value. Atomic, release ordering.
+    #[inline]
+    pub fn store_unused_u64(&mut self, at: Offset, value: u64) {
+        let medium = self.medium();
+        medium.store(at, value);
+        medium.flush(at, 8, Site::Fresh);
+    }
+
     /// Whether a range lies in a block that this transaction has allocated.
     fn is_fresh(&self, at: Offset, len: usize) -> bool {
         self.lane.records.iter().rev().any(|record| match record {

@@ -15,7 +15,7 @@ use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS};
 use super::trash::{self, HEADER_BYTES};
 use super::view::Access;
 use super::{DATABASES_MAX, SLOTS, key_slot};
-use crate::pmem::{Offset, Pool};
+use crate::pmem::{self, Offset, Pool};
 
 /// Faults after which a check stops noting more.
 const FAULTS_MAX: usize = 100;
@@ -47,10 +47,12 @@ impl Keyspace {
         };
         walk.databases(self);
         walk.trash(self);
+        walk.allocator();
         walk.report
     }
 }
 
+/// A walk over everything that the roots reach.
 struct Walk<'a> {
     reader: Reader<'a>,
     pool: &'a Pool,
@@ -154,6 +156,27 @@ impl Walk<'_> {
         let root = NodeRef::from_raw(self.reader.load(root_at));
         self.half_dismantled(root, self.reader.load(cursor_at), true);
         true
+    }
+
+    /// Compares what was reached with what the allocator has given away.
+    fn allocator(&mut self) {
+        let reached = self.reached.iter().map(|&at| Offset::from_raw(at));
+        let books = pmem::check::check(self.pool, reached);
+        for (what, findings) in [
+            ("leaked", &books.leaked),
+            ("not allocated", &books.dangling),
+            ("shared", &books.shared),
+        ] {
+            if findings.count > 0 {
+                self.fault(format!(
+                    "{} blocks are {what}, first {:?}",
+                    findings.count, findings.first
+                ));
+            }
+        }
+        for fault in books.faults {
+            self.fault(fault);
+        }
     }
 
     /// A large collection; `len` is what its owner says, if it has one.
@@ -289,7 +312,21 @@ impl Visitor for Found {
     }
 }
 
-/// Checks a pool that no process has open.
-pub fn check(_path: &Path) -> Result<CheckReport, OpenError> {
-    unimplemented!()
+/// Checks a pool file that no process has open: opens it as a start of the server would (which ends what a crash cut
+/// off), walks everything, and closes it again. `boot_id` is this boot of the machine's.
+pub fn check(path: &Path, boot_id: [u8; 16]) -> Result<CheckReport, OpenError> {
+    let size = std::fs::metadata(path).map_err(OpenError::Io)?.len();
+    let options = pmem::PoolOptions {
+        path: Some(path.to_owned()),
+        size_max: size,
+        lanes: 1,
+        boot_id,
+        hash_seed: [0; 16],
+        pool_id: [0; 16],
+    };
+    let (pool, _) = Pool::open(&options)?;
+    let keyspace = Keyspace::on(pool)?;
+    let report = keyspace.check();
+    keyspace.close().map_err(OpenError::Io)?;
+    Ok(report)
 }

@@ -233,7 +233,7 @@ impl WordsMut for Writer<'_, '_> {
         if self.state.later {
             return Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?);
         }
-        self.state.tx.store_fresh_u64(Offset::from_raw(at), value);
+        self.state.tx.store_unused_u64(Offset::from_raw(at), value);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `eagledb pool check FILE`.
 
+use crate::server::boot_id;
 use clap::Subcommand;
 use eagle_core::store;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ pub enum Action {
 
 pub fn run(action: Action) -> ExitCode {
     let Action::Check { file } = action;
-    match store::check(&file) {
+    match store::check(&file, boot_id()) {
         Err(error) => {
             eprintln!("{}: {error}", file.display());
             ExitCode::FAILURE

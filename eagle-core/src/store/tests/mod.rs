@@ -1,8 +1,10 @@
 //! Tests of the keyspace as its callers use it.
 
 mod basics;
+mod hashes;
+mod walks;
 
-use super::{Access, Keyspace, PoolOptions, View, Worker};
+use super::{Access, Keyspace, PoolOptions, View, Worker, key_slot};
 use crate::sync::Guard;
 
 /// An empty keyspace in anonymous memory.
@@ -46,7 +48,21 @@ impl Fixture {
             .view(&mut self.worker, &self.guard, Access::LockFree, self.now_ms)
     }
 
-    /// One change by itself.
+    /// One change of one key by itself.
+    fn one<T>(&mut self, key: &[u8], change: impl FnOnce(&mut View<'_>) -> T) -> T {
+        let slots = [key_slot(key)];
+        let mut view = self.keyspace.view(
+            &mut self.worker,
+            &self.guard,
+            Access::Slots(&slots),
+            self.now_ms,
+        );
+        let result = change(&mut view);
+        view.commit();
+        result
+    }
+
+    /// One change of anything by itself.
     fn run<T>(&mut self, change: impl FnOnce(&mut View<'_>) -> T) -> T {
         let mut view = self.all();
         let result = change(&mut view);
@@ -57,7 +73,6 @@ impl Fixture {
     /// Frees all trash and checks that nothing is wrong and nothing leaked.
     fn check(&mut self) {
         while self.keyspace.reap_step(&mut self.worker, 1000) {}
-        while !self.keyspace.index_step(1000) {}
         let report = self.keyspace.check();
         assert_eq!(report.faults, Vec::<String>::new());
         assert_eq!(
