@@ -111,8 +111,10 @@ fn the_expiry_cycle_removes_what_is_due() {
             Ttl::At(1000 + i)
         };
         let db = (i % 2) as u8;
-        f.run(|view| view.set_string(db, format!("k{i}").as_bytes(), b"v", StringForm::Auto, ttl))
-            .unwrap();
+        f.one(format!("k{i}").as_bytes(), |view| {
+            view.set_string(db, format!("k{i}").as_bytes(), b"v", StringForm::Auto, ttl)
+        })
+        .unwrap();
     }
     assert_eq!(f.keyspace.expires(0) + f.keyspace.expires(1), 2000);
     let mut told = Vec::new();

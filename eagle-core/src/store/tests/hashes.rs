@@ -12,8 +12,10 @@ fn field(i: u32) -> Vec<u8> {
 
 fn hset(f: &mut Fixture, key: &[u8], fields: impl Iterator<Item = u32>) {
     for i in fields {
-        f.run(|view| view.hash_set(0, key, &field(i), format!("value-{i}").as_bytes()))
-            .unwrap();
+        f.one(key, |view| {
+            view.hash_set(0, key, &field(i), format!("value-{i}").as_bytes())
+        })
+        .unwrap();
     }
 }
 
@@ -68,7 +70,7 @@ fn a_hash_grows_from_packed_to_table_and_shrinks_to_nothing() {
     for i in 0..2000 {
         let gone = field(i);
         assert_eq!(
-            f.run(|view| view.hash_remove(0, b"h", &[&gone, b"never"])),
+            f.one(b"h", |view| view.hash_remove(0, b"h", &[&gone, b"never"])),
             Ok(1)
         );
     }
@@ -209,7 +211,7 @@ fn flushing_and_swapping_whole_databases() {
     for db in [0, 2] {
         for i in 0..500u32 {
             let key = format!("k{i}-{db}");
-            f.run(|view| {
+            f.one(key.as_bytes(), |view| {
                 view.set_string(db, key.as_bytes(), b"v", StringForm::Auto, Ttl::At(5000))
             })
             .unwrap();
@@ -250,7 +252,7 @@ fn flushing_and_swapping_whole_databases() {
 fn one_slot_can_be_flushed() {
     let mut f = Fixture::new();
     for i in 0..1000u32 {
-        f.run(|view| {
+        f.one(b"tag", |view| {
             view.set_string(
                 0,
                 format!("{{tag}}{i}").as_bytes(),

@@ -6,8 +6,10 @@ use super::super::{SLOTS, StringForm, Ttl, key_slot};
 use super::Fixture;
 
 fn set(f: &mut Fixture, key: &str) {
-    f.run(|view| view.set_string(0, key.as_bytes(), b"v", StringForm::Auto, Ttl::Clear))
-        .unwrap();
+    f.one(key.as_bytes(), |view| {
+        view.set_string(0, key.as_bytes(), b"v", StringForm::Auto, Ttl::Clear)
+    })
+    .unwrap();
 }
 
 fn rng(mut state: u64) -> impl FnMut() -> u64 {
@@ -45,7 +47,8 @@ fn a_scan_meets_every_key_that_stays_while_tables_grow_and_shrink() {
                 if grow {
                     set(&mut f, &key);
                 } else {
-                    f.run(|view| view.remove(0, key.as_bytes())).unwrap();
+                    f.one(key.as_bytes(), |view| view.remove(0, key.as_bytes()))
+                        .unwrap();
                 }
             }
         }
@@ -73,7 +76,7 @@ fn a_hash_scan_meets_every_field_that_stays() {
     let mut f = Fixture::new();
     let field = |i: u64| format!("field{i}").into_bytes();
     for i in 0..200 {
-        f.run(|view| view.hash_set(0, b"h", &field(i), b"v"))
+        f.one(b"h", |view| view.hash_set(0, b"h", &field(i), b"v"))
             .unwrap();
     }
     let (mut cursor, mut met, mut next) = (0, HashSet::new(), 1000);
@@ -88,7 +91,7 @@ fn a_hash_scan_meets_every_field_that_stays() {
             break;
         }
         for _ in 0..100 {
-            f.run(|view| view.hash_set(0, b"h", &field(next), b"v"))
+            f.one(b"h", |view| view.hash_set(0, b"h", &field(next), b"v"))
                 .unwrap();
             next += 1;
         }
