@@ -61,7 +61,8 @@ fn pexpire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::Millis)
 }
 
-/// EXPIREAT key unix-time-seconds [NX | XX | GT | LT] -- lets a key expire at a Unix time in seconds.
+/// EXPIREAT key unix-time-seconds [NX | XX | GT | LT] -- lets a key expire at a Unix time in
+/// seconds.
 const EXPIREAT: Command = Command::new(
     "expireat",
     -3,
@@ -83,7 +84,8 @@ fn expireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::UnixSeconds)
 }
 
-/// PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] -- lets a key expire at a Unix time in milliseconds.
+/// PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] -- lets a key expire at a Unix time
+/// in milliseconds.
 const PEXPIREAT: Command = Command::new(
     "pexpireat",
     -3,

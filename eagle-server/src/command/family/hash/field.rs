@@ -100,7 +100,8 @@ fn hmget(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// HSET key field value [field value ...] -- sets fields of a hash, which is made if absent; the number of new fields.
+/// HSET key field value [field value ...] -- sets fields of a hash, which is made if absent; the
+/// number of new fields.
 pub(super) const HSET: Command = Command::new(
     "hset",
     -4,

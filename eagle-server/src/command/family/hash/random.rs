@@ -143,7 +143,8 @@ enum Plan {
     Redraw,
 }
 
-/// Collecting costs the whole hash, redrawing at most 1.5 draws a field on average while less than a
+/// Collecting costs the whole hash, redrawing at most 1.5 draws a field on average while less
+/// than a
 /// third is wanted.
 fn plan(count: usize, len: usize) -> Plan {
     if count >= len {

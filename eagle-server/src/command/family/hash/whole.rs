@@ -105,7 +105,8 @@ fn reply_each<'a>(
     Ok(Flow::Done)
 }
 
-/// HSCAN key cursor [MATCH pattern] [COUNT count] -- some fields and values, and the cursor to go on with.
+/// HSCAN key cursor [MATCH pattern] [COUNT count] -- some fields and values, and the cursor to go
+/// on with.
 pub(super) const HSCAN: Command = Command::new(
     "hscan",
     -3,

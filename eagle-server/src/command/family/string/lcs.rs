@@ -20,7 +20,8 @@ const TABLE_TOO_LARGE: CommandError = CommandError::new(
     "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
 );
 
-/// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN] -- a longest common subsequence of two strings, its length, or where it lies.
+/// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN] -- a longest common subsequence of
+/// two strings, its length, or where it lies.
 pub(super) const LCS: Command = Command::new(
     "lcs",
     -3,

@@ -39,7 +39,8 @@ fn append(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.reply_integer(new.len() as i64)
 }
 
-/// SETRANGE key offset value -- overwrites a part of the string at `key`, which is padded with zero bytes.
+/// SETRANGE key offset value -- overwrites a part of the string at `key`, which is padded with
+/// zero bytes.
 pub(super) const SETRANGE: Command = Command::new(
     "setrange",
     4,
@@ -88,7 +89,8 @@ fn check_end(cx: &Context<'_>, offset: u64, patch: &[u8]) -> Result<usize, Comma
         .ok_or(errors::STRING_TOO_LONG)
 }
 
-/// GETRANGE key start end -- the bytes from `start` to `end`, both included; negative positions count from the end.
+/// GETRANGE key start end -- the bytes from `start` to `end`, both included; negative positions
+/// count from the end.
 pub(super) const GETRANGE: Command = Command::new(
     "getrange",
     4,

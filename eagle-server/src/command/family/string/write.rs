@@ -6,9 +6,12 @@ use crate::command::context::{Context, Outcome};
 use crate::command::deadline::Unit;
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use crate::command::{KeyRef, KeyRefs};
 use eagle_core::store::{StringForm, Ttl};
 
-/// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the key held; options make it conditional.
+/// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT
+/// unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the key held; options make it
+/// conditional.
 pub(super) const SET: Command = Command::new(
     "set",
     -3,
@@ -40,7 +43,21 @@ pub(super) const SET: Command = Command::new(
         KeyFlags::VARIABLE_FLAGS,
     ],
 )
-.notes("RW and ACCESS due to the optional `GET` argument")]);
+.notes("RW and ACCESS due to the optional `GET` argument")])
+.find_keys(set_keys);
+
+/// The key, whose old value is read only with `GET`: ACL rules may allow writing alone.
+fn set_keys(argv: &[&[u8]]) -> KeyRefs {
+    let mut options = argv.iter().skip(3);
+    let flags = if options.any(|word| word.eq_ignore_ascii_case(b"GET")) {
+        KeyFlags::all(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])
+    } else {
+        KeyFlags::all(&[KeyFlags::OW, KeyFlags::UPDATE])
+    };
+    (1..argv.len().min(2))
+        .map(|position| KeyRef { position, flags })
+        .collect()
+}
 
 fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, value) = (args.word()?, args.word()?);
@@ -194,7 +211,8 @@ fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.reply_text(old)
 }
 
-/// GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] -- the string at `key`, whose expiry is changed.
+/// GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds
+/// | PERSIST] -- the string at `key`, whose expiry is changed.
 pub(super) const GETEX: Command = Command::new(
     "getex",
     -2,
@@ -322,4 +340,19 @@ fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>]) -> Result<(), CommandError>
             .set_string(db, key, value, StringForm::Auto, Ttl::Clear)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_reads_its_key_only_with_get() {
+        let flags = |argv: &[&[u8]]| set_keys(argv).first().map(|key| key.flags);
+        let reads = KeyFlags::all(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE]);
+        let writes = KeyFlags::all(&[KeyFlags::OW, KeyFlags::UPDATE]);
+        assert_eq!(flags(&[b"SET", b"get", b"get"]), Some(writes));
+        assert_eq!(flags(&[b"SET", b"k", b"v", b"NX", b"get"]), Some(reads));
+        assert_eq!(flags(&[b"SET"]), None);
+    }
 }
