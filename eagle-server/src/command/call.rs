@@ -101,7 +101,7 @@ fn refuse(
 fn reply_error(thread: &Thread, out: &mut Writer, error: &CommandError) {
     thread.stats.error_replies.add(1);
     thread.node.errors.record(error.code());
-    out.error(error.text());
+    out.error(error.as_bytes());
 }
 
 fn queue(

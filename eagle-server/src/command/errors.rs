@@ -4,26 +4,40 @@ use eagle_core::store::StoreError;
 use std::borrow::Cow;
 
 /// Why a command was refused or failed. Written as `-<text>\r\n`; the first word is the error code
-/// that clients and `errorstats` go by.
+/// that clients and `errorstats` go by. It may quote what the client sent, which need not be text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError(Cow<'static, str>);
+pub struct CommandError(Cow<'static, [u8]>);
 
 impl CommandError {
     pub const fn new(text: &'static str) -> CommandError {
-        CommandError(Cow::Borrowed(text))
+        CommandError(Cow::Borrowed(text.as_bytes()))
     }
 
     pub fn owned(text: String) -> CommandError {
-        CommandError(Cow::Owned(text))
+        CommandError(Cow::Owned(text.into_bytes()))
     }
 
-    pub fn text(&self) -> &str {
+    /// An error of these parts, each cut at its first zero byte: Redis prints them as C strings.
+    pub fn quoting(parts: &[&[u8]]) -> CommandError {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| c_string(part)).collect();
+        CommandError(Cow::Owned(parts.concat()))
+    }
+
+    /// The line as it goes to the client; line breaks in it are the writer's to replace.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The line for people and logs.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
     }
 
     /// The error code: the text up to the first space.
     pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or("ERR")
+        let word = self.0.split(|byte| *byte == b' ').next();
+        word.and_then(|word| std::str::from_utf8(word).ok())
+            .unwrap_or("ERR")
     }
 }
 
@@ -77,34 +91,67 @@ pub fn invalid_expire(full_name: &str) -> CommandError {
     CommandError::owned(format!("ERR invalid expire time in '{full_name}' command"))
 }
 
+/// Bytes of a name or of arguments that a refusal quotes.
+const QUOTED_BYTES_MAX: usize = 128;
+
 /// The refusal of a command nobody knows, quoting at most 128 bytes of it and of its arguments.
 pub fn unknown_command(argv: &[&[u8]]) -> CommandError {
-    const QUOTED_BYTES_MAX: usize = 128;
-    let clip = |bytes: &[u8], room: usize| one_line(&bytes[..bytes.len().min(room)]);
-    let mut arguments = String::new();
+    let mut arguments = Vec::new();
     for argument in &argv[1..] {
         if arguments.len() >= QUOTED_BYTES_MAX {
             break;
         }
-        let room = QUOTED_BYTES_MAX - arguments.len();
-        arguments.push_str(&format!("'{}' ", clip(argument, room)));
+        let quoted = clip(c_string(argument), QUOTED_BYTES_MAX - arguments.len());
+        arguments.extend_from_slice(&[b"'", quoted, b"' "].concat());
     }
-    CommandError::owned(format!(
-        "ERR unknown command '{}', with args beginning with: {arguments}",
-        clip(argv[0], QUOTED_BYTES_MAX)
-    ))
+    CommandError::quoting(&[
+        b"ERR unknown command '",
+        clip(argv[0], QUOTED_BYTES_MAX),
+        b"', with args beginning with: ",
+        &arguments,
+    ])
 }
 
 /// `ERR unknown subcommand 'x'. Try NAME HELP.`
 pub fn unknown_subcommand(container: &str, subcommand: &[u8]) -> CommandError {
-    let word = one_line(&subcommand[..subcommand.len().min(128)]);
-    CommandError::owned(format!(
-        "ERR unknown subcommand '{word}'. Try {} HELP.",
-        container.to_uppercase()
-    ))
+    CommandError::quoting(&[
+        b"ERR unknown subcommand '",
+        clip(subcommand, QUOTED_BYTES_MAX),
+        b"'. Try ",
+        container.to_uppercase().as_bytes(),
+        b" HELP.",
+    ])
+}
+
+fn clip(bytes: &[u8], len_max: usize) -> &[u8] {
+    &bytes[..bytes.len().min(len_max)]
+}
+
+/// What C takes for the string that begins here.
+fn c_string(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Client bytes inside an error line: a line break would end the reply early.
 pub fn one_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace(['\r', '\n'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_quote_what_the_client_sent() {
+        let error = unknown_command(&[b"no\xff\0such", b"a\0b", &[b'x'; 200]]);
+        let quoted = [&b"'a' '"[..], &[b'x'; 124], b"' "].concat();
+        let expected = [
+            b"ERR unknown command 'no\xff', with args beginning with: ",
+            &quoted[..],
+        ];
+        assert_eq!(error.as_bytes(), expected.concat());
+        assert_eq!(error.code(), "ERR");
+        let error = unknown_subcommand("config", &[b'y'; 200]);
+        assert_eq!(error.text().matches('y').count(), QUOTED_BYTES_MAX);
+    }
 }

@@ -335,12 +335,8 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 fn parse_kind(word: &[u8]) -> Result<ClientKind, CommandError> {
-    ClientKind::parse(word).ok_or_else(|| {
-        CommandError::owned(format!(
-            "ERR Unknown client type '{}'",
-            errors::one_line(word)
-        ))
-    })
+    ClientKind::parse(word)
+        .ok_or_else(|| CommandError::quoting(&[b"ERR Unknown client type '", word, b"'"]))
 }
 
 /// One line of CLIENT LIST.

@@ -196,10 +196,11 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         } else if args.len() > 1 && args.accept("SETNAME") {
             cx.session.info.set_name(check_name(args.word()?)?);
         } else {
-            let option = errors::one_line(option);
-            return Err(CommandError::owned(format!(
-                "ERR Syntax error in HELLO option '{option}'"
-            )));
+            return Err(CommandError::quoting(&[
+                b"ERR Syntax error in HELLO option '",
+                option,
+                b"'",
+            ]));
         }
     }
     if !cx.session.authenticated {

@@ -258,7 +258,7 @@ impl MoveOut {
 
 fn error_line(error: &CommandError) -> Vec<u8> {
     let mut out = Writer::new(Protocol::Resp2);
-    out.error(error.text());
+    out.error(error.as_bytes());
     out.take().into()
 }
 
