@@ -87,6 +87,8 @@ fn refusals(from: &mut Client, target: &Server) -> Vec<Reply> {
         .to_string();
     let mut seen = vec![
         from.call(&["MIGRATE", "127.0.0.1", &closed, "e", "0", "100"]),
+        from.call(&["MIGRATE", "no such host", "6379", "e", "0", "100"]),
+        from.call(&["MIGRATE", "127.0.0.1", "port", "e", "0", "100"]),
         from.call(&["MIGRATE", "127.0.0.1", &closed, "none", "0", "100"]),
         from.call(&["MIGRATE", "127.0.0.1", &closed, "e", "x", "100"]),
         from.call(&["MIGRATE", "127.0.0.1", &closed, "e", "0", "x"]),

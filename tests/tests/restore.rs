@@ -110,9 +110,9 @@ fn restore_replies_as_redis_replies() {
     let good = payload(&mut clients[1], "key");
     let mut damaged = good.clone();
     damaged[2] ^= 1;
-    // A right envelope around a value cut short: the DUMP of `\0\5val`, whose own type and length go.
     same(&mut clients, &["DEL", "key"]);
-    let forged = forged(b"\x00\x05val");
+    // A right envelope around a string that announces far more than follows.
+    let forged = forged(b"\x00\x7f\xffval");
 
     let mut restore = |ttl: &str, payload: &[u8], options: &[&str]| {
         let mut command = vec![&b"RESTORE"[..], b"key", ttl.as_bytes(), payload];

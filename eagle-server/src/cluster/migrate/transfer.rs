@@ -114,15 +114,17 @@ impl Transfer {
             Some(socket) => Ok(socket),
             None => Socket::connect(&self.target, self.step_time_max).await,
         };
-        let Ok(mut socket) = connected else {
-            let report = Report {
-                accepted: Vec::new(),
-                error: Some(TransferError::Connect),
-            };
-            return Attempt {
-                report,
-                retry: false,
-            };
+        let mut socket = match connected {
+            Ok(socket) => socket,
+            Err(cause) => {
+                return Attempt {
+                    report: Report {
+                        accepted: Vec::new(),
+                        error: Some(connect_error(&cause)),
+                    },
+                    retry: false,
+                };
+            }
         };
         let mut exchange = Exchange {
             transfer: self,
@@ -159,6 +161,14 @@ impl Transfer {
                 },
             },
         }
+    }
+}
+
+/// Redis learns of a refusal only when it writes, and clients know its word for it.
+fn connect_error(cause: &io::Error) -> TransferError {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable => TransferError::Write,
+        _ => TransferError::Connect,
     }
 }
 
@@ -499,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listening_is_a_connect_error() {
+    fn nobody_listening_shows_in_writing() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -511,6 +521,9 @@ mod tests {
             .local_addr()
             .unwrap()
             .port();
+        let report = runtime.block_on(nowhere.run(&Rc::default(), || NOW_MS));
+        assert_eq!(report, failed(&[], TransferError::Write));
+        nowhere.target.host = "no such host".into();
         let report = runtime.block_on(nowhere.run(&Rc::default(), || NOW_MS));
         assert_eq!(report, failed(&[], TransferError::Connect));
     }
