@@ -3,9 +3,9 @@
 
 use eagledb_tests::{Client, Kind, Launch, Reply, Server};
 
-/// The server under test and the reference.
-fn pair() -> [Server; 2] {
-    [Kind::EagleDb, Kind::Redis].map(|kind| Launch::of(kind).start())
+/// The server under test and the reference, with a directive.
+fn pair(directive: &str, value: &str) -> [Server; 2] {
+    [Kind::EagleDb, Kind::Redis].map(|kind| Launch::of(kind).option(directive, value).start())
 }
 
 /// Runs a command on both, which must answer alike.
@@ -69,21 +69,15 @@ fn value(client: &mut Client, key: &str) -> Vec<Reply> {
 
 #[test]
 fn payloads_are_the_same_bytes_and_go_both_ways() {
-    let servers = pair();
-    let mut clients = servers.each_ref().map(Server::client);
-    same(&mut clients, &["CONFIG", "SET", "rdbcompression", "no"]);
-    let keys = fill(&mut clients);
     for compression in ["no", "yes"] {
-        same(
-            &mut clients,
-            &["CONFIG", "SET", "rdbcompression", compression],
-        );
-        for key in &keys {
-            // The order of a table is its own.
-            if compression == "no" && !matches!(key.as_str(), "many") {
-                same(&mut clients, &["DUMP", key]);
+        let servers = pair("rdbcompression", compression);
+        let mut clients = servers.each_ref().map(Server::client);
+        for key in fill(&mut clients) {
+            // The order of a table is its own, and so is the choice of what to compress.
+            if compression == "no" && key != "many" {
+                same(&mut clients, &["DUMP", &key]);
             }
-            let payloads = clients.each_mut().map(|client| payload(client, key));
+            let payloads = clients.each_mut().map(|client| payload(client, &key));
             for from in payloads {
                 same(
                     &mut clients,
@@ -94,7 +88,7 @@ fn payloads_are_the_same_bytes_and_go_both_ways() {
                     value(client, "copy")
                 });
                 assert_eq!(ours, theirs, "{key}");
-                assert_eq!(ours, value(&mut clients[0], key), "{key}");
+                assert_eq!(ours, value(&mut clients[0], &key), "{key}");
                 same(&mut clients, &["OBJECT", "ENCODING", "copy"]);
             }
         }
@@ -103,7 +97,7 @@ fn payloads_are_the_same_bytes_and_go_both_ways() {
 
 #[test]
 fn restore_replies_as_redis_replies() {
-    let servers = pair();
+    let servers = pair("sanitize-dump-payload", "yes");
     let mut clients = servers.each_ref().map(Server::client);
     same(&mut clients, &["DUMP", "none"]);
     same(&mut clients, &["SET", "key", "value"]);
@@ -146,19 +140,12 @@ fn restore_replies_as_redis_replies() {
 }
 
 #[test]
-fn restore_sets_expiry_idle_time_and_frequency() {
-    let servers = pair();
+fn restore_sets_expiry_and_idle_time() {
+    let servers = pair("maxmemory-policy", "allkeys-lru");
     let mut clients = servers.each_ref().map(Server::client);
     same(&mut clients, &["SET", "key", "value"]);
     let good = payload(&mut clients[1], "key");
-    let with = |options: &[&'static str]| {
-        let mut command: Vec<Vec<u8>> = ["RESTORE", "key"].map(|word| word.into()).to_vec();
-        command.push(options[0].into());
-        command.push(good.clone());
-        command.push(b"REPLACE".to_vec());
-        command.extend(options[1..].iter().map(|word| word.as_bytes().to_vec()));
-        command
-    };
+    let with = |options: &[&str]| restore_with(&good, options);
     same(&mut clients, &with(&["1893456000000", "ABSTTL"])).ok();
     same(&mut clients, &["PEXPIRETIME", "key"]);
     same(&mut clients, &with(&["60000"])).ok();
@@ -171,12 +158,33 @@ fn restore_sets_expiry_idle_time_and_frequency() {
         let idle = client.call(&["OBJECT", "IDLETIME", "key"]).int();
         assert!((999..=1010).contains(&idle), "{idle}");
     }
-    same(
-        &mut clients,
-        &["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"],
-    );
+    // No frequency is kept under this policy; it is accepted all the same.
     same(&mut clients, &with(&["0", "FREQ", "100"])).ok();
     same(&mut clients, &["OBJECT", "FREQ", "key"]);
+}
+
+#[test]
+fn restore_sets_the_frequency() {
+    let servers = pair("maxmemory-policy", "allkeys-lfu");
+    let mut clients = servers.each_ref().map(Server::client);
+    same(&mut clients, &["SET", "key", "value"]);
+    let good = payload(&mut clients[1], "key");
+    same(&mut clients, &restore_with(&good, &["0", "FREQ", "100"])).ok();
+    same(&mut clients, &["OBJECT", "FREQ", "key"]);
+    same(
+        &mut clients,
+        &restore_with(&good, &["0", "IDLETIME", "100"]),
+    )
+    .ok();
+    same(&mut clients, &["OBJECT", "IDLETIME", "key"]);
+}
+
+/// RESTORE of `key` with REPLACE; the first option is the TTL.
+fn restore_with(payload: &[u8], options: &[&str]) -> Vec<Vec<u8>> {
+    let mut command = vec![b"RESTORE".to_vec(), b"key".to_vec(), options[0].into()];
+    command.extend([payload.to_vec(), b"REPLACE".to_vec()]);
+    command.extend(options[1..].iter().map(|word| word.as_bytes().to_vec()));
+    command
 }
 
 /// A value inside a right envelope.
