@@ -217,11 +217,27 @@ fn open_keyspace(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
     let name = &settings.pool.pool_path;
     let options = PoolOptions {
         path: (!name.is_empty()).then(|| Path::new(&settings.process.dir).join(name)),
-        size: settings.pool.pool_size,
+        size: pool_size(settings),
         boot_id: boot_id(),
         seed: rand::random(),
     };
     Keyspace::open(&options).map_err(|error| format!("Can't open the pool '{name}': {error}"))
+}
+
+/// `pool-size`, or as much as the medium could hold: space is taken only as the keyspace grows.
+fn pool_size(settings: &Config) -> u64 {
+    const BYTES_MIN: u64 = 256 << 20;
+    const BYTES_MAX: u64 = 4 << 40;
+    if settings.pool.pool_size != 0 {
+        return settings.pool.pool_size;
+    }
+    let medium = if settings.pool.pool_path.is_empty() {
+        let info = rustix::system::sysinfo();
+        info.totalram as u64 * u64::from(info.mem_unit)
+    } else {
+        rustix::fs::statvfs(settings.process.dir.as_str()).map_or(0, |stat| stat.f_blocks * stat.f_frsize)
+    };
+    medium.clamp(BYTES_MIN, BYTES_MAX)
 }
 
 /// Identity of this boot of the machine; all zero (which no two boots may share) if unknown.
