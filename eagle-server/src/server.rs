@@ -235,7 +235,8 @@ fn pool_size(settings: &Config) -> u64 {
         let info = rustix::system::sysinfo();
         info.totalram as u64 * u64::from(info.mem_unit)
     } else {
-        rustix::fs::statvfs(settings.process.dir.as_str()).map_or(0, |stat| stat.f_blocks * stat.f_frsize)
+        rustix::fs::statvfs(settings.process.dir.as_str())
+            .map_or(0, |stat| stat.f_blocks * stat.f_frsize)
     };
     medium.clamp(BYTES_MIN, BYTES_MAX)
 }
