@@ -1,7 +1,9 @@
 //! Tests of the keyspace as its callers use it.
 
 mod basics;
+mod crash;
 mod hashes;
+mod model;
 mod walks;
 
 use super::{Access, Keyspace, PoolOptions, View, Worker, key_slot};

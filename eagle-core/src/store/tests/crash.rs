@@ -1,0 +1,220 @@
+//! A crash at every persistence point of every kind of change.
+//!
+//! Each scenario prepares a keyspace, then runs one transaction, and a replay of what it did to the medium is cut
+//! off at many points: at every fence, and at stores in between; with nothing, everything or a random part of the
+//! unflushed stores surviving. Whatever is left must open, must be sound, and must hold the state before the
+//! transaction or the state after it.
+
+use super::super::Ttl;
+use super::model::{Model, Op, exec, open};
+use crate::pmem::Sim;
+use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
+
+/// Stores of one transaction at which it is cut off, about.
+const STORES_CUT: usize = 24;
+
+const NOW_MS: u64 = 1000;
+
+/// Keeps random prefixes of the pending stores.
+#[derive(Debug)]
+struct Random(u64);
+
+impl FnMutPrefix for Random {
+    fn choose(&mut self, _index: usize, stores: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 as usize % (stores + 1)
+    }
+}
+
+/// Opens what a crash left; which of the two states it holds.
+fn holds_after(sim: &Sim, image: Image, before: &Model, after: &Model, context: &str) -> bool {
+    let (keyspace, mut worker) = open(&sim.after_crash(image));
+    let found = Model::of(&keyspace, &mut worker);
+    assert_eq!(keyspace.check().faults, Vec::<String>::new(), "{context}");
+    if found == *after {
+        return true;
+    }
+    assert!(found == *before, "{context}: neither before nor after, but {found:?}");
+    false
+}
+
+/// Prepares, then crashes in `ops`; answers how many images were looked at.
+fn crash(prepare: &[Op], ops: &[Op]) -> usize {
+    let fresh = Sim::new(16 << 20, 2);
+    let mut before = Model::default();
+    let (keyspace, mut worker) = open(&fresh);
+    for op in prepare {
+        exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();
+        before.apply(op, NOW_MS).unwrap();
+    }
+    drop((worker, keyspace));
+    let mut replay = fresh.replay();
+    while replay.step() {}
+    let sim = fresh.after_crash(replay.image(Survivors::Nothing));
+    let (keyspace, mut worker) = open(&sim);
+    let start = sim.points();
+    exec(&keyspace, &mut worker, ops, NOW_MS).unwrap();
+    let end = sim.points();
+    drop((worker, keyspace));
+    let mut after = before.clone();
+    ops.iter().for_each(|op| after.apply(op, NOW_MS).unwrap());
+
+    let mut replay = sim.replay();
+    let mut random = Random(0x5eed);
+    let stride = ((end - start) / STORES_CUT).max(1);
+    let (mut images, mut committed) = (0, false);
+    loop {
+        let point = replay.point();
+        if point >= start && (replay.before_fence() || replay.at_fence() || point % stride == 0) {
+            let context = format!("{ops:?} at point {} of {}", point - start, end - start);
+            let nothing = replay.image(Survivors::Nothing);
+            let now_committed = holds_after(&sim, nothing, &before, &after, &context);
+            assert!(now_committed || !committed, "{context}: a committed state is lost again");
+            committed = now_committed;
+            holds_after(&sim, replay.image(Survivors::Everything), &before, &after, &context);
+            let part = replay.image(Survivors::Prefixes(&mut random));
+            holds_after(&sim, part, &before, &after, &context);
+            images += 3;
+        }
+        if !replay.step() {
+            break;
+        }
+    }
+    let last = replay.image(Survivors::Nothing);
+    assert!(holds_after(&sim, last, &before, &after, "at the end"), "{ops:?} is durable once committed");
+    images
+}
+
+fn set(key: u8) -> Op {
+    Op::Set { db: 0, key, value: b"some value".to_vec(), ttl: Ttl::Clear }
+}
+
+fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
+    keys.map(set).collect()
+}
+
+fn hash(key: u8, fields: std::ops::Range<u8>) -> Op {
+    Op::HashSet { db: 0, key, fields, value: b"v".to_vec() }
+}
+
+#[test]
+fn setting_and_removing_on_every_rung() {
+    let mut images = 0;
+    for count in [0, 1, 6, 7, 13, 14, 26, 27, 54, 90] {
+        images += crash(&keys(0..count), &[set(99)]);
+    }
+    images += crash(&keys(0..3), &[set(1)]);
+    // Removals that leave a rung, and ones that do not.
+    for count in [1, 2, 8, 15, 28, 55] {
+        let mut prepare = keys(0..count);
+        let keep = (count / 3).max(1);
+        prepare.extend((keep..count).map(|key| Op::Remove { db: 0, key }));
+        images += crash(&prepare, &[Op::Remove { db: 0, key: 0 }]);
+    }
+    assert!(images > 500, "{images}");
+}
+
+#[test]
+fn expiries() {
+    let short = Op::Set { db: 0, key: 1, value: b"v".to_vec(), ttl: Ttl::At(5000) };
+    let long = Op::Set { db: 0, key: 1, value: vec![b'v'; 600], ttl: Ttl::Clear };
+    for prepare in [short, long, set(1)] {
+        crash(std::slice::from_ref(&prepare), &[Op::SetTtl { db: 0, key: 1, at_ms: Some(7000) }]);
+        crash(std::slice::from_ref(&prepare), &[Op::SetTtl { db: 0, key: 1, at_ms: None }]);
+        // Met after its time.
+        let due = Op::SetTtl { db: 0, key: 1, at_ms: Some(10) };
+        crash(&[prepare.clone(), due], &[set(1)]);
+    }
+}
+
+#[test]
+fn hashes_in_both_forms_and_between() {
+    crash(&[], &[hash(1, 0..3)]);
+    crash(&[hash(1, 0..3)], &[hash(1, 2..5)]);
+    crash(&[hash(1, 0..6)], &[hash(1, 6..7)]);
+    crash(&[], &[hash(1, 0..20)]);
+    crash(&[hash(1, 0..20)], &[hash(1, 20..21)]);
+    crash(&[hash(1, 0..27)], &[hash(1, 27..28)]);
+    crash(&[hash(1, 0..27)], &[hash(1, 5..9)]);
+    crash(&[hash(1, 0..20)], &[Op::HashRemove { db: 0, key: 1, fields: 3..4 }]);
+    crash(&[hash(1, 0..20)], &[Op::HashRemove { db: 0, key: 1, fields: 0..20 }]);
+    crash(&[hash(1, 0..4)], &[Op::HashRemove { db: 0, key: 1, fields: 1..2 }]);
+    crash(&[hash(1, 0..20)], &[set(1)]);
+    crash(&[hash(1, 0..20)], &[Op::Remove { db: 0, key: 1 }]);
+    crash(&[hash(1, 0..20)], &[Op::SetHash { db: 0, key: 1, fields: 5..20, ttl: Ttl::At(4000) }]);
+}
+
+#[test]
+fn renaming_and_copying() {
+    for value in [hash(1, 0..20), hash(1, 0..3), set(1)] {
+        for to in [(0, 2), (0, 101), (1, 1)] {
+            let prepare = [value.clone(), hash(2, 0..10), set(101)];
+            crash(&prepare, &[Op::Rename { from: (0, 1), to }]);
+            crash(&prepare, &[Op::Copy { from: (0, 1), to }]);
+        }
+    }
+}
+
+#[test]
+fn whole_databases_and_slots() {
+    let mut prepare = keys(0..20);
+    prepare.push(hash(30, 0..20));
+    prepare.push(Op::Set { db: 1, key: 3, value: b"other".to_vec(), ttl: Ttl::At(5000) });
+    crash(&prepare, &[Op::FlushDb { db: 0 }]);
+    crash(&prepare, &[Op::FlushAll]);
+    crash(&prepare, &[Op::Swap { a: 0, b: 1 }]);
+    crash(&prepare, &[Op::Swap { a: 0, b: 5 }]);
+    crash(&prepare, &[Op::FlushSlot { db: 0, key: 1 }]);
+    // The first key of a database.
+    crash(&prepare, &[Op::Set { db: 9, key: 1, value: b"v".to_vec(), ttl: Ttl::Clear }]);
+}
+
+#[test]
+fn transactions_are_all_or_nothing() {
+    let mut prepare = keys(0..14);
+    prepare.push(hash(50, 0..20));
+    crash(
+        &prepare,
+        &[
+            set(99),
+            Op::Remove { db: 0, key: 3 },
+            set(3),
+            Op::Remove { db: 0, key: 4 },
+            hash(50, 18..24),
+            Op::Rename { from: (0, 50), to: (0, 102) },
+            Op::Copy { from: (0, 102), to: (2, 7) },
+            Op::SetTtl { db: 0, key: 5, at_ms: Some(9000) },
+            set(100),
+        ],
+    );
+    crash(&prepare, &[Op::FlushDb { db: 0 }, set(1), Op::Swap { a: 0, b: 1 }, set(2)]);
+}
+
+/// A crash between the reaper's transactions, and inside them.
+#[test]
+fn reaping() {
+    let sim = Sim::new(16 << 20, 2);
+    let (keyspace, mut worker) = open(&sim);
+    let mut ops = keys(0..60);
+    ops.extend([hash(70, 0..100), hash(101, 0..30), Op::FlushDb { db: 0 }]);
+    for op in &ops {
+        exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();
+    }
+    let start = sim.points();
+    while keyspace.reap_step(&mut worker, 7) {}
+    assert_eq!(keyspace.check().blocks, 1, "only the root array is left");
+    drop((worker, keyspace));
+    let mut replay = sim.replay();
+    let empty = Model::default();
+    let mut images = 0;
+    while replay.step() {
+        if replay.point() > start && replay.before_fence() && replay.point() % 3 == 0 {
+            holds_after(&sim, replay.image(Survivors::Nothing), &empty, &empty, "reaping");
+            holds_after(&sim, replay.image(Survivors::Everything), &empty, &empty, "reaping");
+            images += 2;
+        }
+    }
+    assert!(images > 20, "{images}");
+}

@@ -1,0 +1,387 @@
+//! The keyspace against a plain model: random commands, transactions, rollbacks and restarts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use proptest::prelude::*;
+
+use super::super::{Access, DATABASES_MAX, Keyspace, Kind, StoreError, StringForm, Ttl, View, Worker, key_slot};
+use crate::pmem::sim::Survivors;
+use crate::pmem::{Pool, Sim};
+
+/// A value of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(Vec<u8>),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+/// What all databases should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Model {
+    databases: BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>,
+}
+
+/// A command. Keys are numbers: the first hundred share a slot.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Set { db: u8, key: u8, value: Vec<u8>, ttl: Ttl },
+    SetInt { db: u8, key: u8, value: i64 },
+    Remove { db: u8, key: u8 },
+    SetTtl { db: u8, key: u8, at_ms: Option<u64> },
+    HashSet { db: u8, key: u8, fields: std::ops::Range<u8>, value: Vec<u8> },
+    HashRemove { db: u8, key: u8, fields: std::ops::Range<u8> },
+    SetHash { db: u8, key: u8, fields: std::ops::Range<u8>, ttl: Ttl },
+    Rename { from: (u8, u8), to: (u8, u8) },
+    Copy { from: (u8, u8), to: (u8, u8) },
+    FlushDb { db: u8 },
+    FlushAll,
+    FlushSlot { db: u8, key: u8 },
+    Swap { a: u8, b: u8 },
+}
+
+pub(super) fn key_name(key: u8) -> Vec<u8> {
+    if key < 100 { format!("{{t}}{key}").into_bytes() } else { format!("key:{key}").into_bytes() }
+}
+
+fn field_name(field: u8) -> Vec<u8> {
+    format!("f{field}").into_bytes()
+}
+
+impl Op {
+    /// The slots the command works on; `None` for all.
+    fn slots(&self) -> Option<Vec<u16>> {
+        let keys = match self {
+            Op::Set { key, .. }
+            | Op::SetInt { key, .. }
+            | Op::Remove { key, .. }
+            | Op::SetTtl { key, .. }
+            | Op::HashSet { key, .. }
+            | Op::HashRemove { key, .. }
+            | Op::SetHash { key, .. }
+            | Op::FlushSlot { key, .. } => vec![*key],
+            Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
+            Op::FlushDb { .. } | Op::FlushAll | Op::Swap { .. } => return None,
+        };
+        let mut slots: Vec<u16> = keys.into_iter().map(|key| key_slot(&key_name(key))).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        Some(slots)
+    }
+
+    /// Runs the command in a view.
+    pub(super) fn run(&self, view: &mut View<'_>) -> Result<(), StoreError> {
+        let names = |fields: &std::ops::Range<u8>| fields.clone().map(field_name).collect::<Vec<_>>();
+        match self {
+            Op::Set { db, key, value, ttl } => view.set_string(*db, &key_name(*key), value, StringForm::Auto, *ttl),
+            Op::SetInt { db, key, value } => view.set_int(*db, &key_name(*key), *value, Ttl::Keep),
+            Op::Remove { db, key } => view.remove(*db, &key_name(*key)).map(drop),
+            Op::SetTtl { db, key, at_ms } => view.set_ttl(*db, &key_name(*key), *at_ms).map(drop),
+            Op::HashSet { db, key, fields, value } => {
+                let names = names(fields);
+                let pairs: Vec<_> = names.iter().map(|name| (name.as_slice(), value.as_slice())).collect();
+                view.hash_set_many(*db, &key_name(*key), &pairs).map(drop)
+            }
+            Op::HashRemove { db, key, fields } => {
+                let names = names(fields);
+                let fields: Vec<_> = names.iter().map(Vec::as_slice).collect();
+                view.hash_remove(*db, &key_name(*key), &fields).map(drop)
+            }
+            Op::SetHash { db, key, fields, ttl } => {
+                let names = names(fields);
+                let pairs: Vec<_> = names.iter().map(|name| (name.as_slice(), &b"loaded"[..])).collect();
+                view.set_hash(*db, &key_name(*key), &pairs, *ttl)
+            }
+            Op::Rename { from, to } => {
+                view.rename(from.0, &key_name(from.1), to.0, &key_name(to.1)).map(drop)
+            }
+            Op::Copy { from, to } => view.copy(from.0, &key_name(from.1), to.0, &key_name(to.1)).map(drop),
+            Op::FlushDb { db } => view.flush_db(*db),
+            Op::FlushAll => view.flush_all(),
+            Op::FlushSlot { db, key } => view.flush_slot(*db, key_slot(&key_name(*key))).map(drop),
+            Op::Swap { a, b } => view.swap_db(*a, *b),
+        }
+    }
+}
+
+impl Model {
+    /// Runs a command on the model.
+    pub(super) fn apply(&mut self, op: &Op, now_ms: u64) -> Result<(), StoreError> {
+        let all = &mut self.databases;
+        let live = |all: &BTreeMap<_, (Value, Option<u64>)>, at: &(u8, Vec<u8>)| {
+            all.get(at).filter(|(_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl)).cloned()
+        };
+        let place = |(db, key): (u8, u8)| (db, key_name(key));
+        let ttl_of = |all: &BTreeMap<_, _>, at: &(u8, Vec<u8>), ttl| match ttl {
+            Ttl::Keep => live(all, at).and_then(|(_, ttl)| ttl),
+            Ttl::Clear => None,
+            Ttl::At(at_ms) => Some(at_ms),
+        };
+        match op {
+            Op::Set { db, key, value, ttl } => {
+                let at = place((*db, *key));
+                let ttl = ttl_of(all, &at, *ttl);
+                all.insert(at, (Value::Text(value.clone()), ttl));
+            }
+            Op::SetInt { db, key, value } => {
+                let at = place((*db, *key));
+                let ttl = ttl_of(all, &at, Ttl::Keep);
+                all.insert(at, (Value::Text(value.to_string().into_bytes()), ttl));
+            }
+            Op::Remove { db, key } => {
+                all.remove(&place((*db, *key)));
+            }
+            Op::SetTtl { db, key, at_ms } => {
+                let at = place((*db, *key));
+                match live(all, &at) {
+                    Some((value, _)) => all.insert(at, (value, *at_ms)),
+                    None => all.remove(&at),
+                };
+            }
+            Op::HashSet { db, key, fields, value } => {
+                let at = place((*db, *key));
+                let (mut hash, ttl) = match live(all, &at) {
+                    Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
+                    Some((Value::Hash(hash), ttl)) => (hash, ttl),
+                    None => (BTreeMap::new(), None),
+                };
+                if !fields.is_empty() {
+                    hash.extend(fields.clone().map(|field| (field_name(field), value.clone())));
+                    all.insert(at, (Value::Hash(hash), ttl));
+                }
+            }
+            Op::HashRemove { db, key, fields } => {
+                let at = place((*db, *key));
+                match live(all, &at) {
+                    Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
+                    Some((Value::Hash(mut hash), ttl)) => {
+                        fields.clone().for_each(|field| drop(hash.remove(&field_name(field))));
+                        if hash.is_empty() {
+                            all.remove(&at);
+                        } else {
+                            all.insert(at, (Value::Hash(hash), ttl));
+                        }
+                    }
+                    None => drop(all.remove(&at)),
+                }
+            }
+            Op::SetHash { db, key, fields, ttl } => {
+                let at = place((*db, *key));
+                let ttl = ttl_of(all, &at, *ttl);
+                let hash: BTreeMap<_, _> =
+                    fields.clone().map(|field| (field_name(field), b"loaded".to_vec())).collect();
+                if hash.is_empty() {
+                    all.remove(&at);
+                } else {
+                    all.insert(at, (Value::Hash(hash), ttl));
+                }
+            }
+            Op::Rename { from, to } | Op::Copy { from, to } => {
+                let (from, to) = (place(*from), place(*to));
+                if from != to {
+                    let value = live(all, &from);
+                    if value.is_none() || matches!(op, Op::Rename { .. }) {
+                        all.remove(&from);
+                    }
+                    if let Some(value) = value {
+                        all.insert(to, value);
+                    }
+                }
+            }
+            Op::FlushDb { db } => all.retain(|(at, _), _| at != db),
+            Op::FlushAll => all.clear(),
+            Op::FlushSlot { db, key } => {
+                let slot = key_slot(&key_name(*key));
+                all.retain(|(at, name), _| at != db || key_slot(name) != slot);
+            }
+            Op::Swap { a, b } => {
+                let swapped = |db: u8| if db == *a { *b } else if db == *b { *a } else { db };
+                *all = std::mem::take(all).into_iter().map(|((db, key), v)| ((swapped(db), key), v)).collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the keyspace holds. Expired keys that are still there are included.
+    pub(super) fn of(keyspace: &Keyspace, worker: &mut Worker) -> Model {
+        let guard = keyspace.pin();
+        let view = keyspace.view(worker, &guard, Access::All, 0);
+        let mut model = Model::default();
+        for db in 0..DATABASES_MAX as u8 {
+            let mut count = 0;
+            view.for_each(db, &mut |entry| {
+                count += 1;
+                let value = match entry.kind() {
+                    Kind::Hash => {
+                        let hash = view.hash(db, entry.key()).unwrap().unwrap();
+                        let pairs: BTreeMap<_, _> =
+                            hash.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect();
+                        assert_eq!(hash.len(), pairs.len() as u64);
+                        for (field, value) in &pairs {
+                            assert_eq!(hash.get(field), Some(value.as_slice()));
+                        }
+                        Value::Hash(pairs)
+                    }
+                    _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
+                };
+                model.databases.insert((db, entry.key().to_vec()), (value, entry.ttl_at()));
+            });
+            assert_eq!(count, keyspace.len(db));
+        }
+        model
+    }
+}
+
+/// A keyspace on a simulated medium.
+pub(super) fn open(sim: &Sim) -> (Keyspace, Worker) {
+    let (pool, _) = Pool::simulated(sim).expect("opens");
+    let keyspace = Keyspace::on(pool).expect("opens");
+    keyspace.settings().hash_packed_entries_max.store(6, Relaxed);
+    keyspace.settings().hash_packed_value_max.store(20, Relaxed);
+    let worker = keyspace.worker();
+    (keyspace, worker)
+}
+
+/// Runs commands as one transaction.
+pub(super) fn exec(keyspace: &Keyspace, worker: &mut Worker, ops: &[Op], now_ms: u64) -> Result<(), StoreError> {
+    let guard = keyspace.pin();
+    let slots: Option<Vec<Vec<u16>>> = ops.iter().map(Op::slots).collect();
+    let slots = slots.map(|slots| {
+        let mut slots = slots.concat();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    });
+    let access = slots.as_ref().map_or(Access::All, |slots| Access::Slots(slots));
+    let mut view = keyspace.view(worker, &guard, access, now_ms);
+    ops.iter().try_for_each(|op| op.run(&mut view))?;
+    view.commit();
+    Ok(())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    One(Op),
+    /// A transaction; committed or dropped.
+    Exec(Vec<Op>, bool),
+    /// Part of a transaction undone.
+    Savepoint(Vec<Op>, Vec<Op>, Vec<Op>),
+    Tick(u16),
+    Expire,
+    Reap,
+    Restart,
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 0..30),
+        2 => any::<i16>().prop_map(|n| n.to_string().into_bytes()),
+        1 => (400..1200usize).prop_map(|len| vec![b'x'; len]),
+    ]
+}
+
+fn ttl() -> impl Strategy<Value = Ttl> {
+    prop_oneof![Just(Ttl::Keep), Just(Ttl::Clear), (1000..3000u64).prop_map(Ttl::At)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let db = || 0..3u8;
+    let key = || prop_oneof![0..40u8, 98..104u8];
+    let place = move || (db(), key());
+    let fields = || (0..40u8, 0..12u8).prop_map(|(first, count)| first..first + count);
+    prop_oneof![
+        8 => (place(), bytes(), ttl()).prop_map(|((db, key), value, ttl)| Op::Set { db, key, value, ttl }),
+        2 => (place(), any::<i64>()).prop_map(|((db, key), value)| Op::SetInt { db, key, value }),
+        6 => place().prop_map(|(db, key)| Op::Remove { db, key }),
+        3 => (place(), prop::option::of(1000..3000u64)).prop_map(|((db, key), at_ms)| Op::SetTtl { db, key, at_ms }),
+        8 => (db(), 0..5u8, fields(), bytes()).prop_map(|(db, key, fields, value)| Op::HashSet { db, key, fields, value }),
+        6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
+        1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
+        2 => (place(), place()).prop_map(|(from, to)| Op::Rename { from, to }),
+        2 => (place(), place()).prop_map(|(from, to)| Op::Copy { from, to }),
+        1 => db().prop_map(|db| Op::FlushDb { db }),
+        1 => Just(Op::FlushAll),
+        1 => place().prop_map(|(db, key)| Op::FlushSlot { db, key }),
+        1 => (db(), db()).prop_map(|(a, b)| Op::Swap { a, b }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ops = || prop::collection::vec(op(), 1..6);
+    prop_oneof![
+        20 => op().prop_map(Step::One),
+        4 => (ops(), any::<bool>()).prop_map(|(ops, commit)| Step::Exec(ops, commit)),
+        2 => (ops(), ops(), ops()).prop_map(|(a, b, c)| Step::Savepoint(a, b, c)),
+        1 => (1..200u16).prop_map(Step::Tick),
+        1 => Just(Step::Expire),
+        1 => Just(Step::Reap),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..120)) {
+        let mut sim = Sim::new(32 << 20, 4);
+        let (mut keyspace, mut worker) = open(&sim);
+        let mut model = Model::default();
+        let mut now_ms = 1000;
+        for step in steps {
+            match step {
+                Step::One(op) => {
+                    let result = exec(&keyspace, &mut worker, std::slice::from_ref(&op), now_ms);
+                    prop_assert_eq!(result, model.apply(&op, now_ms));
+                }
+                Step::Exec(ops, commit) => {
+                    let guard = keyspace.pin();
+                    let mut view = keyspace.view(&mut worker, &guard, Access::All, now_ms);
+                    let mut after = model.clone();
+                    for op in &ops {
+                        prop_assert_eq!(op.run(&mut view), after.apply(op, now_ms));
+                    }
+                    if commit {
+                        view.commit();
+                        model = after;
+                    }
+                }
+                Step::Savepoint(first, undone, last) => {
+                    let guard = keyspace.pin();
+                    let mut view = keyspace.view(&mut worker, &guard, Access::All, now_ms);
+                    for op in &first {
+                        prop_assert_eq!(op.run(&mut view), model.apply(op, now_ms));
+                    }
+                    let savepoint = view.savepoint();
+                    for op in &undone {
+                        let _ = op.run(&mut view);
+                    }
+                    view.rollback_to(savepoint);
+                    for op in &last {
+                        prop_assert_eq!(op.run(&mut view), model.apply(op, now_ms));
+                    }
+                    view.commit();
+                }
+                Step::Tick(ms) => now_ms += u64::from(ms),
+                Step::Expire => {
+                    keyspace.expire_step(&mut worker, now_ms, 1000, &mut |_, _| ());
+                    model.databases.retain(|_, (_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl));
+                }
+                Step::Reap => {
+                    keyspace.reap_step(&mut worker, 20);
+                }
+                Step::Restart => {
+                    drop(worker);
+                    drop(keyspace);
+                    let mut replay = sim.replay();
+                    while replay.step() {}
+                    sim = sim.after_crash(replay.image(Survivors::Nothing));
+                    (keyspace, worker) = open(&sim);
+                }
+            }
+        }
+        prop_assert_eq!(&Model::of(&keyspace, &mut worker), &model);
+        let report = keyspace.check();
+        prop_assert_eq!(report.faults, Vec::<String>::new());
+    }
+}
