@@ -11,7 +11,7 @@ use crate::pmem::Sim;
 use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
 
 /// Stores of one transaction at which it is cut off, about.
-const STORES_CUT: usize = 24;
+const STORES_CUT: usize = 12;
 
 const NOW_MS: u64 = 1000;
 
@@ -36,7 +36,10 @@ fn holds_after(sim: &Sim, image: Image, before: &Model, after: &Model, context: 
     if found == *after {
         return true;
     }
-    assert!(found == *before, "{context}: neither before nor after, but {found:?}");
+    assert!(
+        found == *before,
+        "{context}: neither before nor after, but {found:?}"
+    );
     false
 }
 
@@ -71,9 +74,18 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
             let context = format!("{ops:?} at point {} of {}", point - start, end - start);
             let nothing = replay.image(Survivors::Nothing);
             let now_committed = holds_after(&sim, nothing, &before, &after, &context);
-            assert!(now_committed || !committed, "{context}: a committed state is lost again");
+            assert!(
+                now_committed || !committed,
+                "{context}: a committed state is lost again"
+            );
             committed = now_committed;
-            holds_after(&sim, replay.image(Survivors::Everything), &before, &after, &context);
+            holds_after(
+                &sim,
+                replay.image(Survivors::Everything),
+                &before,
+                &after,
+                &context,
+            );
             let part = replay.image(Survivors::Prefixes(&mut random));
             holds_after(&sim, part, &before, &after, &context);
             images += 3;
@@ -83,12 +95,20 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
         }
     }
     let last = replay.image(Survivors::Nothing);
-    assert!(holds_after(&sim, last, &before, &after, "at the end"), "{ops:?} is durable once committed");
+    assert!(
+        holds_after(&sim, last, &before, &after, "at the end"),
+        "{ops:?} is durable once committed"
+    );
     images
 }
 
 fn set(key: u8) -> Op {
-    Op::Set { db: 0, key, value: b"some value".to_vec(), ttl: Ttl::Clear }
+    Op::Set {
+        db: 0,
+        key,
+        value: b"some value".to_vec(),
+        ttl: Ttl::Clear,
+    }
 }
 
 fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
@@ -96,7 +116,12 @@ fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
 }
 
 fn hash(key: u8, fields: std::ops::Range<u8>) -> Op {
-    Op::HashSet { db: 0, key, fields, value: b"v".to_vec() }
+    Op::HashSet {
+        db: 0,
+        key,
+        fields,
+        value: b"v".to_vec(),
+    }
 }
 
 #[test]
@@ -118,13 +143,41 @@ fn setting_and_removing_on_every_rung() {
 
 #[test]
 fn expiries() {
-    let short = Op::Set { db: 0, key: 1, value: b"v".to_vec(), ttl: Ttl::At(5000) };
-    let long = Op::Set { db: 0, key: 1, value: vec![b'v'; 600], ttl: Ttl::Clear };
+    let short = Op::Set {
+        db: 0,
+        key: 1,
+        value: b"v".to_vec(),
+        ttl: Ttl::At(5000),
+    };
+    let long = Op::Set {
+        db: 0,
+        key: 1,
+        value: vec![b'v'; 600],
+        ttl: Ttl::Clear,
+    };
     for prepare in [short, long, set(1)] {
-        crash(std::slice::from_ref(&prepare), &[Op::SetTtl { db: 0, key: 1, at_ms: Some(7000) }]);
-        crash(std::slice::from_ref(&prepare), &[Op::SetTtl { db: 0, key: 1, at_ms: None }]);
+        crash(
+            std::slice::from_ref(&prepare),
+            &[Op::SetTtl {
+                db: 0,
+                key: 1,
+                at_ms: Some(7000),
+            }],
+        );
+        crash(
+            std::slice::from_ref(&prepare),
+            &[Op::SetTtl {
+                db: 0,
+                key: 1,
+                at_ms: None,
+            }],
+        );
         // Met after its time.
-        let due = Op::SetTtl { db: 0, key: 1, at_ms: Some(10) };
+        let due = Op::SetTtl {
+            db: 0,
+            key: 1,
+            at_ms: Some(10),
+        };
         crash(&[prepare.clone(), due], &[set(1)]);
     }
 }
@@ -138,12 +191,41 @@ fn hashes_in_both_forms_and_between() {
     crash(&[hash(1, 0..20)], &[hash(1, 20..21)]);
     crash(&[hash(1, 0..27)], &[hash(1, 27..28)]);
     crash(&[hash(1, 0..27)], &[hash(1, 5..9)]);
-    crash(&[hash(1, 0..20)], &[Op::HashRemove { db: 0, key: 1, fields: 3..4 }]);
-    crash(&[hash(1, 0..20)], &[Op::HashRemove { db: 0, key: 1, fields: 0..20 }]);
-    crash(&[hash(1, 0..4)], &[Op::HashRemove { db: 0, key: 1, fields: 1..2 }]);
+    crash(
+        &[hash(1, 0..20)],
+        &[Op::HashRemove {
+            db: 0,
+            key: 1,
+            fields: 3..4,
+        }],
+    );
+    crash(
+        &[hash(1, 0..20)],
+        &[Op::HashRemove {
+            db: 0,
+            key: 1,
+            fields: 0..20,
+        }],
+    );
+    crash(
+        &[hash(1, 0..4)],
+        &[Op::HashRemove {
+            db: 0,
+            key: 1,
+            fields: 1..2,
+        }],
+    );
     crash(&[hash(1, 0..20)], &[set(1)]);
     crash(&[hash(1, 0..20)], &[Op::Remove { db: 0, key: 1 }]);
-    crash(&[hash(1, 0..20)], &[Op::SetHash { db: 0, key: 1, fields: 5..20, ttl: Ttl::At(4000) }]);
+    crash(
+        &[hash(1, 0..20)],
+        &[Op::SetHash {
+            db: 0,
+            key: 1,
+            fields: 5..20,
+            ttl: Ttl::At(4000),
+        }],
+    );
 }
 
 #[test]
@@ -161,14 +243,27 @@ fn renaming_and_copying() {
 fn whole_databases_and_slots() {
     let mut prepare = keys(0..20);
     prepare.push(hash(30, 0..20));
-    prepare.push(Op::Set { db: 1, key: 3, value: b"other".to_vec(), ttl: Ttl::At(5000) });
+    prepare.push(Op::Set {
+        db: 1,
+        key: 3,
+        value: b"other".to_vec(),
+        ttl: Ttl::At(5000),
+    });
     crash(&prepare, &[Op::FlushDb { db: 0 }]);
     crash(&prepare, &[Op::FlushAll]);
     crash(&prepare, &[Op::Swap { a: 0, b: 1 }]);
     crash(&prepare, &[Op::Swap { a: 0, b: 5 }]);
     crash(&prepare, &[Op::FlushSlot { db: 0, key: 1 }]);
     // The first key of a database.
-    crash(&prepare, &[Op::Set { db: 9, key: 1, value: b"v".to_vec(), ttl: Ttl::Clear }]);
+    crash(
+        &prepare,
+        &[Op::Set {
+            db: 9,
+            key: 1,
+            value: b"v".to_vec(),
+            ttl: Ttl::Clear,
+        }],
+    );
 }
 
 #[test]
@@ -183,13 +278,31 @@ fn transactions_are_all_or_nothing() {
             set(3),
             Op::Remove { db: 0, key: 4 },
             hash(50, 18..24),
-            Op::Rename { from: (0, 50), to: (0, 102) },
-            Op::Copy { from: (0, 102), to: (2, 7) },
-            Op::SetTtl { db: 0, key: 5, at_ms: Some(9000) },
+            Op::Rename {
+                from: (0, 50),
+                to: (0, 102),
+            },
+            Op::Copy {
+                from: (0, 102),
+                to: (2, 7),
+            },
+            Op::SetTtl {
+                db: 0,
+                key: 5,
+                at_ms: Some(9000),
+            },
             set(100),
         ],
     );
-    crash(&prepare, &[Op::FlushDb { db: 0 }, set(1), Op::Swap { a: 0, b: 1 }, set(2)]);
+    crash(
+        &prepare,
+        &[
+            Op::FlushDb { db: 0 },
+            set(1),
+            Op::Swap { a: 0, b: 1 },
+            set(2),
+        ],
+    );
 }
 
 /// A crash between the reaper's transactions, and inside them.
@@ -210,9 +323,21 @@ fn reaping() {
     let empty = Model::default();
     let mut images = 0;
     while replay.step() {
-        if replay.point() > start && replay.before_fence() && replay.point() % 3 == 0 {
-            holds_after(&sim, replay.image(Survivors::Nothing), &empty, &empty, "reaping");
-            holds_after(&sim, replay.image(Survivors::Everything), &empty, &empty, "reaping");
+        if replay.point() > start && replay.before_fence() {
+            holds_after(
+                &sim,
+                replay.image(Survivors::Nothing),
+                &empty,
+                &empty,
+                "reaping",
+            );
+            holds_after(
+                &sim,
+                replay.image(Survivors::Everything),
+                &empty,
+                &empty,
+                "reaping",
+            );
             images += 2;
         }
     }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
-use super::super::{Access, DATABASES_MAX, Keyspace, Kind, StoreError, StringForm, Ttl, View, Worker, key_slot};
+use super::super::{
+    Access, DATABASES_MAX, Keyspace, Kind, StoreError, StringForm, Ttl, View, Worker, key_slot,
+};
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
 
@@ -25,23 +27,71 @@ pub(super) struct Model {
 /// A command. Keys are numbers: the first hundred share a slot.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Set { db: u8, key: u8, value: Vec<u8>, ttl: Ttl },
-    SetInt { db: u8, key: u8, value: i64 },
-    Remove { db: u8, key: u8 },
-    SetTtl { db: u8, key: u8, at_ms: Option<u64> },
-    HashSet { db: u8, key: u8, fields: std::ops::Range<u8>, value: Vec<u8> },
-    HashRemove { db: u8, key: u8, fields: std::ops::Range<u8> },
-    SetHash { db: u8, key: u8, fields: std::ops::Range<u8>, ttl: Ttl },
-    Rename { from: (u8, u8), to: (u8, u8) },
-    Copy { from: (u8, u8), to: (u8, u8) },
-    FlushDb { db: u8 },
+    Set {
+        db: u8,
+        key: u8,
+        value: Vec<u8>,
+        ttl: Ttl,
+    },
+    SetInt {
+        db: u8,
+        key: u8,
+        value: i64,
+    },
+    Remove {
+        db: u8,
+        key: u8,
+    },
+    SetTtl {
+        db: u8,
+        key: u8,
+        at_ms: Option<u64>,
+    },
+    HashSet {
+        db: u8,
+        key: u8,
+        fields: std::ops::Range<u8>,
+        value: Vec<u8>,
+    },
+    HashRemove {
+        db: u8,
+        key: u8,
+        fields: std::ops::Range<u8>,
+    },
+    SetHash {
+        db: u8,
+        key: u8,
+        fields: std::ops::Range<u8>,
+        ttl: Ttl,
+    },
+    Rename {
+        from: (u8, u8),
+        to: (u8, u8),
+    },
+    Copy {
+        from: (u8, u8),
+        to: (u8, u8),
+    },
+    FlushDb {
+        db: u8,
+    },
     FlushAll,
-    FlushSlot { db: u8, key: u8 },
-    Swap { a: u8, b: u8 },
+    FlushSlot {
+        db: u8,
+        key: u8,
+    },
+    Swap {
+        a: u8,
+        b: u8,
+    },
 }
 
 pub(super) fn key_name(key: u8) -> Vec<u8> {
-    if key < 100 { format!("{{t}}{key}").into_bytes() } else { format!("key:{key}").into_bytes() }
+    if key < 100 {
+        format!("{{t}}{key}").into_bytes()
+    } else {
+        format!("key:{key}").into_bytes()
+    }
 }
 
 fn field_name(field: u8) -> Vec<u8> {
@@ -63,7 +113,10 @@ impl Op {
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
             Op::FlushDb { .. } | Op::FlushAll | Op::Swap { .. } => return None,
         };
-        let mut slots: Vec<u16> = keys.into_iter().map(|key| key_slot(&key_name(key))).collect();
+        let mut slots: Vec<u16> = keys
+            .into_iter()
+            .map(|key| key_slot(&key_name(key)))
+            .collect();
         slots.sort_unstable();
         slots.dedup();
         Some(slots)
@@ -71,15 +124,29 @@ impl Op {
 
     /// Runs the command in a view.
     pub(super) fn run(&self, view: &mut View<'_>) -> Result<(), StoreError> {
-        let names = |fields: &std::ops::Range<u8>| fields.clone().map(field_name).collect::<Vec<_>>();
+        let names =
+            |fields: &std::ops::Range<u8>| fields.clone().map(field_name).collect::<Vec<_>>();
         match self {
-            Op::Set { db, key, value, ttl } => view.set_string(*db, &key_name(*key), value, StringForm::Auto, *ttl),
+            Op::Set {
+                db,
+                key,
+                value,
+                ttl,
+            } => view.set_string(*db, &key_name(*key), value, StringForm::Auto, *ttl),
             Op::SetInt { db, key, value } => view.set_int(*db, &key_name(*key), *value, Ttl::Keep),
             Op::Remove { db, key } => view.remove(*db, &key_name(*key)).map(drop),
             Op::SetTtl { db, key, at_ms } => view.set_ttl(*db, &key_name(*key), *at_ms).map(drop),
-            Op::HashSet { db, key, fields, value } => {
+            Op::HashSet {
+                db,
+                key,
+                fields,
+                value,
+            } => {
                 let names = names(fields);
-                let pairs: Vec<_> = names.iter().map(|name| (name.as_slice(), value.as_slice())).collect();
+                let pairs: Vec<_> = names
+                    .iter()
+                    .map(|name| (name.as_slice(), value.as_slice()))
+                    .collect();
                 view.hash_set_many(*db, &key_name(*key), &pairs).map(drop)
             }
             Op::HashRemove { db, key, fields } => {
@@ -87,15 +154,25 @@ impl Op {
                 let fields: Vec<_> = names.iter().map(Vec::as_slice).collect();
                 view.hash_remove(*db, &key_name(*key), &fields).map(drop)
             }
-            Op::SetHash { db, key, fields, ttl } => {
+            Op::SetHash {
+                db,
+                key,
+                fields,
+                ttl,
+            } => {
                 let names = names(fields);
-                let pairs: Vec<_> = names.iter().map(|name| (name.as_slice(), &b"loaded"[..])).collect();
+                let pairs: Vec<_> = names
+                    .iter()
+                    .map(|name| (name.as_slice(), &b"loaded"[..]))
+                    .collect();
                 view.set_hash(*db, &key_name(*key), &pairs, *ttl)
             }
-            Op::Rename { from, to } => {
-                view.rename(from.0, &key_name(from.1), to.0, &key_name(to.1)).map(drop)
-            }
-            Op::Copy { from, to } => view.copy(from.0, &key_name(from.1), to.0, &key_name(to.1)).map(drop),
+            Op::Rename { from, to } => view
+                .rename(from.0, &key_name(from.1), to.0, &key_name(to.1))
+                .map(drop),
+            Op::Copy { from, to } => view
+                .copy(from.0, &key_name(from.1), to.0, &key_name(to.1))
+                .map(drop),
             Op::FlushDb { db } => view.flush_db(*db),
             Op::FlushAll => view.flush_all(),
             Op::FlushSlot { db, key } => view.flush_slot(*db, key_slot(&key_name(*key))).map(drop),
@@ -109,7 +186,9 @@ impl Model {
     pub(super) fn apply(&mut self, op: &Op, now_ms: u64) -> Result<(), StoreError> {
         let all = &mut self.databases;
         let live = |all: &BTreeMap<_, (Value, Option<u64>)>, at: &(u8, Vec<u8>)| {
-            all.get(at).filter(|(_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl)).cloned()
+            all.get(at)
+                .filter(|(_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl))
+                .cloned()
         };
         let place = |(db, key): (u8, u8)| (db, key_name(key));
         let ttl_of = |all: &BTreeMap<_, _>, at: &(u8, Vec<u8>), ttl| match ttl {
@@ -118,7 +197,12 @@ impl Model {
             Ttl::At(at_ms) => Some(at_ms),
         };
         match op {
-            Op::Set { db, key, value, ttl } => {
+            Op::Set {
+                db,
+                key,
+                value,
+                ttl,
+            } => {
                 let at = place((*db, *key));
                 let ttl = ttl_of(all, &at, *ttl);
                 all.insert(at, (Value::Text(value.clone()), ttl));
@@ -138,7 +222,12 @@ impl Model {
                     None => all.remove(&at),
                 };
             }
-            Op::HashSet { db, key, fields, value } => {
+            Op::HashSet {
+                db,
+                key,
+                fields,
+                value,
+            } => {
                 let at = place((*db, *key));
                 let (mut hash, ttl) = match live(all, &at) {
                     Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
@@ -146,7 +235,11 @@ impl Model {
                     None => (BTreeMap::new(), None),
                 };
                 if !fields.is_empty() {
-                    hash.extend(fields.clone().map(|field| (field_name(field), value.clone())));
+                    hash.extend(
+                        fields
+                            .clone()
+                            .map(|field| (field_name(field), value.clone())),
+                    );
                     all.insert(at, (Value::Hash(hash), ttl));
                 }
             }
@@ -155,7 +248,9 @@ impl Model {
                 match live(all, &at) {
                     Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
                     Some((Value::Hash(mut hash), ttl)) => {
-                        fields.clone().for_each(|field| drop(hash.remove(&field_name(field))));
+                        fields
+                            .clone()
+                            .for_each(|field| drop(hash.remove(&field_name(field))));
                         if hash.is_empty() {
                             all.remove(&at);
                         } else {
@@ -165,11 +260,18 @@ impl Model {
                     None => drop(all.remove(&at)),
                 }
             }
-            Op::SetHash { db, key, fields, ttl } => {
+            Op::SetHash {
+                db,
+                key,
+                fields,
+                ttl,
+            } => {
                 let at = place((*db, *key));
                 let ttl = ttl_of(all, &at, *ttl);
-                let hash: BTreeMap<_, _> =
-                    fields.clone().map(|field| (field_name(field), b"loaded".to_vec())).collect();
+                let hash: BTreeMap<_, _> = fields
+                    .clone()
+                    .map(|field| (field_name(field), b"loaded".to_vec()))
+                    .collect();
                 if hash.is_empty() {
                     all.remove(&at);
                 } else {
@@ -195,8 +297,19 @@ impl Model {
                 all.retain(|(at, name), _| at != db || key_slot(name) != slot);
             }
             Op::Swap { a, b } => {
-                let swapped = |db: u8| if db == *a { *b } else if db == *b { *a } else { db };
-                *all = std::mem::take(all).into_iter().map(|((db, key), v)| ((swapped(db), key), v)).collect();
+                let swapped = |db: u8| {
+                    if db == *a {
+                        *b
+                    } else if db == *b {
+                        *a
+                    } else {
+                        db
+                    }
+                };
+                *all = std::mem::take(all)
+                    .into_iter()
+                    .map(|((db, key), v)| ((swapped(db), key), v))
+                    .collect();
             }
         }
         Ok(())
@@ -214,8 +327,10 @@ impl Model {
                 let value = match entry.kind() {
                     Kind::Hash => {
                         let hash = view.hash(db, entry.key()).unwrap().unwrap();
-                        let pairs: BTreeMap<_, _> =
-                            hash.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect();
+                        let pairs: BTreeMap<_, _> = hash
+                            .iter()
+                            .map(|(field, value)| (field.to_vec(), value.to_vec()))
+                            .collect();
                         assert_eq!(hash.len(), pairs.len() as u64);
                         for (field, value) in &pairs {
                             assert_eq!(hash.get(field), Some(value.as_slice()));
@@ -224,7 +339,9 @@ impl Model {
                     }
                     _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
                 };
-                model.databases.insert((db, entry.key().to_vec()), (value, entry.ttl_at()));
+                model
+                    .databases
+                    .insert((db, entry.key().to_vec()), (value, entry.ttl_at()));
             });
             assert_eq!(count, keyspace.len(db));
         }
@@ -236,14 +353,22 @@ impl Model {
 pub(super) fn open(sim: &Sim) -> (Keyspace, Worker) {
     let (pool, _) = Pool::simulated(sim).expect("opens");
     let keyspace = Keyspace::on(pool).expect("opens");
-    keyspace.settings().hash_packed_entries_max.store(6, Relaxed);
+    keyspace
+        .settings()
+        .hash_packed_entries_max
+        .store(6, Relaxed);
     keyspace.settings().hash_packed_value_max.store(20, Relaxed);
     let worker = keyspace.worker();
     (keyspace, worker)
 }
 
 /// Runs commands as one transaction.
-pub(super) fn exec(keyspace: &Keyspace, worker: &mut Worker, ops: &[Op], now_ms: u64) -> Result<(), StoreError> {
+pub(super) fn exec(
+    keyspace: &Keyspace,
+    worker: &mut Worker,
+    ops: &[Op],
+    now_ms: u64,
+) -> Result<(), StoreError> {
     let guard = keyspace.pin();
     let slots: Option<Vec<Vec<u16>>> = ops.iter().map(Op::slots).collect();
     let slots = slots.map(|slots| {
@@ -252,7 +377,9 @@ pub(super) fn exec(keyspace: &Keyspace, worker: &mut Worker, ops: &[Op], now_ms:
         slots.dedup();
         slots
     });
-    let access = slots.as_ref().map_or(Access::All, |slots| Access::Slots(slots));
+    let access = slots
+        .as_ref()
+        .map_or(Access::All, |slots| Access::Slots(slots));
     let mut view = keyspace.view(worker, &guard, access, now_ms);
     ops.iter().try_for_each(|op| op.run(&mut view))?;
     view.commit();
@@ -281,7 +408,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn ttl() -> impl Strategy<Value = Ttl> {
-    prop_oneof![Just(Ttl::Keep), Just(Ttl::Clear), (1000..3000u64).prop_map(Ttl::At)]
+    prop_oneof![
+        Just(Ttl::Keep),
+        Just(Ttl::Clear),
+        (1000..3000u64).prop_map(Ttl::At)
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
