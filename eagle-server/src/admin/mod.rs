@@ -1,6 +1,9 @@
 //! What the binary does besides serving: `eagledb cluster ...`, `eagledb pool ...`, system checks.
 
 mod diagnose;
+mod client;
+mod cluster;
+mod manifest;
 mod pool;
 mod system;
 
@@ -20,6 +23,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Topic {
+    /// Run a cluster on this machine.
+    #[command(subcommand)]
+    Cluster(cluster::Action),
     /// Look at the pool file of a node that is not running.
     #[command(subcommand)]
     Pool(pool::Action),
@@ -28,12 +34,13 @@ enum Topic {
 /// Whether `word`, as the first argument, begins an administrative command instead of naming a
 /// configuration file.
 pub fn is_subcommand(word: &[u8]) -> bool {
-    matches!(word, b"pool")
+    matches!(word, b"cluster" | b"pool")
 }
 
 /// Runs the administrative command in `args`, the program's name included.
 pub fn run(args: &[OsString]) -> ExitCode {
     match Cli::parse_from(args).command {
+        Topic::Cluster(action) => cluster::run(action),
         Topic::Pool(action) => pool::run(action),
     }
 }
