@@ -24,6 +24,7 @@ use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -107,10 +108,28 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
     outcome.and(ended)
 }
 
+/// Directives that the storage engine goes by.
+const THRESHOLDS: &[&str] = &["hash-max-listpack-entries", "hash-max-listpack-value"];
+
+fn set_thresholds(keyspace: &Keyspace, config: &Config) {
+    let bound = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let (settings, encoding) = (keyspace.settings(), &config.encoding);
+    settings.hash_packed_entries_max.store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);
+    settings.hash_packed_value_max.store(bound(encoding.hash_max_listpack_value), Ordering::Relaxed);
+}
+
 /// Parts of the server that must act when directives change.
 fn follow_config(node: &Arc<Node>) {
     node.config.on_apply(&["loglevel"], |change| {
         log::set_level(change.new.process.loglevel as u8);
+        Ok(())
+    });
+    set_thresholds(&node.keyspace, &node.config.load());
+    let keyspace = Arc::downgrade(&node.keyspace);
+    node.config.on_apply(THRESHOLDS, move |change| {
+        if let Some(keyspace) = keyspace.upgrade() {
+            set_thresholds(&keyspace, change.new);
+        }
         Ok(())
     });
     let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else {

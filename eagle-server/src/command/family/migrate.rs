@@ -96,6 +96,8 @@ struct Options {
     copy: bool,
     replace: bool,
     credentials: Option<Credentials>,
+    /// Positions of words that logs must not show.
+    secrets: Vec<usize>,
     /// Positions of the keys.
     keys: std::ops::Range<usize>,
 }
@@ -114,11 +116,14 @@ impl Options {
             } else if args.accept("replace") {
                 options.replace = true;
             } else if args.accept("auth") {
+                options.secrets.push(argv.len() - args.len());
                 options.credentials = Some(Credentials {
                     username: None,
                     password: secret(args.word()?),
                 });
             } else if args.accept("auth2") {
+                let user_at = argv.len() - args.len();
+                options.secrets.extend([user_at, user_at + 1]);
                 options.credentials = Some(Credentials {
                     username: Some(secret(args.word()?)),
                     password: secret(args.word()?),
@@ -142,6 +147,7 @@ impl Options {
 fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let argv = args.argv();
     let options = Options::parse(argv)?;
+    options.secrets.iter().for_each(|position| cx.session.redact(*position));
     let step_time_max = match u64::try_from(parse_integer(argv[5])?) {
         Ok(millis @ 1..) => Duration::from_millis(millis),
         _ => STEP_TIME_DEFAULT,
