@@ -114,8 +114,12 @@ const THRESHOLDS: &[&str] = &["hash-max-listpack-entries", "hash-max-listpack-va
 fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     let bound = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let (settings, encoding) = (keyspace.settings(), &config.encoding);
-    settings.hash_packed_entries_max.store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);
-    settings.hash_packed_value_max.store(bound(encoding.hash_max_listpack_value), Ordering::Relaxed);
+    settings
+        .hash_packed_entries_max
+        .store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);
+    settings
+        .hash_packed_value_max
+        .store(bound(encoding.hash_max_listpack_value), Ordering::Relaxed);
 }
 
 /// Parts of the server that must act when directives change.

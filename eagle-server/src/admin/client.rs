@@ -14,10 +14,14 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), TIMEOUT)?;
+        let stream =
+            TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(Client { stream, received: Vec::new() })
+        Ok(Client {
+            stream,
+            received: Vec::new(),
+        })
     }
 
     /// Runs one command. An error reply is an error.
@@ -32,7 +36,9 @@ impl Client {
                 Ok(Some((reply, length))) => {
                     self.received.drain(..length);
                     return match reply {
-                        Reply::Error(text) => Err(io::Error::other(String::from_utf8_lossy(&text).into_owned())),
+                        Reply::Error(text) => Err(io::Error::other(
+                            String::from_utf8_lossy(&text).into_owned(),
+                        )),
                         reply => Ok(reply),
                     };
                 }

@@ -41,7 +41,10 @@ const POLL: Duration = Duration::from_millis(50);
 
 pub fn run(action: Action) -> ExitCode {
     let Action::Start(start) = action;
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("Can't start the runtime: {error}");
@@ -68,7 +71,9 @@ impl Start {
         let stop = stop_signal().map_err(|error| format!("can't watch for signals: {error}"))?;
         let last = u32::from(self.base_port) + u32::from(self.nodes) - 1;
         if last > 55_535 {
-            return Err(format!("port {last} is too high: its bus port would be above 65535"));
+            return Err(format!(
+                "port {last} is too high: its bus port would be above 65535"
+            ));
         }
         let is_new = self.remember()?;
         let start = async {
@@ -78,7 +83,11 @@ impl Start {
             }
             for node in &mut nodes {
                 wait_until_ready(node).await?;
-                println!("Node 127.0.0.1:{} is up (pid {})", node.port, node.process.id());
+                println!(
+                    "Node 127.0.0.1:{} is up (pid {})",
+                    node.port,
+                    node.process.id()
+                );
             }
             if is_new || !self.is_formed()? {
                 self.form()?;
@@ -93,9 +102,15 @@ impl Start {
             () = &mut stop => return Ok(()),
         };
         println!("\nThe cluster is ready: cluster_state:ok");
-        println!("  redis-cli -c -p {}          connect; any of the ports will do", self.base_port);
+        println!(
+            "  redis-cli -c -p {}          connect; any of the ports will do",
+            self.base_port
+        );
         println!("  redis-cli --cluster check 127.0.0.1:{}", self.base_port);
-        println!("Data and logs are in {}. Ctrl-C stops the cluster; this command starts it again.", self.dir.display());
+        println!(
+            "Data and logs are in {}. Ctrl-C stops the cluster; this command starts it again.",
+            self.dir.display()
+        );
         tokio::select! {
             () = stop => println!("\nStopping the cluster"),
             ended = first_to_end(&mut nodes) => return Err(ended),
@@ -112,9 +127,13 @@ impl Start {
     /// Compares with the cluster that lives in the folder, or takes note of the new one; whether it
     /// is new.
     fn remember(&self) -> Result<bool, String> {
-        std::fs::create_dir_all(&self.dir).map_err(|error| format!("can't create {}: {error}", self.dir.display()))?;
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|error| format!("can't create {}: {error}", self.dir.display()))?;
         let path = self.dir.join("cluster.manifest");
-        let wanted = Manifest { nodes: self.nodes, base_port: self.base_port };
+        let wanted = Manifest {
+            nodes: self.nodes,
+            base_port: self.base_port,
+        };
         match Manifest::read(&path).map_err(|error| format!("{}: {error}", path.display()))? {
             Some(found) if found == wanted => Ok(false),
             Some(found) => Err(format!(
@@ -127,7 +146,9 @@ impl Start {
                 found.base_port
             )),
             None => {
-                wanted.write(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                wanted
+                    .write(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
                 Ok(true)
             }
         }
@@ -135,14 +156,22 @@ impl Start {
 
     fn start_node(&self, port: u16) -> Result<Node, String> {
         for port in [port, port + 10_000] {
-            std::net::TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("port {port}: {error}"))?;
+            std::net::TcpListener::bind(("127.0.0.1", port))
+                .map_err(|error| format!("port {port}: {error}"))?;
         }
         let folder = self.dir.join(port.to_string());
         let failed = |error: io::Error| format!("can't start the node at port {port}: {error}");
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let folder = std::path::absolute(&folder).map_err(failed)?;
         let process = Command::new(std::env::current_exe().map_err(failed)?)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--cluster-enabled", "yes"])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--cluster-enabled",
+                "yes",
+            ])
             .arg("--dir")
             .arg(&folder)
             .arg("--logfile")
@@ -161,7 +190,8 @@ impl Start {
     fn is_formed(&self) -> Result<bool, String> {
         let mut known = 0;
         for port in self.ports() {
-            known = known.max(cluster_info(port, "cluster_slots_assigned").map_err(failed_at(port))?);
+            known =
+                known.max(cluster_info(port, "cluster_slots_assigned").map_err(failed_at(port))?);
         }
         Ok(known > 0)
     }
@@ -193,13 +223,19 @@ impl Start {
             loop {
                 check_alive(node)?;
                 let mut client = Client::connect(node.port).map_err(failed_at(node.port))?;
-                let info = client.text(&["CLUSTER", "INFO"]).map_err(failed_at(node.port))?;
-                let knows_all = field(&info, "cluster_known_nodes").is_some_and(|known| known >= u64::from(self.nodes));
+                let info = client
+                    .text(&["CLUSTER", "INFO"])
+                    .map_err(failed_at(node.port))?;
+                let knows_all = field(&info, "cluster_known_nodes")
+                    .is_some_and(|known| known >= u64::from(self.nodes));
                 if info.contains("cluster_state:ok") && knows_all {
                     break;
                 }
                 if Instant::now() > deadline {
-                    return Err(format!("the cluster did not come up; node {} says:\n{info}", node.port));
+                    return Err(format!(
+                        "the cluster did not come up; node {} says:\n{info}",
+                        node.port
+                    ));
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -218,12 +254,21 @@ fn cluster_info(port: u16, name: &str) -> io::Result<u64> {
 }
 
 fn field(info: &str, name: &str) -> Option<u64> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+    info.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(':')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 /// Completes on SIGINT and on SIGTERM.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut int, mut term) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = int.recv() => {}

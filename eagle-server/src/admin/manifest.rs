@@ -48,8 +48,12 @@ impl Manifest {
     }
 
     fn decode(bytes: &[u8]) -> io::Result<Manifest> {
-        let body = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("not a manifest of this version"))?;
-        let (crc, body) = body.split_first_chunk::<4>().ok_or_else(|| damaged("truncated"))?;
+        let body = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| damaged("not a manifest of this version"))?;
+        let (crc, body) = body
+            .split_first_chunk::<4>()
+            .ok_or_else(|| damaged("truncated"))?;
         if CRC.checksum(body) != u32::from_le_bytes(*crc) {
             return Err(damaged("checksum mismatch"));
         }
@@ -58,7 +62,10 @@ impl Manifest {
 }
 
 fn damaged(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the cluster manifest is damaged: {why}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the cluster manifest is damaged: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -67,7 +74,10 @@ mod tests {
 
     #[test]
     fn round_trip_and_any_damage_is_noticed() {
-        let manifest = Manifest { nodes: 3, base_port: 7000 };
+        let manifest = Manifest {
+            nodes: 3,
+            base_port: 7000,
+        };
         let bytes = manifest.encode().unwrap();
         assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
         for index in 0..bytes.len() {
@@ -83,7 +93,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cluster.manifest");
         assert_eq!(Manifest::read(&path).unwrap(), None);
-        let manifest = Manifest { nodes: 5, base_port: 9000 };
+        let manifest = Manifest {
+            nodes: 5,
+            base_port: 9000,
+        };
         manifest.write(&path).unwrap();
         assert_eq!(Manifest::read(&path).unwrap(), Some(manifest));
     }

@@ -1,8 +1,8 @@
 //! What the binary does besides serving: `eagledb cluster ...`, `eagledb pool ...`, system checks.
 
-mod diagnose;
 mod client;
 mod cluster;
+mod diagnose;
 mod manifest;
 mod pool;
 mod system;

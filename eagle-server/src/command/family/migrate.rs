@@ -147,7 +147,10 @@ impl Options {
 fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let argv = args.argv();
     let options = Options::parse(argv)?;
-    options.secrets.iter().for_each(|position| cx.session.redact(*position));
+    options
+        .secrets
+        .iter()
+        .for_each(|position| cx.session.redact(*position));
     let step_time_max = match u64::try_from(parse_integer(argv[5])?) {
         Ok(millis @ 1..) => Duration::from_millis(millis),
         _ => STEP_TIME_DEFAULT,
