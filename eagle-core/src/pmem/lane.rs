@@ -129,7 +129,7 @@ impl LaneState {
     /// The batch of freed blocks.
     pub fn take_retired(&mut self) -> Vec<Retired> {
         self.retired_bytes = 0;
-        std::mem::take(&mut self.retired)
+        std::mem::replace(&mut self.retired, Vec::with_capacity(RETIRED_BLOCKS_MAX))
     }
 }
 
