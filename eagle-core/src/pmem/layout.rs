@@ -229,6 +229,28 @@ mod tests {
         }
     }
 
+    /// Whoever changes one of these figures changes the format, and must raise its version.
+    #[test]
+    fn the_format_is_pinned() {
+        let geometry = Geometry::new(64, 1 << 24);
+        assert_eq!(geometry.lane(63).raw(), 0x4000 + 63 * 8192);
+        assert_eq!(
+            (geometry.page_table(), geometry.heap()),
+            (0x90000, 0x8090000)
+        );
+        assert_eq!(PageEntry::Slab { class: 5 }.encode(), 0x501);
+        assert_eq!(PageEntry::SlabTail { back: 2 }.encode(), 0x2_0000_0002);
+        assert_eq!(PageEntry::Run { pages: 3 }.encode(), 0x3_0000_0003);
+        assert_eq!(PageEntry::Log { pages: 4 }.encode(), 0x4_0000_0004);
+        assert_eq!(slab_tag(5), 0x4541_474c_534c_4105);
+        let shapes: Vec<u8> = class::TABLE
+            .iter()
+            .flat_map(|shape| [shape.block_bytes, shape.blocks, shape.data, shape.pages])
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        assert_eq!(crc32c::crc32c(&shapes), 0x4995_a73f);
+    }
+
     #[test]
     fn areas_do_not_overlap() {
         let geometry = Geometry::new(3, 70_000);

@@ -209,3 +209,102 @@ const _: () = {
         super::layout::PAGE_BYTES > 2 * (ENTRY_BYTES + PAYLOAD_BYTES_MAX as u64) + RESERVE_BYTES
     );
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pmem::map::Mapping;
+
+    const CHUNK: Offset = Offset::from_raw(4096);
+    const END: Offset = Offset::from_raw(8192);
+
+    fn medium() -> Medium {
+        let map = Mapping::anonymous(65536).unwrap();
+        map.map(0, 65536).unwrap();
+        Medium::new(map, 65536)
+    }
+
+    fn identity(lane: usize, generation: u64) -> Identity {
+        Identity::new(&[7; 16], lane, generation)
+    }
+
+    fn word(value: u64) -> Entry {
+        Entry {
+            kind: Kind::UndoWord,
+            len: 0,
+            at: Offset::from_raw(12288),
+            value,
+        }
+    }
+
+    #[test]
+    fn entries_round_trip() {
+        let (medium, own) = (medium(), identity(3, 9));
+        let payload: Vec<u8> = (0..=99).collect();
+        let bytes = Entry {
+            kind: Kind::UndoBytes,
+            len: 100,
+            at: Offset::from_raw(77),
+            value: 0,
+        };
+        write(&medium, own, CHUNK, 1, word(5), &[]);
+        write(&medium, own, CHUNK.plus(32), 2, bytes, &payload);
+        assert_eq!(read(&medium, own, CHUNK, END, 0), Some((word(5), 1)));
+        assert_eq!(read(&medium, own, CHUNK.plus(32), END, 1), Some((bytes, 2)));
+        assert_eq!(entry_bytes(100), 160);
+        assert_eq!(read(&medium, own, CHUNK.plus(192), END, 2), None);
+    }
+
+    #[test]
+    fn entries_of_others_do_not_count() {
+        let (medium, own) = (medium(), identity(3, 9));
+        write(&medium, own, CHUNK, 4, word(5), &[]);
+        for other in [identity(2, 9), identity(3, 8), identity(3, 10)] {
+            assert_eq!(read(&medium, other, CHUNK, END, 0), None);
+        }
+        let other_seed = Identity::new(&[8; 16], 3, 9);
+        assert_eq!(read(&medium, other_seed, CHUNK, END, 0), None);
+        assert_eq!(read(&medium, own, CHUNK, END, 4), None, "seq must increase");
+        assert_eq!(
+            read(&medium, own, CHUNK, CHUNK.plus(31), 0),
+            None,
+            "no room"
+        );
+        // The same bytes elsewhere are another entry.
+        let words = std::array::from_fn(|index| {
+            medium.load(CHUNK.plus(index as u64 * 8), Ordering::Relaxed)
+        });
+        // SAFETY: the medium is this test's own.
+        unsafe { medium.write_words_owned::<4>(CHUNK.plus(64), words) };
+        assert_eq!(read(&medium, own, CHUNK.plus(64), END, 0), None);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let (medium, own) = (medium(), identity(0, 1));
+        let entry = Entry {
+            kind: Kind::UndoBytes,
+            len: 13,
+            at: Offset::from_raw(40),
+            value: 0,
+        };
+        write(&medium, own, CHUNK, 1, entry, b"thirteen char");
+        for bit in 0..(32 + 13) * 8 {
+            let at = CHUNK.plus(bit / 64 * 8);
+            let before = medium.load(at, Ordering::Relaxed);
+            medium.store(at, before ^ 1 << (bit % 64));
+            assert_eq!(read(&medium, own, CHUNK, END, 0), None, "bit {bit}");
+            medium.store(at, before);
+        }
+        assert!(read(&medium, own, CHUNK, END, 0).is_some());
+    }
+
+    #[test]
+    fn the_check_is_pinned() {
+        let words = [1 << 32, 1, 12288, 5];
+        assert_eq!(
+            check(identity(3, 9), CHUNK, words, b"payload of 21 bytes !"),
+            0x9859_130e
+        );
+    }
+}
