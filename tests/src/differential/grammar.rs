@@ -152,7 +152,7 @@ pub const GRAMMAR: &[Rule] = &[
         "CONFIG GET maxmemory-policy|hash-max-listpack-*|databases|nosuch",
         Pairs,
     ),
-    rule("CONFIG SET hash-max-listpack-entries <int>", Exact),
+    rule("CONFIG SET slowlog-max-len <int>", Exact),
     rule("CONFIG SET nosuch <value>", Exact),
     rule("CONFIG NOSUCH", Exact),
     rule("SLOWLOG GET|LEN|NOSUCH <int>", Refusal),

@@ -125,9 +125,6 @@ impl Side {
     fn fresh(server: &Server) -> Side {
         let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.client()).collect();
         clients[0].call(&["FLUSHALL"]).ok();
-        clients[0]
-            .call(&["CONFIG", "SET", "hash-max-listpack-entries", "8"])
-            .ok();
         Side { clients }
     }
 
