@@ -77,7 +77,7 @@ fn protocol_errors_are_the_same() {
         b"*-1\r\nPING\r\n",
         b"*0\r\nPING\r\n",
         b"*x\r\n",
-        b"*1048577\r\n",
+        b"*2147483648\r\n",
         b"*1\r\nPING\r\n",
         b"*1\r\n$x\r\n",
         b"*1\r\n$-1\r\n",

@@ -129,7 +129,9 @@ impl Side {
     }
 
     fn call(&mut self, step: &Step) -> Reply {
-        self.clients[step.connection].call(&step.args)
+        // A lost connection is a difference like any other, and can be made short like any other.
+        let reply = self.clients[step.connection].try_call(&step.args);
+        reply.unwrap_or_else(|error| Reply::Error(format!("no reply: {error}").into_bytes()))
     }
 }
 
