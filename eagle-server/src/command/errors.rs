@@ -151,7 +151,7 @@ mod tests {
         ];
         assert_eq!(error.as_bytes(), expected.concat());
         assert_eq!(error.code(), "ERR");
-        let error = unknown_subcommand("config", &[b'y'; 200]);
-        assert_eq!(error.text().matches('y').count(), QUOTED_BYTES_MAX);
+        let error = unknown_subcommand("config", &[b'z'; 200]);
+        assert_eq!(error.text().matches('z').count(), QUOTED_BYTES_MAX);
     }
 }
