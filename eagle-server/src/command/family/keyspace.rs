@@ -35,7 +35,8 @@ fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let header = cx.out.deferred();
     let (out, mut count) = (&mut *cx.out, 0);
     cx.view.for_each(cx.session.db, &mut |entry| {
-        if glob::matches(pattern, entry.key(), glob::Case::Sensitive) {
+        // The lone star takes the empty key too, which no pattern matches.
+        if pattern == b"*" || glob::matches(pattern, entry.key(), glob::Case::Sensitive) {
             out.bulk(entry.key());
             count += 1;
         }
