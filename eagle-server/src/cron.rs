@@ -15,7 +15,14 @@ pub async fn clients(node: Arc<Node>) {
     loop {
         tokio::select! {
             () = node.shutdown.requested() => return,
-            _ = ticks.tick() => close_idle(&node, unix_ms()),
+            _ = ticks.tick() => {
+                if node.cron_paused.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let now_ms = unix_ms();
+                close_idle(&node, now_ms);
+                sample(&node, now_ms);
+            }
         }
     }
 }
@@ -33,6 +40,18 @@ fn close_idle(node: &Node, now_ms: u64) {
             client.kill();
         }
     }
+}
+
+/// Follows what INFO reports as rates and peaks.
+fn sample(node: &Node, now_ms: u64) {
+    let stats = &node.stats;
+    let counters = [
+        stats.sum(|worker| &worker.commands_processed),
+        stats.sum(|worker| &worker.net_input_bytes),
+        stats.sum(|worker| &worker.net_output_bytes),
+    ];
+    node.rates.sample(now_ms, counters);
+    node.used_peak.note(node.keyspace.usage().used);
 }
 
 /// Keys looked at in one step of the expiry cycle.
@@ -67,11 +86,12 @@ impl Background {
 fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut worker = node.keyspace.worker();
     while !stop.load(Ordering::Acquire) {
+        node.halt.sit_out();
         let hz = node.config.load().process.hz.clamp(1, 500);
         let period = Duration::from_secs(1) / hz;
         let started = Instant::now();
         let budget = period / DUTY;
-        let mut busy = true;
+        let mut busy = !node.cron_paused.load(Ordering::Relaxed);
         while busy && started.elapsed() < budget {
             busy = node.keyspace.reap_step(&mut worker, REAP_BUDGET);
             if node.active_expire.load(Ordering::Relaxed) {
@@ -89,7 +109,10 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                 // More than a quarter of what was looked at had expired: there is more to find.
                 busy |= expired > EXPIRE_BUDGET / 4;
                 let threshold_ms = node.config.load().monitoring.latency_monitor_threshold;
-                let took_ms = began.elapsed().as_millis() as u64;
+                let took = began.elapsed();
+                node.expire_cycle_us
+                    .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+                let took_ms = took.as_millis() as u64;
                 node.latency
                     .record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
             }

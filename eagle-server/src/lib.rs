@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 mod cron;
+mod exposition;
+mod halt;
 mod log;
 pub mod metrics;
 pub mod net;

@@ -4,15 +4,17 @@ pub use crate::clock::unix_ms;
 use crate::cluster::Cluster;
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::config::Live;
-use crate::metrics::{ErrorStats, LatencyMonitor, Slowlog, Stats, WorkerStats};
+use crate::halt::Halt;
+use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
-use eagle_core::store::{Keyspace, Worker};
+use eagle_core::store::{Keyspace, OpenReport, Worker};
+use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One EagleDB process.
 pub struct Node {
@@ -31,15 +33,29 @@ pub struct Node {
     pub errors: ErrorStats,
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
+    pub rates: Rates,
+    /// Most bytes of the pool ever in use.
+    pub used_peak: Peak,
     pub shutdown: crate::shutdown::Shutdown,
+    pub halt: Halt,
     /// 40 hex digits, new at every start.
     pub run_id: String,
+    /// 40 hex digits, the name of this dataset's history (INFO `master_replid`).
+    pub replication_id: Mutex<String>,
     pub started_at_ms: u64,
     pub started: Instant,
     /// Whether keys are removed when they expire, not only when they are met (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
+    /// Periodic work rests (DEBUG PAUSE-CRON).
+    pub cron_paused: AtomicBool,
     /// Changes to the keyspace since the start (INFO `rdb_changes_since_last_save`).
     pub dirty: AtomicU64,
+    /// Microseconds spent on active expiry.
+    pub expire_cycle_us: AtomicU64,
+    /// What opening the pool found, and how long it took.
+    pub opened: (OpenReport, Duration),
+    /// Clients are served: listeners stand and workers run.
+    pub is_serving: AtomicBool,
 }
 
 impl Node {
@@ -70,4 +86,10 @@ impl Thread {
             migrate_sockets: Rc::default(),
         }
     }
+}
+
+/// 40 random hex digits.
+pub fn random_hex_id() -> String {
+    let bytes: [u8; 20] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

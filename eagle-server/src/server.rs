@@ -1,8 +1,9 @@
 //! The composition root: builds a node from its configuration, runs it, takes it down.
 //!
 //! ```text
-//!   main thread     listeners, signals, client cron, cluster bus, metrics   (one runtime)
+//!   main thread     listeners, signals, client cron, cluster bus            (one runtime)
 //!   worker-N        connections and their commands                          (one runtime each)
+//!   metrics         the pages for monitoring, if asked for                  (a runtime of its own)
 //!   keyspace        active expiry, freeing of large deletes                 (no runtime)
 //! ```
 
@@ -13,10 +14,11 @@ use crate::config::file::Startup;
 use crate::config::topic::Supervision;
 use crate::config::{Config, Live};
 use crate::cron;
+use crate::exposition::{self, Observed};
 use crate::log;
 use crate::metrics::Stats;
 use crate::net::{self, Listener, Listening, Pool};
-use crate::node::Node;
+use crate::node::{Node, random_hex_id};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
 use crate::shutdown::ShutdownRequest;
 use crate::startup::leave_terminal;
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a server until it is told to end. The process is in its working directory already.
@@ -73,9 +75,12 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
     raise_descriptor_limit(&config);
     write_pidfile(&settings);
 
+    let observed = Observed::default();
+    let monitoring = exposition::start(&settings, &observed)?;
+    let opening = Instant::now();
     let (keyspace, report) = open_keyspace(&settings)?;
-    let ready_ms = started.elapsed().as_millis();
-    log_opened(&report, ready_ms);
+    let opened = (report, opening.elapsed());
+    log_opened(&opened.0, opened.1.as_millis());
     let keyspace = Arc::new(keyspace);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -93,8 +98,11 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
         config_file,
         keyspace,
         of_cluster,
+        opened,
         started,
     ));
+    // Nobody else sets it.
+    let _ = observed.set(Arc::downgrade(&node));
     follow_config(&node);
     let outcome = runtime.block_on(async {
         if let Some(running) = &mut running {
@@ -103,6 +111,9 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
         serve_until_shutdown(&node).await
     });
     drop(runtime);
+    if let Some(monitoring) = monitoring {
+        monitoring.join();
+    }
     let ended = take_down(node, running);
     remove_pidfile(&settings);
     outcome.and(ended)
@@ -165,7 +176,9 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     let listening = Listening::start(node, &pool, listeners)
         .map_err(|error| format!("Can't accept connections: {error}"))?;
     tasks.spawn(cron::clients(node.clone()));
+    tasks.spawn(obey_halts(node.clone()));
     tasks.spawn(signals(node.clone()));
+    node.is_serving.store(true, Ordering::Release);
     tracing::info!("Ready to accept connections");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
 
@@ -179,6 +192,14 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     }
     background.join();
     Ok(())
+}
+
+/// Stops this thread's runtime, and with it the cluster bus, during DEBUG SLEEP.
+async fn obey_halts(node: Arc<Node>) {
+    tokio::select! {
+        () = node.shutdown.requested() => {}
+        () = node.halt.obey() => {}
+    }
 }
 
 fn bind(settings: &Config) -> Result<Vec<Listener>, String> {
@@ -362,6 +383,7 @@ impl Node {
         config_file: Option<PathBuf>,
         keyspace: Arc<Keyspace>,
         cluster: Option<Arc<Cluster>>,
+        opened: (OpenReport, Duration),
         started: Instant,
     ) -> Node {
         Node {
@@ -377,18 +399,20 @@ impl Node {
             errors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
+            rates: Default::default(),
+            used_peak: Default::default(),
             shutdown: Default::default(),
+            halt: Default::default(),
             run_id: random_hex_id(),
+            replication_id: random_hex_id().into(),
             started_at_ms: unix_ms(),
             started,
             active_expire: true.into(),
+            cron_paused: false.into(),
             dirty: Default::default(),
+            expire_cycle_us: Default::default(),
+            opened,
+            is_serving: false.into(),
         }
     }
-}
-
-/// 40 random hex digits.
-fn random_hex_id() -> String {
-    let bytes: [u8; 20] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,6 +5,7 @@ use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::spec::Flags;
 use super::table::{Entry, Lookup, table};
+use crate::config::Permission;
 use crate::session::{PauseMode, Session};
 
 /// What the gates decided.
@@ -26,7 +27,7 @@ type Gate = fn(&Request<'_>) -> Result<(), CommandError>;
 
 /// Order matters: a client learns of the first reason only, and must learn nothing about keys
 /// before it is authenticated.
-const GATES: &[Gate] = &[authenticated, allowed_in_multi, memory];
+const GATES: &[Gate] = &[permitted, authenticated, allowed_in_multi, memory];
 
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
     let entry = match table().lookup(argv) {
@@ -56,6 +57,38 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
         Some(flow) => Verdict::Wait(flow),
         None => Verdict::Pass(entry),
     }
+}
+
+/// Commands that could harm the server are refused unless the configuration allows them.
+fn permitted(request: &Request<'_>) -> Result<(), CommandError> {
+    if !request.entry.has(Flags::PROTECTED) {
+        return Ok(());
+    }
+    let security = &request.batch.config.security;
+    let (name, directive, permission) = match request.entry.command.name {
+        "debug" => (
+            "DEBUG",
+            "enable-debug-command",
+            security.enable_debug_command,
+        ),
+        _ => (
+            "MODULE",
+            "enable-module-command",
+            security.enable_module_command,
+        ),
+    };
+    let allowed = match permission {
+        Permission::Everybody => true,
+        Permission::Nobody => false,
+        Permission::Local => request.session.info.is_local(),
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(CommandError::owned(format!(
+        "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local \
+         connection, otherwise you need to set this option in the configuration file, and then restart the server."
+    )))
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {

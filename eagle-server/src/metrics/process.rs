@@ -35,7 +35,7 @@ pub fn resident_bytes() -> u64 {
 /// Bytes of memory of this machine.
 pub fn machine_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram) * u64::from(info.mem_unit)
+    info.totalram * u64::from(info.mem_unit)
 }
 
 fn times_in(path: &str) -> CpuTimes {

@@ -6,6 +6,7 @@
 use super::connection;
 use crate::node::{Node, Thread};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,11 +70,13 @@ impl Pool {
 
 async fn serve(node: Arc<Node>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
     let thread = Rc::new(Thread::new(node.clone()));
+    let mut halt = pin!(node.halt.obey());
     loop {
         let accepted = tokio::select! {
             biased;
             () = node.shutdown.requested() => break,
             accepted = incoming.recv() => accepted,
+            () = &mut halt => break,
         };
         let Some(accepted) = accepted else { break };
         tokio::task::spawn_local(connection::serve(thread.clone(), accepted));

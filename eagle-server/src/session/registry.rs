@@ -103,6 +103,12 @@ impl ClientInfo {
         }
     }
 
+    /// Whether the client runs on this machine.
+    pub fn is_local(&self) -> bool {
+        self.peer
+            .is_none_or(|peer| peer.ip().to_canonical().is_loopback())
+    }
+
     pub fn name(&self) -> String {
         self.name.lock().clone()
     }

@@ -401,13 +401,18 @@ const OBJECT_REFCOUNT: Command = object(
 );
 
 fn object_refcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    match refcount(cx, args.word()?) {
+        Some(count) => cx.reply_integer(count),
+        None => cx.reply_null(),
+    }
+}
+
+/// How many keys share the value of `key`, as clients of Redis see it.
+pub(super) fn refcount(cx: &Context<'_>, key: &[u8]) -> Option<i64> {
     const SHARED: i64 = i32::MAX as i64;
     /// Redis keeps one object for each of the first 10,000 integers; clients see it in this number.
     const SHARED_INTEGERS: i64 = 10_000;
-    let key = args.word()?;
-    if cx.view.find(cx.db(), key).is_none() {
-        return cx.reply_null();
-    }
+    cx.view.find(cx.db(), key)?;
     let policy = cx.config.memory.maxmemory_policy;
     let is_lru = matches!(
         policy,
@@ -418,7 +423,7 @@ fn object_refcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         Ok(Some(Text::Int(value))) => !needs_clock && (0..SHARED_INTEGERS).contains(&value),
         _ => false,
     };
-    cx.reply_integer(if shared { SHARED } else { 1 })
+    Some(if shared { SHARED } else { 1 })
 }
 
 const OBJECT_IDLETIME: Command = object(

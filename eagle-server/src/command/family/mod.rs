@@ -5,13 +5,19 @@ use super::spec::Family;
 mod client;
 mod cluster;
 mod connection;
+mod debug;
 mod dump;
 mod expire;
 mod generic;
 mod hash;
+mod info;
 mod keyspace;
+mod latency;
+mod memory;
 mod migrate;
 mod multi;
+mod server;
+mod slowlog;
 mod string;
 
 /// Every family of this server. A command that is in no family's list does not exist.
@@ -27,4 +33,10 @@ pub const FAMILIES: &[&Family] = &[
     &client::FAMILY,
     &cluster::FAMILY,
     &multi::FAMILY,
+    &info::FAMILY,
+    &latency::FAMILY,
+    &slowlog::FAMILY,
+    &memory::FAMILY,
+    &debug::FAMILY,
+    &server::FAMILY,
 ];

@@ -1,0 +1,157 @@
+//! DEBUG DIGEST and DIGEST-VALUE: a fingerprint of data that does not depend on its order.
+//!
+//! The fingerprint is 20 bytes, first all zero. Three steps change it, S being SHA-1:
+//!
+//! ```text
+//!   add(x)    d = d xor S(x)         order does not matter
+//!   mix(x)    d = S(d xor S(x))      order matters
+//!   merge     d = d xor e            the finished fingerprint e of a part
+//! ```
+//!
+//! A value mixes its type number (32 bits, big-endian), then a string its bytes, a hash adds for
+//! each field the fingerprint in which field and value were mixed. A key that expires adds the
+//! word `!!expire!!`. A database mixes its number, then adds for each key the fingerprint in which
+//! the key was mixed before its value. All this is how redis-server 7.0.15 does it, so the digest of
+//! a value is the same on both.
+
+use eagle_core::store::{Entry, Kind, StoreError, View};
+use sha1::{Digest as _, Sha1};
+use std::fmt;
+
+const BYTES: usize = 20;
+
+/// A fingerprint under way.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Digest([u8; BYTES]);
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        let hash = Sha1::digest(bytes);
+        self.0
+            .iter_mut()
+            .zip(hash)
+            .for_each(|(byte, other)| *byte ^= other);
+    }
+
+    fn mix(&mut self, bytes: &[u8]) {
+        self.add(bytes);
+        self.0 = Sha1::digest(self.0).into();
+    }
+
+    /// Mixes the value of a key into this digest.
+    fn value(&mut self, view: &View<'_>, db: u8, entry: &Entry<'_>) -> Result<(), StoreError> {
+        self.mix(&type_number(entry.kind()).to_be_bytes());
+        match entry.kind() {
+            Kind::String => {
+                if let Some(text) = view.string(db, entry.key())? {
+                    self.mix(text.as_bytes(&mut itoa::Buffer::new()));
+                }
+            }
+            Kind::Hash => {
+                let hash = view.hash(db, entry.key())?;
+                for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
+                    let mut pair = Digest::default();
+                    pair.mix(field);
+                    pair.mix(value);
+                    self.add(&pair.0);
+                }
+            }
+            // The keyspace holds no such value yet.
+            Kind::List | Kind::Set | Kind::Zset | Kind::Stream => {}
+        }
+        if entry.ttl_at().is_some() {
+            self.add(b"!!expire!!");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn type_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::String => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::Zset => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
+    }
+}
+
+/// The digest of one value; all zero for a key that does not exist.
+pub(super) fn of_value(view: &View<'_>, db: u8, key: &[u8]) -> Result<Digest, StoreError> {
+    let mut digest = Digest::default();
+    if let Some(entry) = view.find(db, key) {
+        digest.value(view, db, &entry)?;
+    }
+    Ok(digest)
+}
+
+/// The digest of databases `dbs`; all zero if they are empty.
+pub(super) fn of_databases(
+    view: &View<'_>,
+    dbs: std::ops::Range<u8>,
+) -> Result<Digest, StoreError> {
+    let mut whole = Digest::default();
+    for db in dbs {
+        if view.len(db) == 0 {
+            continue;
+        }
+        whole.mix(&u32::from(db).to_be_bytes());
+        let mut outcome = Ok(());
+        view.for_each(db, &mut |entry| {
+            let mut digest = Digest::default();
+            digest.mix(entry.key());
+            outcome = outcome.and(digest.value(view, db, entry));
+            whole.add(&digest.0);
+        });
+        outcome?;
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adding_ignores_order_and_mixing_does_not() {
+        let digest = |steps: &[(bool, &[u8])]| {
+            let mut digest = Digest::default();
+            for (mixed, bytes) in steps {
+                if *mixed {
+                    digest.mix(bytes);
+                } else {
+                    digest.add(bytes);
+                }
+            }
+            digest
+        };
+        assert_eq!(
+            digest(&[(false, b"a"), (false, b"b")]),
+            digest(&[(false, b"b"), (false, b"a")])
+        );
+        assert_ne!(
+            digest(&[(true, b"a"), (true, b"b")]),
+            digest(&[(true, b"b"), (true, b"a")])
+        );
+        assert_eq!(Digest::default().to_string(), "0".repeat(40));
+    }
+
+    #[test]
+    fn a_string_has_the_digest_redis_gives_it() {
+        let of = |value: &[u8]| {
+            let mut digest = Digest::default();
+            digest.mix(&type_number(Kind::String).to_be_bytes());
+            digest.mix(value);
+            digest.to_string()
+        };
+        assert_eq!(of(b"b"), "b78559cd22bce6e6df712eb99ce7f3b08e8f8f1f");
+        assert_eq!(of(b"123"), "89f7f51b707418f666d5b45e053bd5bbbf82ac2b");
+    }
+}

@@ -1,0 +1,161 @@
+//! INFO persistence, replication, cluster, keyspace, pool: the dataset and where it lives.
+
+use crate::cluster::{Topology, TopologyNode};
+use crate::command::context::Context;
+use crate::metrics::info::Report;
+use eagle_core::store::DATABASES_MAX;
+use std::sync::atomic::Ordering;
+
+pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
+    report.fields(&[
+        ("loading", 0),
+        ("async_loading", 0),
+        ("current_cow_peak", 0),
+        ("current_cow_size", 0),
+        ("current_cow_size_age", 0),
+    ]);
+    report.field("current_fork_perc", "0.00");
+    report.fields(&[
+        ("current_save_keys_processed", 0),
+        ("current_save_keys_total", 0),
+        (
+            "rdb_changes_since_last_save",
+            cx.node.dirty.load(Ordering::Relaxed),
+        ),
+        ("rdb_bgsave_in_progress", 0),
+        ("rdb_last_save_time", cx.node.started_at_ms / 1000),
+    ]);
+    report.field("rdb_last_bgsave_status", "ok");
+    report.fields(&[
+        ("rdb_last_bgsave_time_sec", -1),
+        ("rdb_current_bgsave_time_sec", -1),
+        ("rdb_saves", 0),
+        ("rdb_last_cow_size", 0),
+        ("rdb_last_load_keys_expired", 0),
+        ("rdb_last_load_keys_loaded", 0),
+        ("aof_enabled", 0),
+        ("aof_rewrite_in_progress", 0),
+        ("aof_rewrite_scheduled", 0),
+        ("aof_last_rewrite_time_sec", -1),
+        ("aof_current_rewrite_time_sec", -1),
+    ]);
+    report.field("aof_last_bgrewrite_status", "ok");
+    report.fields(&[
+        ("aof_rewrites", 0),
+        ("aof_rewrites_consecutive_failures", 0),
+    ]);
+    report.field("aof_last_write_status", "ok");
+    report.fields(&[
+        ("aof_last_cow_size", 0),
+        ("module_fork_in_progress", 0),
+        ("module_fork_last_cow_size", 0),
+    ]);
+}
+
+/// The primary this node is recorded to replicate, if the cluster made it a replica.
+pub(in crate::command::family) fn with_primary<R>(
+    cx: &Context<'_>,
+    then: impl FnOnce(&TopologyNode) -> R,
+) -> Option<R> {
+    let topology = cx.node.cluster.as_ref()?.topology();
+    let topology: &Topology = &topology;
+    topology
+        .my_primary()
+        .map(|index| then(topology.node(index)))
+}
+
+pub(super) fn replication(report: &mut Report, cx: &Context<'_>) {
+    let is_replica = with_primary(cx, |primary| {
+        report.field("role", "slave");
+        report.field("master_host", primary.ip.as_str());
+        report.field("master_port", primary.port);
+        // No data flows between primary and replica yet, and the fields say so.
+        report.field("master_link_status", "down");
+        report.fields(&[
+            ("master_last_io_seconds_ago", -1),
+            ("master_sync_in_progress", 0),
+            ("slave_read_repl_offset", 0),
+            ("slave_repl_offset", 0),
+            ("master_link_down_since_seconds", -1),
+        ]);
+    });
+    if is_replica.is_some() {
+        let replication = &cx.config.replication;
+        report.field("slave_priority", replication.replica_priority);
+        report.field("slave_read_only", u8::from(replication.replica_read_only));
+        report.field("replica_announced", u8::from(replication.replica_announced));
+    } else {
+        report.field("role", "master");
+    }
+    report.field("connected_slaves", 0);
+    report.field("master_failover_state", "no-failover");
+    report.field("master_replid", cx.node.replication_id.lock());
+    report.field("master_replid2", "0".repeat(40));
+    report.field("master_repl_offset", 0);
+    report.field("second_repl_offset", -1);
+    report.fields(&[
+        ("repl_backlog_active", 0),
+        ("repl_backlog_size", cx.config.replication.repl_backlog_size),
+        ("repl_backlog_first_byte_offset", 0),
+        ("repl_backlog_histlen", 0),
+    ]);
+}
+
+pub(super) fn cluster(report: &mut Report, cx: &Context<'_>) {
+    report.field("cluster_enabled", u8::from(cx.is_clustered()));
+}
+
+pub(super) fn keyspace(report: &mut Report, cx: &Context<'_>) {
+    for (db, keys) in databases(cx) {
+        let expires = cx.node.keyspace.expires(db);
+        report.field(
+            &format!("db{db}"),
+            format_args!(
+                "keys={keys},expires={expires},avg_ttl={}",
+                ttl_mean_ms(cx, db)
+            ),
+        );
+    }
+}
+
+/// The databases that hold keys, with their number.
+pub(in crate::command::family) fn databases(cx: &Context<'_>) -> impl Iterator<Item = (u8, u64)> {
+    (0..DATABASES_MAX as u8)
+        .map(|db| (db, cx.view.len(db)))
+        .filter(|(_, keys)| *keys > 0)
+}
+
+/// The mean time to live among the first keys of the database that have one.
+fn ttl_mean_ms(cx: &Context<'_>, db: u8) -> u64 {
+    const KEYS_LOOKED_AT: usize = 256;
+    if cx.node.keyspace.expires(db) == 0 {
+        return 0;
+    }
+    let (mut sum_ms, mut count) = (0u128, 0u128);
+    cx.view.scan(db, 0, KEYS_LOOKED_AT, &mut |entry| {
+        if let Some(at_ms) = entry.ttl_at() {
+            sum_ms += u128::from(at_ms.saturating_sub(cx.now_ms));
+            count += 1;
+        }
+    });
+    sum_ms.checked_div(count).unwrap_or(0) as u64
+}
+
+/// EagleDB's own section.
+pub(super) fn pool(report: &mut Report, cx: &Context<'_>) {
+    let usage = cx.node.keyspace.usage();
+    let (opened, took) = &cx.node.opened;
+    let path = &cx.config.pool.pool_path;
+    report.field("pool_path", path.replace(['\r', '\n'], "?"));
+    report.field("pool_medium", opened.medium);
+    report.fields(&[
+        ("pool_capacity_bytes", usage.capacity),
+        ("pool_mapped_bytes", usage.mapped),
+        ("pool_used_bytes", usage.used),
+        ("pool_free_bytes", usage.capacity.saturating_sub(usage.used)),
+        ("pool_retired_bytes", usage.retired),
+        ("pool_created", u64::from(opened.created)),
+        ("pool_recovered", u64::from(opened.recovered)),
+        ("pool_open_usec", took.as_micros() as u64),
+    ]);
+}
