@@ -45,6 +45,8 @@ mod receive;
 mod replicas;
 mod report;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod vote;
 
 pub use admin::{AdminError, SetSlot};
