@@ -19,6 +19,8 @@ pub mod net;
 pub mod node;
 pub mod persist;
 mod reconfigure;
+#[cfg(test)]
+mod reference;
 mod server;
 pub mod session;
 pub mod shutdown;

@@ -60,6 +60,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             } else {
                 execute(batch, session, out, entry, argv)
             };
+            if entry.has(Flags::ADMIN) || entry.command.name == "exec" {
+                // The next request of the batch already runs under what CONFIG SET has set.
+                batch.config = batch.thread.node.config.snapshot();
+            }
             if let Flow::Paused { .. } = flow {
                 return flow;
             }

@@ -5,6 +5,7 @@ mod args;
 mod call;
 mod context;
 mod deadline;
+mod describe;
 pub mod errors;
 pub mod family;
 mod keys;
@@ -12,7 +13,11 @@ mod lookup;
 mod redirect;
 mod scan;
 pub mod spec;
+mod syntax;
 mod table;
+
+#[cfg(test)]
+mod conformance;
 
 pub use args::{Args, parse_integer};
 pub use call::{Batch, run, run_queued};

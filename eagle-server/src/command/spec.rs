@@ -49,6 +49,8 @@ impl Flags {
     /// Refused unless `enable-debug-command` or its kin allow it.
     pub const PROTECTED: Flags = Flags(1 << 20);
     pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
+    /// The keys its specs describe may number none (EVAL).
+    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 22);
 
     /// Both sets of bits.
     pub const fn with(self, other: Flags) -> Flags {
@@ -351,6 +353,8 @@ pub struct Docs {
     pub history: &'static [(&'static str, &'static str)],
     /// Version that deprecated the command, and what replaces it; empty when it is not deprecated.
     pub deprecated: (&'static str, &'static str),
+    /// Spoken between servers, not by applications.
+    pub is_internal: bool,
 }
 
 impl Docs {
@@ -363,7 +367,14 @@ impl Docs {
             syntax: "",
             history: &[],
             deprecated: ("", ""),
+            is_internal: false,
         }
+    }
+
+    /// Marks a command that only servers speak.
+    pub const fn internal(mut self) -> Docs {
+        self.is_internal = true;
+        self
     }
 
     pub const fn complexity(mut self, complexity: &'static str) -> Docs {

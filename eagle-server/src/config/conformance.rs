@@ -2,156 +2,12 @@
 //! accepted. Skipped, with a message, where no such server is installed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+
+use crate::reference::{Reference, items, text};
 
 use super::directive::{Flags, all, find};
 use super::live::{Caller, Live, matching};
 use super::{Change, Config, Permission};
-
-/// A reference server, stopped when dropped.
-pub(crate) struct Reference {
-    child: Child,
-    stream: BufReader<TcpStream>,
-    _dir: tempfile::TempDir,
-    /// The directory it runs in.
-    pub dir: String,
-    /// Its client port.
-    pub port: u16,
-}
-
-/// A reply of the reference server.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Reply {
-    Status(String),
-    Error(String),
-    Integer(i64),
-    Bulk(Option<Vec<u8>>),
-    Array(Vec<Reply>),
-}
-
-impl Reply {
-    pub(crate) fn text(&self) -> String {
-        match self {
-            Reply::Status(text) | Reply::Error(text) => text.clone(),
-            Reply::Bulk(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-            other => format!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn items(&self) -> &[Reply] {
-        match self {
-            Reply::Array(items) => items,
-            other => panic!("expected an array, got {other:?}"),
-        }
-    }
-}
-
-impl Reference {
-    /// Starts redis-server, if version 7.0.15 of it is installed.
-    pub(crate) fn start() -> Option<Reference> {
-        Reference::start_with_file("")
-    }
-
-    /// Starts redis-server with the configuration `text` in `redis.conf`.
-    pub(crate) fn start_with_file(text: &str) -> Option<Reference> {
-        let version = Command::new("redis-server").arg("--version").output().ok();
-        let is_reference =
-            version.is_some_and(|out| String::from_utf8_lossy(&out.stdout).contains("v=7.0.15"));
-        if !is_reference {
-            eprintln!("skipped: no redis-server 7.0.15 is installed to compare with");
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir
-            .path()
-            .canonicalize()
-            .expect("it exists")
-            .display()
-            .to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
-        let file = dir.path().join("redis.conf");
-        std::fs::write(&file, text).expect("the directory is new");
-        let child = Command::new("redis-server")
-            .arg(file)
-            .args([
-                "--port",
-                &port.to_string(),
-                "--dir",
-                &path,
-                "--enable-protected-configs",
-                "yes",
-            ])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let give_up = Instant::now() + Duration::from_secs(10);
-        let stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Ok(stream) => break stream,
-                Err(error) => assert!(Instant::now() < give_up, "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        Some(Reference {
-            child,
-            stream: BufReader::new(stream),
-            _dir: dir,
-            dir: path,
-            port,
-        })
-    }
-
-    pub(crate) fn call(&mut self, words: &[&str]) -> Reply {
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        self.stream
-            .get_mut()
-            .write_all(request.as_bytes())
-            .expect("the server listens");
-        self.read_reply()
-    }
-
-    fn read_reply(&mut self) -> Reply {
-        let mut line = String::new();
-        self.stream
-            .read_line(&mut line)
-            .expect("the server answers");
-        let line = line.trim_end();
-        let (kind, rest) = line.split_at(1);
-        let number = || rest.parse::<i64>().expect("a number");
-        match kind {
-            "+" => Reply::Status(rest.to_owned()),
-            "-" => Reply::Error(rest.to_owned()),
-            ":" => Reply::Integer(number()),
-            "$" if number() < 0 => Reply::Bulk(None),
-            "$" => {
-                let mut bytes = vec![0; number() as usize + 2];
-                self.stream
-                    .read_exact(&mut bytes)
-                    .expect("the whole string");
-                bytes.truncate(bytes.len() - 2);
-                Reply::Bulk(Some(bytes))
-            }
-            "*" => Reply::Array((0..number().max(0)).map(|_| self.read_reply()).collect()),
-            other => panic!("unexpected reply type {other}"),
-        }
-    }
-}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        // The server may be gone already; either way nothing is left to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Directives whose defaults differ on purpose or belong to how the reference was started.
 const STARTED_WITH: [&str; 3] = ["port", "dir", "enable-protected-configs"];
@@ -162,10 +18,9 @@ fn names_and_defaults_are_those_of_7_0_15() {
         return;
     };
     let reply = server.call(&["CONFIG", "GET", "*"]);
-    let theirs: BTreeMap<String, String> = reply
-        .items()
+    let theirs: BTreeMap<String, String> = items(&reply)
         .chunks(2)
-        .map(|pair| (pair[0].text(), pair[1].text()))
+        .map(|pair| (text(&pair[0]), text(&pair[1])))
         .collect();
     let config = Config::default();
     let ours: BTreeMap<String, String> = matching(&[b"*"])
@@ -187,7 +42,7 @@ fn names_and_defaults_are_those_of_7_0_15() {
         let reply = server.call(&["CONFIG", "GET", directive.name]);
         let value = String::from_utf8(directive.show(&config)).expect("defaults are text");
         assert_eq!(
-            reply.items()[1].text(),
+            text(&items(&reply)[1]),
             value,
             "default of the hidden {}",
             directive.name
@@ -218,12 +73,12 @@ fn config_set_accepts_and_refuses_what_7_0_15_does() {
     };
     let mut differences = Vec::new();
     let mut compare = |name: &str, value: &str| {
-        let theirs = server.call(&["CONFIG", "SET", name, value]).text();
+        let theirs = text(&server.call(&["CONFIG", "SET", name, value]));
         let ours = match live.set_many(&[(name.as_bytes(), value.as_bytes())], may_set_protected) {
             Ok(()) => "OK".to_owned(),
             Err(error) => format!("ERR {error}"),
         };
-        let their_value = server.call(&["CONFIG", "GET", name]).items()[1].text();
+        let their_value = text(&items(&server.call(&["CONFIG", "GET", name]))[1]);
         let directive = find(name.as_bytes()).expect("only known names are compared");
         let our_value = String::from_utf8_lossy(&directive.show(&live.load())).into_owned();
         if (&ours, &our_value) != (&theirs, &their_value) {

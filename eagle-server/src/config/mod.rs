@@ -14,7 +14,7 @@ pub mod special;
 pub mod topic;
 
 #[cfg(test)]
-pub(crate) mod conformance;
+mod conformance;
 
 pub use kind::{ByteBound, Choice, Reject, Secret};
 pub use live::{Caller, Change, Live, Refusal, SetError};

@@ -205,8 +205,8 @@ impl Drop for Draft {
 mod tests {
     use super::*;
     use crate::config::command_line::Sources;
-    use crate::config::conformance::Reference;
     use crate::config::file::{Surroundings, load};
+    use crate::reference::{Reference, text};
 
     fn read(dir: &Path, text: &str) -> Config {
         fs::write(dir.join("read.conf"), text).unwrap();
@@ -301,12 +301,12 @@ mod tests {
         assignments(&mut config, &[("enable-protected-configs", "yes")]);
         for (name, value) in CHANGES {
             assert_eq!(
-                server.call(&["CONFIG", "SET", name, value]).text(),
+                text(&server.call(&["CONFIG", "SET", name, value])),
                 "OK",
                 "{name}"
             );
         }
-        assert_eq!(server.call(&["CONFIG", "REWRITE"]).text(), "OK");
+        assert_eq!(text(&server.call(&["CONFIG", "REWRITE"])), "OK");
         let theirs = fs::read(Path::new(&server.dir).join("redis.conf")).unwrap();
         let ours = rewritten(
             FILE.as_bytes(),

@@ -289,7 +289,7 @@ fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 const LIST: Command = {
     let docs = Docs::new("connection", "2.4.0", "Get the list of client connections")
         .complexity("O(N) where N is the number of client connections")
-        .syntax("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]")
+        .syntax("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]{5.0.0} [ID id=<client-id [client-id ...]>]{6.2.0}")
         .history(&[
             ("2.8.12", "Added unique client `id` field."),
             ("5.0.0", "Added optional `TYPE` filter."),
@@ -392,8 +392,9 @@ const KILL: Command = {
     let docs = Docs::new("connection", "2.4.0", "Kill the connection of a client")
         .complexity("O(N) where N is the number of client connections")
         .syntax(
-            "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | \
-             [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> ...>",
+            "filter=<ip:port{,2.8.12} | new-format=<[ID client-id]{2.8.12} | [TYPE \
+             normal_master_slave_pubsub=<NORMAL | MASTER{3.2.0} | SLAVE | REPLICA{5.0.0} | PUBSUB>]{2.8.12} | \
+             [USER username] | [ADDR ip:port] | [LADDR ip:port]{6.2.0} | [SKIPME yes/no] ...>>",
         )
         .history(&[
             ("2.8.12", "Added new filter format."),
@@ -482,7 +483,7 @@ const PAUSE: Command = {
         "Stop processing commands from clients for some time",
     )
     .complexity("O(1)")
-    .syntax("timeout [WRITE | ALL]")
+    .syntax("timeout mode=[WRITE | ALL]{6.2.0}")
     .history(&[(
         "6.2.0",
         "`CLIENT PAUSE WRITE` mode added along with the `mode` option.",
@@ -605,7 +606,7 @@ const NO_EVICT: Command = {
         "Set client eviction mode for the current connection",
     )
     .complexity("O(1)")
-    .syntax("<ON | OFF>");
+    .syntax("enabled=<ON | OFF>");
     admin("no-evict", 3, no_evict, docs)
 };
 

@@ -523,7 +523,7 @@ const MEET: Command = order(
         "3.0.0",
         "Force a node cluster to handshake with another node",
         O_1,
-        "ip port [cluster_bus_port]",
+        "ip port [cluster_bus_port]{4.0.0}",
     )
     .history(&[("4.0.0", "Added the optional `cluster_bus_port` argument.")]),
 );
@@ -668,7 +668,7 @@ const SETSLOT: Command = order(
         "3.0.0",
         "Bind a hash slot to a specific node",
         O_1,
-        "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
+        "slot subcommand=<IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
     ),
 )
 .scope(Scope::All);
@@ -798,7 +798,7 @@ const FAILOVER: Command = order(
         "3.0.0",
         "Forces a replica to perform a manual failover of its master.",
         O_1,
-        "[FORCE | TAKEOVER]",
+        "options=[FORCE | TAKEOVER]",
     ),
 );
 

@@ -60,7 +60,7 @@ const ECHO: Command = Command::new(
         .complexity("O(1)")
         .syntax("message"),
 )
-.flags(&[Flags::FAST])
+.flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
 .family(Categories::CONNECTION);
 
 fn echo(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -117,7 +117,7 @@ const AUTH: Command = Command::new(
     auth,
     Docs::new("connection", "1.0.0", "Authenticate to the server")
         .complexity("O(N) where N is the number of passwords defined for the user")
-        .syntax("[username] password")
+        .syntax("[username]{6.0.0} password")
         .history(&[("6.0.0", "Added ACL style (username and password).")]),
 )
 .flags(OPEN)
@@ -165,7 +165,7 @@ const HELLO: Command = Command::new(
     hello,
     Docs::new("connection", "6.0.0", "Handshake with Redis")
         .complexity("O(1)")
-        .syntax("[protover [AUTH username password] [SETNAME clientname]]")
+        .syntax("arguments=[protover [AUTH <username password>] [SETNAME clientname]]")
         .history(&[(
             "6.2.0",
             "`protover` made optional; when called without arguments the command reports the current connection's \

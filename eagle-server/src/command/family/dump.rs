@@ -90,8 +90,8 @@ const RESTORE_COMPLEXITY: &str = "O(1) to create the new key and additional O(N*
      Redis objects composing the value and M their average size. For small string values the time complexity is thus \
      O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) \
      because inserting values into sorted sets is O(log(N)).";
-const RESTORE_SYNTAX: &str =
-    "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]";
+const RESTORE_SYNTAX: &str = "key ttl serialized-value [REPLACE]{3.0.0} [ABSTTL]{5.0.0} [IDLETIME seconds]{5.0.0} [FREQ \
+             frequency]{5.0.0}";
 const RESTORE_HISTORY: &[(&str, &str)] = &[
     ("3.0.0", "Added the `REPLACE` modifier."),
     ("5.0.0", "Added the `ABSTTL` modifier."),
@@ -127,6 +127,7 @@ const RESTORE_ASKING: Command = Command::new(
         "An internal command for migrating keys in a cluster",
     )
     .complexity(RESTORE_COMPLEXITY)
+    .internal()
     .syntax(RESTORE_SYNTAX)
     .history(RESTORE_HISTORY),
 )

@@ -28,7 +28,7 @@ const EXPIRE: Command = Command::new(
     expire,
     Docs::new("generic", "1.0.0", "Set a key's time to live in seconds")
         .complexity("O(1)")
-        .syntax("key seconds [NX | XX | GT | LT]")
+        .syntax("key seconds condition=[NX | XX | GT | LT]{7.0.0}")
         .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
@@ -50,7 +50,7 @@ const PEXPIRE: Command = Command::new(
         "Set a key's time to live in milliseconds",
     )
     .complexity("O(1)")
-    .syntax("key milliseconds [NX | XX | GT | LT]")
+    .syntax("key milliseconds condition=[NX | XX | GT | LT]{7.0.0}")
     .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
@@ -73,7 +73,7 @@ const EXPIREAT: Command = Command::new(
         "Set the expiration for a key as a UNIX timestamp",
     )
     .complexity("O(1)")
-    .syntax("key unix-time-seconds [NX | XX | GT | LT]")
+    .syntax("key unix-time-seconds condition=[NX | XX | GT | LT]{7.0.0}")
     .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
@@ -96,7 +96,7 @@ const PEXPIREAT: Command = Command::new(
         "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
     )
     .complexity("O(1)")
-    .syntax("key unix-time-milliseconds [NX | XX | GT | LT]")
+    .syntax("key unix-time-milliseconds condition=[NX | XX | GT | LT]{7.0.0}")
     .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
 )
 .flags(&[Flags::WRITE, Flags::FAST])

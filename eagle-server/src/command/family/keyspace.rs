@@ -55,7 +55,7 @@ const SCAN: Command = Command::new(
             "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to \
              return back to 0. N is the number of elements inside the collection.",
         )
-        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]{6.0.0}")
         .history(&[("6.0.0", "Added the `TYPE` subcommand.")]),
 )
 .flags(&[Flags::READONLY])
@@ -124,7 +124,7 @@ const FLUSHDB: Command = Command::new(
         "Remove all keys from the current database",
     )
     .complexity("O(N) where N is the number of keys in the selected database")
-    .syntax("[ASYNC | SYNC]")
+    .syntax("async=[ASYNC{4.0.0} | SYNC{6.2.0}]")
     .history(FLUSH_HISTORY),
 )
 .flags(&[Flags::WRITE])
@@ -147,7 +147,7 @@ const FLUSHALL: Command = Command::new(
     flushall,
     Docs::new("server", "1.0.0", "Remove all keys from all databases")
         .complexity("O(N) where N is the total number of keys in all databases")
-        .syntax("[ASYNC | SYNC]")
+        .syntax("async=[ASYNC{4.0.0} | SYNC{6.2.0}]")
         .history(FLUSH_HISTORY),
 )
 .flags(&[Flags::WRITE])

@@ -40,10 +40,7 @@ const MIGRATE: Command = Command::new(
          the pages of these commands for time complexity. Also an O(N) data transfer between the two instances is \
          performed.",
     )
-    .syntax(
-        "host port key|\"\" destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] \
-         [KEYS key [key ...]]",
-    )
+    .syntax("host port key_or_empty_string=<key | empty_string=''> destination-db timeout [COPY]{3.0.0} [REPLACE]{3.0.0} authentication=[[AUTH password]{4.0.7} | [AUTH2 <username password>]{6.0.0}] [KEYS key [key ...]]{3.0.6}")
     .history(&[
         ("3.0.0", "Added the `COPY` and `REPLACE` options."),
         ("3.0.6", "Added the `KEYS` option."),

@@ -4,6 +4,8 @@ use super::spec::Family;
 
 mod client;
 mod cluster;
+mod command;
+mod config;
 mod connection;
 mod debug;
 mod dump;
@@ -31,6 +33,8 @@ pub const FAMILIES: &[&Family] = &[
     &migrate::FAMILY,
     &connection::FAMILY,
     &client::FAMILY,
+    &config::FAMILY,
+    &command::FAMILY,
     &cluster::FAMILY,
     &multi::FAMILY,
     &info::FAMILY,

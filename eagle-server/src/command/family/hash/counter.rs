@@ -57,7 +57,7 @@ pub(super) const HINCRBYFLOAT: Command = Command::new(
         "Increment the float value of a hash field by the given amount",
     )
     .complexity("O(1)")
-    .syntax("key field increment"),
+    .syntax("key field increment:double"),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::HASH)

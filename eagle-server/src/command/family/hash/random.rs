@@ -27,7 +27,7 @@ pub(super) const HRANDFIELD: Command = Command::new(
         "Get one or multiple random fields from a hash",
     )
     .complexity("O(N) where N is the number of fields returned")
-    .syntax("key [count [WITHVALUES]]"),
+    .syntax("key options=[count [WITHVALUES]]"),
 )
 .flags(&[Flags::READONLY])
 .scope(Scope::Keys)

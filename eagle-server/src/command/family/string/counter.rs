@@ -137,7 +137,7 @@ pub(super) const INCRBYFLOAT: Command = Command::new(
         "Increment the float value of a key by the given amount",
     )
     .complexity("O(1)")
-    .syntax("key increment"),
+    .syntax("key increment:double"),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::STRING)

@@ -18,10 +18,7 @@ pub(super) const SET: Command = Command::new(
     set,
     Docs::new("string", "1.0.0", "Set the string value of a key")
         .complexity("O(1)")
-        .syntax(
-            "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds \
-             | PXAT unix-time-milliseconds | KEEPTTL]",
-        )
+        .syntax("key value condition=[NX | XX]{2.6.12} [GET]{6.2.0} expiration=[EX seconds{2.6.12} | PX milliseconds{2.6.12} | EXAT unix-time-seconds{6.2.0} | PXAT unix-time-milliseconds{6.2.0} | KEEPTTL{6.0.0}]")
         .history(&[
             ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
             ("6.0.0", "Added the `KEEPTTL` option."),
@@ -223,10 +220,7 @@ pub(super) const GETEX: Command = Command::new(
         "Get the value of a key and optionally set its expiration",
     )
     .complexity("O(1)")
-    .syntax(
-        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
-             unix-time-milliseconds | PERSIST]",
-    ),
+    .syntax("key expiration=[EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]"),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::STRING)
