@@ -158,11 +158,12 @@ impl Mapping {
         Ok(())
     }
 
-    /// Writes `at..at + len` and the file's metadata to stable storage.
+    /// Writes `at..at + len`, and what the file system needs to find it, to stable storage. Not
+    /// the rest of the file: after a crash that could be gigabytes, and a start must not wait.
     pub fn sync(&self, at: u64, len: u64) -> io::Result<()> {
-        let Some(file) = &self.file else {
+        if self.file.is_none() {
             return Ok(());
-        };
+        }
         // SAFETY: the range is mapped; msync changes no contents.
         unsafe {
             mm::msync(
@@ -171,7 +172,7 @@ impl Mapping {
                 MsyncFlags::SYNC,
             )?;
         }
-        file.sync_all()
+        Ok(())
     }
 
     /// Lets other processes open the file.
