@@ -70,7 +70,9 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
     let (mut images, mut committed) = (0, false);
     loop {
         let point = replay.point();
-        if point >= start && (replay.before_fence() || replay.at_fence() || point % stride == 0) {
+        if point >= start
+            && (replay.before_fence() || replay.at_fence() || point.is_multiple_of(stride))
+        {
             let context = format!("{ops:?} at point {} of {}", point - start, end - start);
             let nothing = replay.image(Survivors::Nothing);
             let now_committed = holds_after(&sim, nothing, &before, &after, &context);
