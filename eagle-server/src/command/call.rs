@@ -6,7 +6,7 @@ use super::context::{Context, Flow};
 use super::errors::CommandError;
 use super::keys::{self, Slots};
 use super::redirect;
-use super::spec::{Flags, Scope};
+use super::spec::{Categories, Flags, Scope};
 use super::table::Entry;
 use crate::config::Config;
 use crate::node::{Node, Thread, unix_ms};
@@ -156,9 +156,15 @@ fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
     for queued in multi.queue() {
         match plan_one(queued.entry, &queued.words()) {
             Plan::LockFree => {
-                // Inside a transaction even reads must see one instant.
+                // Inside a transaction even reads must see one instant: those of a key lock its slot,
+                // those without a key (KEYS, SCAN, DBSIZE) may look anywhere.
                 let words = queued.words();
-                all.extend(keys::slots(&keys::find(queued.entry, &words), &words));
+                let slots = keys::slots(&keys::find(queued.entry, &words), &words);
+                let categories = queued.entry.command.family;
+                if slots.is_empty() && !categories.has(Categories::CONNECTION) {
+                    return Plan::All;
+                }
+                all.extend(slots);
             }
             Plan::Slots(slots) => all.extend(slots),
             Plan::All => return Plan::All,

@@ -139,9 +139,15 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
         replies: Replies::default(),
     };
     connection.run(stream).await;
-    let Connection { mut session, .. } = connection;
-    session.discard(&node.watch, node.keyspace.watchers());
-    node.clients.remove(info.id);
+}
+
+/// Also when a bug in a command unwinds: the connection is lost, but nothing of it stays behind.
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        let node = &self.thread.node;
+        self.session.discard(&node.watch, node.keyspace.watchers());
+        node.clients.remove(self.session.info.id);
+    }
 }
 
 struct Connection<'a> {
