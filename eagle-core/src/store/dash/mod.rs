@@ -40,7 +40,7 @@ pub(crate) mod layout;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod table;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod testing;
 #[cfg(not(loom))]
 pub(crate) mod verify;
