@@ -199,7 +199,7 @@ fn network(page: &mut Exposition, node: &Node) {
 type CommandTotal = (&'static str, &'static str, fn(&CommandTotals) -> u64);
 
 fn commands(page: &mut Exposition, node: &Node) {
-    let used: Vec<(&str, CommandTotals)> = command::table()
+    let mut used: Vec<(&str, CommandTotals)> = command::table()
         .entries()
         .iter()
         .map(|entry| (entry.full_name.as_str(), node.stats.command(entry.id)))
@@ -226,6 +226,7 @@ fn commands(page: &mut Exposition, node: &Node) {
             .map(|(command, totals)| ((*command).to_owned(), count(totals) as f64));
         page.labelled(Kind::Counter, name, help, "command", samples);
     }
+    used.retain(|(_, totals)| totals.calls > 0);
     page.latencies(
         "eagledb_command_duration_seconds",
         "Time in the command, without waiting and network.",

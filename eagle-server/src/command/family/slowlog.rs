@@ -49,9 +49,10 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                 "ERR count should be greater than or equal to -1",
             ))?,
         _ => {
-            return Err(CommandError::new(
-                "ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-            ));
+            return Err(CommandError::owned(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+                String::from_utf8_lossy(args.argv()[1])
+            )));
         }
     };
     let entries = cx.node.slowlog.newest(count);

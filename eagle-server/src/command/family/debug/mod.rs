@@ -45,6 +45,7 @@ const DEBUG: Command = Command::new(
 // Any key may be looked at, and a digest must see all of them at one instant.
 .scope(Scope::All);
 
+/// Gets the subcommand's own word first.
 type Run = fn(&mut Context<'_>, &[&[u8]]) -> Outcome;
 
 struct Subcommand {
@@ -152,7 +153,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     subcommand(
         "PROTOCOL",
         (1, 1),
-        |cx, words| protocol::reply(cx, words[0]),
+        |cx, words| protocol::reply(cx, words[1]),
         &[
             "PROTOCOL <type>",
             "    Reply with a test value of the specified type. <type> can be: string,",
@@ -224,7 +225,7 @@ fn debug(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             && (row.words.0..=row.words.1).contains(&words.len())
     });
     match row {
-        Some(row) => (row.run)(cx, words),
+        Some(row) => (row.run)(cx, &args.argv()[1..]),
         None => Err(refusal(word)),
     }
 }
@@ -249,17 +250,17 @@ fn set_switch(cx: &mut Context<'_>, switch: &AtomicBool, on: bool) -> Outcome {
 
 fn set_active_expire(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     let node = cx.node;
-    set_switch(cx, &node.active_expire, is_on(words[0]))
+    set_switch(cx, &node.active_expire, is_on(words[1]))
 }
 
 fn pause_cron(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     let node = cx.node;
-    set_switch(cx, &node.cron_paused, is_on(words[0]))
+    set_switch(cx, &node.cron_paused, is_on(words[1]))
 }
 
 /// Sleeps with every slot locked and every other thread told to stand still.
 fn sleep(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    let seconds = double::parse_f64(words[0]).unwrap_or(0.0).max(0.0);
+    let seconds = double::parse_f64(words[1]).unwrap_or(0.0).max(0.0);
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     cx.node.halt.run(duration);
     cx.reply_ok()
@@ -272,12 +273,12 @@ fn change_repl_id(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
 }
 
 fn log(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    tracing::warn!("DEBUG LOG: {}", errors::one_line(words[0]));
+    tracing::warn!("DEBUG LOG: {}", errors::one_line(words[1]));
     cx.reply_ok()
 }
 
 fn error(_: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    Err(CommandError::owned(errors::one_line(words[0])))
+    Err(CommandError::owned(errors::one_line(words[1])))
 }
 
 fn digest(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
@@ -287,8 +288,8 @@ fn digest(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
 }
 
 fn digest_value(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    cx.out.array(words.len());
-    for key in words {
+    cx.out.array(words.len() - 1);
+    for key in &words[1..] {
         let digest = digest::of_value(&cx.view, cx.session.db, key)?;
         cx.out.simple(digest.to_string());
     }
@@ -299,13 +300,13 @@ fn object(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     /// What a DUMP payload holds besides the value: its type, the version and the checksum.
     const FRAME_BYTES: usize = 1 + 2 + 8;
     let db = cx.db();
-    let entry = cx.view.find(db, words[0]).ok_or(errors::NO_SUCH_KEY)?;
+    let entry = cx.view.find(db, words[1]).ok_or(errors::NO_SUCH_KEY)?;
     let payload = dump::payload(&cx.view, db, &entry, cx.compression())?;
     let idle_s = lru_clock(cx.now_ms).wrapping_sub(entry.clock()) & CLOCK_MASK;
     let text = format!(
         "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
         entry.key().as_ptr(),
-        refcount(cx, words[0]).unwrap_or(1),
+        refcount(cx, words[1]).unwrap_or(1),
         entry.encoding().name(),
         payload.len() - FRAME_BYTES,
         entry.clock(),
@@ -321,14 +322,14 @@ fn populate(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
             .and_then(|number| u64::try_from(number).ok())
             .ok_or(errors::NOT_POSITIVE)
     };
-    let value_bytes = words.get(2).map_or(Ok(0), |word| number(word))?;
+    let value_bytes = words.get(3).map_or(Ok(0), |word| number(word))?;
     if value_bytes > cx.config.clients.proto_max_bulk_len {
         return Err(errors::STRING_TOO_LONG);
     }
     let population = Population {
         db: cx.db(),
-        count: number(words[0])?,
-        prefix: words.get(1).map_or(b"key".to_vec(), |word| word.to_vec()),
+        count: number(words[1])?,
+        prefix: words.get(2).map_or(b"key".to_vec(), |word| word.to_vec()),
         value_bytes: value_bytes as usize,
     };
     let thread = cx.thread.clone();
@@ -336,7 +337,7 @@ fn populate(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
 }
 
 fn drop_cluster_packet_filter(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    match parse_integer(words[0])? {
+    match parse_integer(words[1])? {
         -1 => cx.reply_ok(),
         _ => Err(CommandError::new(
             "ERR Dropping packets of the cluster bus is not available",
@@ -346,7 +347,7 @@ fn drop_cluster_packet_filter(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome 
 
 fn quicklist_packed_threshold(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     const BYTES_MAX: u64 = 4 << 30;
-    match parse_memory_size(words[0]) {
+    match parse_memory_size(words[1]) {
         Some(bytes) if bytes <= BYTES_MAX => cx.reply_ok(),
         _ => Err(CommandError::new(
             "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
@@ -355,11 +356,11 @@ fn quicklist_packed_threshold(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome 
 }
 
 fn replybuffer(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
-    let is = |name: &str| words[0].eq_ignore_ascii_case(name.as_bytes());
+    let is = |name: &str| words[1].eq_ignore_ascii_case(name.as_bytes());
     if is("resizing") || is("peak-reset-time") {
         cx.reply_ok()
     } else {
-        Err(refusal(b"replybuffer"))
+        Err(refusal(words[0]))
     }
 }
 
