@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod hashes;
 mod model;
+mod threads;
 mod walks;
 
 use super::{Access, Keyspace, PoolOptions, View, Worker, key_slot};
