@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// How long a forgotten node is not learnt again from gossip, in milliseconds.
-const FORGET_MS: u64 = 60_000;
+pub(super) const FORGET_MS: u64 = 60_000;
 
 /// Why an order is refused. The display is the reply's text after `-ERR `.
 #[derive(Clone, PartialEq, Eq, Debug)]

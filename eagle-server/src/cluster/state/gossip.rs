@@ -1,5 +1,6 @@
 //! Heartbeats: what this node tells about others, and what it makes of what others tell.
 
+use super::admin::FORGET_MS;
 use super::effect::{LinkId, LogLevel};
 use super::links::Direction;
 use super::node::{NODES_MAX, Node, NodeKey};
@@ -102,16 +103,18 @@ impl ClusterState {
         if !me.human_name.as_str().is_empty() {
             extensions.push(Extension::HumanName(me.human_name.clone()));
         }
+        // Whole seconds that are left, so that the news dies out however often it is passed on.
+        let left_s = |until_ms: &u64| until_ms.saturating_sub(self.now_ms) / 1000;
         let forgotten = self
             .blacklist
             .iter()
-            .filter(|(_, until_ms)| **until_ms > self.now_ms);
-        extensions.extend(forgotten.take(FORGOTTEN_MAX).map(|(id, until_ms)| {
-            Extension::ForgottenNode {
-                id: *id,
-                ttl_s: (until_ms - self.now_ms).div_ceil(1000),
-            }
-        }));
+            .map(|(id, until_ms)| (*id, left_s(until_ms)));
+        extensions.extend(
+            forgotten
+                .filter(|(_, ttl_s)| *ttl_s > 0)
+                .take(FORGOTTEN_MAX)
+                .map(|(id, ttl_s)| Extension::ForgottenNode { id, ttl_s }),
+        );
         extensions.push(Extension::ShardId(self.shard_of(self.myself)));
         extensions
     }
@@ -245,7 +248,7 @@ impl ClusterState {
             LogLevel::Notice,
             format!("Node {id} was forgotten by another node; forgetting it for {ttl_s} s."),
         );
-        self.blacklist_node(*id, ttl_s.saturating_mul(1000));
+        self.blacklist_node(*id, ttl_s.saturating_mul(1000).min(FORGET_MS));
         self.remove_node(key);
         self.save(false);
     }
