@@ -2,11 +2,11 @@
 //! transactions and an allocator whose state survives kill -9. `FORMAT.md` describes the medium
 //! byte by byte.
 //!
-//! From the bottom up: [`map`](self) reserves addresses and maps extents; `medium` is the only
+//! From the bottom up: `map` reserves addresses and maps extents; `medium` is the only
 //! door to what is mapped, with `dax` and `sim` as its two special kinds; `layout`, `superblock`
 //! and `class` say where things lie; `log` is the undo log of a lane; `pages`, `slab` and `alloc`
 //! are the allocator; `tx` is what everything above uses to change anything; `recovery` ends
-//! what a crash cut off; `pool` puts it together.
+//! what a crash cut off; `open` puts it together and `pool` is the result.
 
 mod alloc;
 pub mod check;
@@ -20,6 +20,7 @@ mod layout;
 mod log;
 mod map;
 mod medium;
+mod open;
 mod pages;
 mod pool;
 mod ptr;
@@ -34,7 +35,8 @@ mod tx;
 pub use error::{OpenError, OutOfSpace};
 pub use lane::Lane;
 pub use medium::Site;
-pub use pool::{MediumKind, OpenReport, Pool, PoolOptions, Usage, quarantine};
+pub use open::{OpenReport, PoolOptions, quarantine};
+pub use pool::{MediumKind, Pool, Usage};
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
 pub use sim::Sim;
 pub use tx::{Savepoint, Tx};
