@@ -1,6 +1,7 @@
 //! What CONFIG SET does besides changing values that are read each time they are used.
 
-use crate::config::{Change, Live, Reject};
+use crate::config::directive::find;
+use crate::config::{Change, Config, Live, Reject};
 use crate::log;
 
 /// Makes the server follow changes of its configuration.
@@ -14,6 +15,10 @@ pub fn follow(config: &Live) {
             .map_err(|error| crate::config::special::os_error_text(&error).into())
     });
     config.on_apply(&["maxclients"], raise_descriptor_limit);
+    config.on_apply(NOT_SERVED, |change| match not_served(change.new) {
+        None => Ok(()),
+        Some(_) => Err("not available in this version of EagleDB".into()),
+    });
     config.on_apply(&["activedefrag"], |change| {
         match change.new.inert.activedefrag {
             false => Ok(()),
@@ -22,6 +27,26 @@ pub fn follow(config: &Live) {
             }
         }
     });
+}
+
+/// Directives whose promise this version cannot keep. To ignore them would leave a server open to
+/// others, or without the copies somebody relies on, so any value but the default is refused.
+const NOT_SERVED: &[&str] = &[
+    "tls-port",
+    "tls-cluster",
+    "tls-replication",
+    "replicaof",
+    "aclfile",
+    "min-replicas-to-write",
+];
+
+/// The first directive of `config` that asks for what this version cannot do.
+pub fn not_served(config: &Config) -> Option<&'static str> {
+    let default = Config::default();
+    let asks = |name: &&&str| {
+        find(name.as_bytes()).is_some_and(|directive| !directive.is_same(config, &default))
+    };
+    NOT_SERVED.iter().find(asks).copied()
 }
 
 /// Descriptors the server needs besides those of its clients.
@@ -51,4 +76,45 @@ fn raise_descriptor_limit(change: &mut Change<'_>) -> Result<(), Reject> {
         "The operating system is not able to handle the specified number of clients, try with {possible}"
     )
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Caller;
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        let live = Live::new(Config::default());
+        follow(&live);
+        let set = |name: &str, value: &str| {
+            live.set_many(&[(name.as_bytes(), value.as_bytes())], Caller::default())
+        };
+        assert_eq!(not_served(&live.load()), None);
+        assert_eq!(set("tls-port", "0"), Ok(()));
+        assert!(set("tls-port", "7001").is_err());
+        assert!(set("min-slaves-to-write", "1").is_err());
+        assert_eq!(not_served(&live.load()), None);
+        let mut config = Config::default();
+        config.tls.tls_port = 7001;
+        assert_eq!(not_served(&config), Some("tls-port"));
+        assert!(
+            NOT_SERVED
+                .iter()
+                .all(|name| find(name.as_bytes()).is_some())
+        );
+    }
+
+    #[test]
+    fn maxclients_beyond_the_system_is_refused_with_what_is_possible() {
+        let live = Live::new(Config::default());
+        follow(&live);
+        let error = live.set_many(&[(b"maxclients", b"4294967295")], Caller::default());
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("is not able to handle the specified number of clients, try with "),
+            "{text}"
+        );
+        assert_eq!(live.load().clients.maxclients, 10_000);
+    }
 }

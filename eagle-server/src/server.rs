@@ -48,6 +48,17 @@ pub fn run(startup: Startup) -> ExitCode {
     for name in inert {
         tracing::warn!("The directive '{name}' has no effect in EagleDB");
     }
+    if let Some(name) = reconfigure::not_served(&settings) {
+        let error = format!("The directive '{name}' is not available in this version of EagleDB");
+        eprintln!("{error}");
+        tracing::error!("{error}");
+        return ExitCode::FAILURE;
+    }
+    if settings.persistence.appendonly {
+        tracing::warn!(
+            "appendonly: no append-only file is written; the pool keeps every write by itself"
+        );
+    }
     reconfigure::follow(&config);
     match serve(config, file) {
         Ok(()) => ExitCode::SUCCESS,

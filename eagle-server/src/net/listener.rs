@@ -45,6 +45,8 @@ impl Listener {
             };
             match accepted {
                 Ok(incoming) => pool.assign(incoming),
+                // CONFIG SET `port` or `bind` has shut the socket down.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
                 Err(error) => {
                     // Out of descriptors: the connection stays in the backlog, so do not spin on it.
                     tracing::warn!("Accepting client connection: {error}");
