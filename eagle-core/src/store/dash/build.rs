@@ -26,6 +26,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// No records.
+    pub(super) fn new() -> Batch {
+        Batch {
+            items: Vec::new(),
+            base: 0,
+            whole: true,
+        }
+    }
+
     /// The records of `nodes` (none of them a directory) but `without`.
     pub(super) fn of<W: Words>(
         words: &W,

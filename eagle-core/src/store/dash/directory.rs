@@ -30,13 +30,8 @@ struct Leaf {
     node: NodeRef,
 }
 
-/// Turns an overfull node at depth 0 into a directory.
-pub(super) fn found<M: WordsMut>(
-    words: &mut M,
-    root_at: u64,
-    old: NodeRef,
-    batch: Batch,
-) -> Result<(), StoreError> {
+/// A directory with segments for more records than one segment takes, in fresh memory.
+pub(super) fn found<M: WordsMut>(words: &mut M, batch: Batch) -> Result<NodeRef, StoreError> {
     let mut leaves = Vec::new();
     split_batch(words, batch, 0, 0, &mut leaves)?;
     let depth = leaves
@@ -47,11 +42,7 @@ pub(super) fn found<M: WordsMut>(
     let mut directory = vec![0; 1 << depth];
     fill(&mut directory, depth, &leaves);
     let at = words.alloc_words(&directory)?;
-    words.publish(root_at, NodeRef::directory(at, depth).raw())?;
-    if old.form() != Form::Empty {
-        words.free(old.at())?;
-    }
-    Ok(())
+    Ok(NodeRef::directory(at, depth))
 }
 
 /// Splits the full segment `node` and inserts the record.

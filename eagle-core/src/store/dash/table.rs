@@ -206,13 +206,21 @@ pub(crate) fn remove<M: WordsMut>(
     }
 }
 
-/// Replaces a node that is no directory by the smallest one that takes the batch.
-fn grow<M: WordsMut>(
+/// A table of these records, whose keys are distinct, in fresh memory: its root word, which is stored nowhere yet.
+pub(crate) fn build<M: WordsMut>(
     words: &mut M,
-    root_at: u64,
-    old: NodeRef,
-    mut batch: Batch,
-) -> Result<(), StoreError> {
+    records: impl Iterator<Item = (Hash, Record)>,
+) -> Result<NodeRef, StoreError> {
+    let mut batch = Batch::new();
+    records.for_each(|(hash, record)| batch.push(hash, record));
+    lay_out(words, batch)
+}
+
+/// The smallest node that takes the batch, or a directory, in fresh memory.
+fn lay_out<M: WordsMut>(words: &mut M, mut batch: Batch) -> Result<NodeRef, StoreError> {
+    if batch.len() == 0 {
+        return Ok(NodeRef::EMPTY);
+    }
     let base = batch.prepare(words, 0);
     let rungs = [Form::Small, Form::Medium]
         .into_iter()
@@ -220,11 +228,22 @@ fn grow<M: WordsMut>(
     for form in rungs {
         if let Some(image) = Image::build(&batch, form, 0, base) {
             let at = words.alloc_words(image.words())?;
-            words.publish(root_at, NodeRef::node(at, form, 0, base).raw())?;
-            return free_nodes(words, old);
+            return Ok(NodeRef::node(at, form, 0, base));
         }
     }
-    directory::found(words, root_at, old, batch)
+    directory::found(words, batch)
+}
+
+/// Replaces a node that is no directory by the smallest one that takes the batch.
+fn grow<M: WordsMut>(
+    words: &mut M,
+    root_at: u64,
+    old: NodeRef,
+    batch: Batch,
+) -> Result<(), StoreError> {
+    let new = lay_out(words, batch)?;
+    words.publish(root_at, new.raw())?;
+    free_nodes(words, old)
 }
 
 /// Replaces a node that is no directory by a smaller one once that would be comfortably filled. Shrinking is
@@ -386,6 +405,23 @@ mod tests {
                 }
             }
             assert_eq!(pair.memory.root(), NodeRef::EMPTY);
+        }
+    }
+
+    #[test]
+    fn a_table_can_be_built_at_once() {
+        for hash_of in HASHES {
+            for count in [0, 1, 8, 30, 400, 5000] {
+                let mut pair = Pair::new(hash_of);
+                let records: Vec<_> = (0..count)
+                    .map(|key| (pair.memory.hash(key), pair.memory.blob(key, key)))
+                    .collect();
+                let root = build(&mut pair.memory, records.into_iter()).unwrap();
+                pair.memory.publish(ROOT_AT, root.raw()).unwrap();
+                pair.memory.settle();
+                pair.model = (0..count).map(|key| (key, key)).collect();
+                pair.check();
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::store::change::{Change, Contents, Here, Place};
 use crate::store::dash::hash::Hash;
 use crate::store::dash::layout::NodeRef;
 use crate::store::dash::table::{self, Found};
-use crate::store::dash::{Words, WordsMut};
+use crate::store::dash::{Words, WordsMut, walk};
 use crate::store::encoding::packed::{self, Packed};
 use crate::store::entry::{Encoding, Kind, Ttl};
 use crate::store::error::StoreError;
@@ -97,10 +97,25 @@ impl Table {
         table::find(reader, self.root(reader), hash, field)
     }
 
-    /// An empty table.
-    fn new(writer: &mut Writer<'_, '_>) -> Result<Table, StoreError> {
-        let header = writer.alloc_words(&[0; HEADER_BYTES / 8])?;
-        Ok(Table { header })
+    /// A table of these fields, which are distinct.
+    fn of<'p>(
+        writer: &mut Writer<'_, '_>,
+        pairs: impl ExactSizeIterator<Item = Pair<'p>>,
+    ) -> Result<Table, StoreError> {
+        let len = pairs.len() as u64;
+        let mut records = Vec::with_capacity(pairs.len());
+        for (field, value) in pairs {
+            records.push((
+                writer.hasher.hash(field),
+                member(field, value).write(writer)?,
+            ));
+        }
+        let root = table::build(writer, records.into_iter())?;
+        let mut header = [0; HEADER_BYTES / 8];
+        header[..2].copy_from_slice(&[root.raw(), len]);
+        Ok(Table {
+            header: writer.alloc_words(&header)?,
+        })
     }
 
     /// Sets a field; whether it is new.
@@ -110,15 +125,7 @@ impl Table {
         field: &[u8],
         value: &[u8],
     ) -> Result<bool, StoreError> {
-        let draft = Draft {
-            kind: Kind::String,
-            encoding: Encoding::Raw,
-            clock: 0,
-            ttl_at: None,
-            key: field,
-            value,
-        };
-        let record = draft.write(writer)?;
+        let record = member(field, value).write(writer)?;
         let hash = writer.hasher.hash(field);
         let reader = writer.reader();
         match self.find(&reader, hash, field) {
@@ -147,6 +154,18 @@ impl Table {
         table::remove(writer, self.header, &found, hash, left)?;
         writer.free(found.record.blob())?;
         Ok(true)
+    }
+}
+
+/// The blob of a field.
+fn member<'d>(field: &'d [u8], value: &'d [u8]) -> Draft<'d> {
+    Draft {
+        kind: Kind::String,
+        encoding: Encoding::Raw,
+        clock: 0,
+        ttl_at: None,
+        key: field,
+        value,
     }
 }
 
@@ -257,9 +276,7 @@ impl Change<'_, '_> {
             packed::pack(pairs.iter().copied(), &mut value);
             Encoding::Listpack
         } else {
-            let table = Table::new(&mut self.writer)?;
-            self.fill_table(table, pairs)?;
-            self.writer.settle();
+            let table = Table::of(&mut self.writer, pairs.iter().copied())?;
             value.extend_from_slice(&table.header.to_le_bytes());
             Encoding::Hashtable
         };
@@ -336,18 +353,13 @@ impl Change<'_, '_> {
         let HashForm::Table(source) = HashForm::read(&reader, blob)? else {
             return Ok(blob.value(&reader).to_vec());
         };
-        let mut records = Vec::new();
-        crate::store::dash::walk::for_each(&reader, source.root(&reader), &mut |record| {
-            records.push(record);
+        let mut pairs = Vec::new();
+        walk::for_each(&reader, source.root(&reader), &mut |record| {
+            let field = Blob::read(&reader, record.blob());
+            pairs.push((field.key(&reader), field.value(&reader)));
             true
         });
-        let table = Table::new(&mut self.writer)?;
-        for record in records {
-            self.writer.settle();
-            let field = Blob::read(&reader, record.blob());
-            table.set(&mut self.writer, field.key(&reader), field.value(&reader))?;
-        }
-        self.writer.settle();
+        let table = Table::of(&mut self.writer, pairs.into_iter())?;
         Ok(table.header.to_le_bytes().to_vec())
     }
 }
