@@ -158,6 +158,8 @@ const RESETSTAT: Command = admin(
 fn reset_statistics(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.node.stats.reset();
     cx.node.errors.reset();
+    cx.node.rates.reset();
+    cx.node.used_peak.reset();
     cx.reply_ok()
 }
 

@@ -145,7 +145,7 @@ const SHUTDOWN: Command = Command::new(
     .complexity(
         "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
     )
-    .syntax("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")
+    .syntax("[NOSAVE | SAVE] [NOW]{7.0.0} [FORCE]{7.0.0} [ABORT]{7.0.0}")
     .history(&[(
         "7.0.0",
         "Added the `NOW`, `FORCE` and `ABORT` modifiers.",

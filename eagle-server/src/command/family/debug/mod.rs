@@ -33,7 +33,8 @@ const DEBUG: Command = Command::new(
     -2,
     debug,
     Docs::new("server", "1.0.0", "A container for debugging commands")
-        .complexity("Depends on subcommand."),
+        .complexity("Depends on subcommand.")
+        .internal(),
 )
 .flags(&[
     Flags::ADMIN,
