@@ -3,7 +3,9 @@
 pub use crate::clock::unix_ms;
 use crate::cluster::Cluster;
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
-use crate::config::Live;
+use crate::cluster::proxy::{Login, Pool};
+use crate::config::kind::Secret;
+use crate::config::{Config, Live};
 use crate::halt::Halt;
 use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
@@ -73,17 +75,24 @@ pub struct Thread {
     pub worker: RefCell<Worker>,
     pub stats: Arc<WorkerStats>,
     pub migrate_sockets: Rc<RefCell<SocketCache>>,
+    /// Connections to other nodes for forwarded commands.
+    pub proxy: Rc<Pool>,
 }
 
 impl Thread {
     pub fn new(node: Arc<Node>) -> Thread {
         let worker = RefCell::new(node.keyspace.worker());
         let stats = node.stats.worker();
+        let proxy = Pool::new({
+            let node = node.clone();
+            move || login(&node.config.load())
+        });
         Thread {
             node,
             worker,
             stats,
             migrate_sockets: Rc::default(),
+            proxy,
         }
     }
 }
@@ -92,4 +101,20 @@ impl Thread {
 pub fn random_hex_id() -> String {
     let bytes: [u8; 20] = rand::random();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How this node logs in at others: as it would at its primary, or with the password it asks for itself.
+fn login(config: &Config) -> Login {
+    let copy = |secret: &Secret| secret.as_bytes().to_vec().into();
+    let replication = &config.replication;
+    if replication.masterauth.is_empty() {
+        return Login {
+            username: Default::default(),
+            password: copy(&config.security.requirepass),
+        };
+    }
+    Login {
+        username: copy(&replication.masteruser),
+        password: copy(&replication.masterauth),
+    }
 }

@@ -7,6 +7,7 @@ pub mod config_store;
 pub mod migrate;
 mod node_flags;
 mod node_id;
+pub mod proxy;
 pub mod route;
 mod service;
 mod slot_cleaner;

@@ -4,10 +4,12 @@ use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::context::{Context, Flow};
 use super::errors::CommandError;
+use super::forward;
 use super::keys::{self, Slots};
 use super::redirect;
 use super::spec::{Categories, Flags, Scope};
 use super::table::Entry;
+use crate::cluster::route::Route;
 use crate::config::Config;
 use crate::node::{Node, Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
@@ -47,7 +49,7 @@ const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"
 /// Runs one request; its reply goes to `out`.
 pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
     let mark = out.mark();
-    let flow = match admit(batch, session, argv) {
+    let mut flow = match admit(batch, session, argv) {
         Verdict::Wait(flow) => return flow,
         Verdict::Refuse(entry, error) => {
             refuse(batch, session, out, entry, &error);
@@ -73,7 +75,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
     };
     match session.reply {
         ReplyMode::On => {}
-        ReplyMode::Off | ReplyMode::Skip => out.truncate(mark),
+        ReplyMode::Off | ReplyMode::Skip => {
+            out.truncate(mark);
+            flow = forward::silenced(flow);
+        }
         ReplyMode::SkipNext => {
             out.truncate(mark);
             session.reply = ReplyMode::Skip;
@@ -123,8 +128,14 @@ fn queue(
                 .node
                 .keyspace
                 .view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
-        let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
-        if let Err(error) = decision {
+        let topology = cluster.topology();
+        let decision = redirect::decide(&topology, batch, session, entry, argv, &view);
+        if decision != Route::Here {
+            let error = if forward::is_on(batch, session) {
+                forward::refusal_in_transaction(&topology, decision, entry)
+            } else {
+                redirect::refusal(thread, &topology, decision)
+            };
             refuse(batch, session, out, Some(entry), &error);
             return Flow::Done;
         }
@@ -183,7 +194,8 @@ fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
     }
 }
 
-fn execute(
+/// Runs one command that has passed the gates, here or at another node.
+pub(super) fn execute(
     batch: &mut Batch<'_>,
     session: &mut Session,
     out: &mut Writer,
@@ -194,6 +206,11 @@ fn execute(
         let plan = plan(entry, session, argv);
         return execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done);
     };
+    if forward::is_on(batch, session)
+        && let Some(flow) = forward::split(batch, session, out, entry, argv)
+    {
+        return flow;
+    }
     let before = cluster.topology().version();
     let mut plan = plan(entry, session, argv);
     if matches!(plan, Plan::LockFree) {
@@ -205,7 +222,8 @@ fn execute(
             let mark = out.mark();
             let flow = execute_as(batch, session, out, entry, argv, &Plan::LockFree);
             // Nothing was locked: if slots have moved meanwhile, the answer may be about a key that left.
-            if slots.is_empty()
+            if matches!(flow, Some(Flow::Forwarded(_) | Flow::Paused { .. }))
+                || slots.is_empty()
                 || cluster.topology().version() == before
                 || !entry.has(Flags::READONLY)
             {
@@ -240,9 +258,27 @@ fn execute_as(
         .view(&mut worker, batch.guard, access, batch.now_ms);
     if let Some(cluster) = &node.cluster {
         // Slots change hands under their locks, so what this says holds until the view ends.
-        let decision = redirect::decide(&cluster.topology(), batch, session, entry, argv, &view);
-        if let Err(error) = decision {
-            if entry.command.name == "exec" {
+        let topology = cluster.topology();
+        if session.order.must_wait(topology.version(), out.protocol()) {
+            return Some(forward::WAIT);
+        }
+        let decision = redirect::decide(&topology, batch, session, entry, argv, &view);
+        if decision != Route::Here {
+            drop(view);
+            drop(worker);
+            let is_exec = entry.command.name == "exec";
+            let error = if !forward::is_on(batch, session) {
+                redirect::refusal(thread, &topology, decision)
+            } else if is_exec {
+                forward::refusal_in_transaction(&topology, decision, entry)
+            } else {
+                let to = (&**topology, decision);
+                match forward::forward(batch, session, out.protocol(), entry, argv, to) {
+                    Ok(flow) => return Some(flow),
+                    Err(error) => error,
+                }
+            };
+            if is_exec {
                 session.discard(&node.watch, node.keyspace.watchers());
             }
             refuse(batch, session, out, Some(entry), &error);

@@ -8,6 +8,7 @@ mod deadline;
 mod describe;
 pub mod errors;
 pub mod family;
+mod forward;
 mod keys;
 mod lookup;
 mod redirect;

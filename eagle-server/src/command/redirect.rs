@@ -7,10 +7,11 @@ use super::spec::Flags;
 use super::table::Entry;
 use crate::cluster::Topology;
 use crate::cluster::route::{Request, Route, redirection, route};
+use crate::node::Thread;
 use crate::session::Session;
 use eagle_core::store::{View, key_slot};
 
-/// Refuses a command that belongs elsewhere, with the redirection its client needs.
+/// Where a command belongs.
 pub(super) fn decide(
     topology: &Topology,
     batch: &Batch<'_>,
@@ -18,7 +19,7 @@ pub(super) fn decide(
     entry: &'static Entry,
     argv: &[&[u8]],
     view: &View<'_>,
-) -> Result<(), CommandError> {
+) -> Route {
     // A transaction is judged by all that was queued.
     let queued: Vec<Vec<&[u8]>> = match &session.multi {
         Some(multi) if entry.command.name == "exec" => {
@@ -45,7 +46,7 @@ pub(super) fn decide(
         }
     }
     if routed.is_empty() {
-        return Ok(());
+        return Route::Here;
     }
     let slots: Vec<u16> = routed.iter().map(|key| key_slot(key)).collect();
     let request = Request {
@@ -58,20 +59,20 @@ pub(super) fn decide(
         is_migrate: entry.command.name == "migrate",
         allow_reads_when_down: batch.config.cluster.cluster_allow_reads_when_down,
     };
-    let decision = route(topology, &request, || {
+    route(topology, &request, || {
         let missing = routed
             .iter()
             .filter(|key| view.find(session.db, key).is_none())
             .count();
         (missing, routed.len())
-    });
-    match decision {
-        Route::Here => Ok(()),
-        Route::Refused(error) => Err(CommandError::new(error)),
-        Route::Moved(..) | Route::Ask(..) => {
-            batch.thread.stats.redirects.add(1);
-            let text = redirection(topology, decision).unwrap_or_default();
-            Err(CommandError::owned(text))
-        }
+    })
+}
+
+/// The error for a command that does not run here: a redirection, or why it runs nowhere.
+pub(super) fn refusal(thread: &Thread, topology: &Topology, decision: Route) -> CommandError {
+    if let Route::Refused(error) = decision {
+        return CommandError::new(error);
     }
+    thread.stats.redirects.add(1);
+    CommandError::owned(redirection(topology, decision).unwrap_or_default())
 }

@@ -210,9 +210,15 @@ impl Connection<'_> {
                 }
                 Progress::Paused { wait_ms } => {
                     let pause = &node.pause;
+                    // What was replied before goes out meanwhile; it may be what this waits for.
                     tokio::select! {
                         biased;
                         () = &mut ended => return,
+                        sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
+                            let Ok(count) = sent else { return };
+                            self.thread.stats.net_output_bytes.add(count as u64);
+                            self.thread.stats.writes_processed.add(1);
+                        }
                         () = pause.wait(wait_ms) => {}
                     }
                     continue;

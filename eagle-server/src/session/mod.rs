@@ -10,7 +10,9 @@ pub use pause::{Pause, PauseMode};
 pub use registry::{ClientFilter, ClientInfo, ClientKind, Registry};
 pub use watch::{WatchFlag, WatchTable, Watched};
 
+use crate::cluster::proxy::Order;
 use smallvec::SmallVec;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -49,8 +51,8 @@ pub struct Session {
     /// READONLY was said: a replica may serve reads.
     pub readonly: bool,
     pub routing: Option<Routing>,
-    /// The request was forwarded by a peer: it must not be forwarded again.
-    pub forwarded: bool,
+    /// Its requests that are under way to other nodes.
+    pub order: Rc<Order>,
     /// The connection ends once the replies so far are written.
     pub closing: bool,
     /// Arguments of the request being run that are secret: logs show a placeholder, and the bytes
@@ -70,7 +72,7 @@ impl Session {
             asking: false,
             readonly: false,
             routing: None,
-            forwarded: false,
+            order: Rc::default(),
             closing: false,
             redacted: SmallVec::new(),
         }
