@@ -58,6 +58,8 @@ fn sample(node: &Node, now_ms: u64) {
 const EXPIRE_BUDGET: usize = 200;
 /// Blocks freed in one step of the reaper.
 const REAP_BUDGET: usize = 4096;
+/// Slabs of a reopened pool counted in one step.
+const INDEX_BUDGET: usize = 64;
 /// Share of the time that the keyspace thread may work: one part in this many.
 const DUTY: u32 = 4;
 
@@ -85,6 +87,7 @@ impl Background {
 
 fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut worker = node.keyspace.worker();
+    let mut indexed = false;
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
         let hz = node.config.load().process.hz.clamp(1, 500);
@@ -94,6 +97,10 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
         let mut busy = !node.cron_paused.load(Ordering::Relaxed);
         while busy && started.elapsed() < budget {
             busy = node.keyspace.reap_step(&mut worker, REAP_BUDGET);
+            if !indexed {
+                indexed = node.keyspace.index_step(INDEX_BUDGET);
+                busy |= !indexed;
+            }
             if node.active_expire.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let now_ms = unix_ms();

@@ -15,7 +15,7 @@ use super::dash::{Words, WordsMut};
 use super::entry::{Encoding, Entry, Ttl};
 use super::error::StoreError;
 use super::key_slot;
-use super::keyspace::Keyspace;
+use super::keyspace::{FreshClock, Keyspace};
 use super::medium::{Reader, Writer};
 use super::root::{self, Counts};
 use super::totals::Delta;
@@ -73,6 +73,7 @@ pub(super) struct Place<'k> {
     /// The entry, expired or not.
     pub(super) here: Option<Here>,
     now_ms: u64,
+    fresh_clock: FreshClock,
 }
 
 impl Place<'_> {
@@ -92,7 +93,11 @@ impl Place<'_> {
 
     /// The clock that a write leaves.
     pub(super) fn clock(&self) -> u32 {
-        self.live().map_or(0, |here| here.blob.clock())
+        let used_now = self.fresh_clock.of(self.now_ms);
+        match (self.fresh_clock, self.live()) {
+            (FreshClock::Frequency, Some(here)) => here.blob.clock(),
+            _ => used_now,
+        }
     }
 }
 
@@ -173,6 +178,7 @@ impl<'a> Change<'_, 'a> {
             slot_at: slot_at.unwrap_or(0),
             here,
             now_ms: self.now_ms,
+            fresh_clock: self.keyspace.settings().fresh_clock(),
         }
     }
 

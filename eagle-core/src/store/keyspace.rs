@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -113,6 +113,29 @@ pub struct Settings {
     pub hash_packed_entries_max: AtomicU32,
     /// A hash with a longer field or value, in bytes, becomes a table (`hash-max-listpack-value`).
     pub hash_packed_value_max: AtomicU32,
+    /// Access clocks count uses (LFU) instead of telling the last one (LRU).
+    pub clocks_count_uses: AtomicBool,
+}
+
+/// What the access clock of a new key tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FreshClock {
+    /// The time of the last use: seconds, 24 bits.
+    Time,
+    /// How often it is used: minutes (16 bits) and a logarithmic counter (8 bits).
+    Frequency,
+}
+
+impl FreshClock {
+    /// The clock of a key made at `now_ms`.
+    pub(super) fn of(self, now_ms: u64) -> u32 {
+        /// New keys begin here, so that they are not evicted at once.
+        const INITIAL_COUNTER: u32 = 5;
+        match self {
+            FreshClock::Time => (now_ms / 1000) as u32 & 0xff_ffff,
+            FreshClock::Frequency => ((now_ms / 60_000) as u32 & 0xffff) << 8 | INITIAL_COUNTER,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -120,6 +143,7 @@ impl Default for Settings {
         Settings {
             hash_packed_entries_max: AtomicU32::new(128),
             hash_packed_value_max: AtomicU32::new(64),
+            clocks_count_uses: AtomicBool::new(false),
         }
     }
 }
@@ -127,6 +151,10 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn hash_packed_entries_max(&self) -> usize {
         self.hash_packed_entries_max.load(Relaxed) as usize
+    }
+
+    pub(super) fn fresh_clock(&self) -> FreshClock {
+        if self.clocks_count_uses.load(Relaxed) { FreshClock::Frequency } else { FreshClock::Time }
     }
 
     pub(super) fn hash_packed_value_max(&self) -> usize {

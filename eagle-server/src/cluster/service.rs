@@ -30,6 +30,8 @@ pub struct Cluster {
 struct Inner {
     state: ClusterState,
     store: ConfigStore,
+    /// The latest time the state machine was told; its time never runs backwards, the wall clock may.
+    latest_ms: u64,
 }
 
 impl Cluster {
@@ -43,7 +45,11 @@ impl Cluster {
         let topology = ArcSwap::from_pointee(state.topology());
         let cluster = Arc::new(Cluster {
             topology,
-            inner: Mutex::new(Inner { state, store }),
+            inner: Mutex::new(Inner {
+                state,
+                store,
+                latest_ms: 0,
+            }),
             links: Links::default(),
             cleaner,
             runtime,
@@ -61,8 +67,9 @@ impl Cluster {
     /// Lets `change` act on the state at the present time, then carries out the effects.
     pub fn act<R>(self: &Arc<Self>, change: impl FnOnce(&mut ClusterState, u64) -> R) -> R {
         let mut inner = self.inner.lock();
-        let Inner { state, store } = &mut *inner;
-        let result = change(state, unix_ms());
+        let Inner { state, store, latest_ms } = &mut *inner;
+        *latest_ms = unix_ms().max(*latest_ms);
+        let result = change(state, *latest_ms);
         for effect in state.drain_effects() {
             self.carry_out(store, effect);
         }

@@ -12,6 +12,8 @@ use crate::session::{PauseMode, Session};
 pub(super) enum Verdict {
     Pass(&'static Entry),
     Refuse(Option<&'static Entry>, CommandError),
+    /// A browser talks to this port, perhaps made to by a web page: nothing more of it may run.
+    HangUp,
     /// Clients are paused: try the same request again later.
     Wait(Flow),
 }
@@ -32,6 +34,7 @@ const GATES: &[Gate] = &[permitted, authenticated, allowed_in_multi, memory];
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
     let entry = match table().lookup(argv) {
         Lookup::Found(entry) => entry,
+        Lookup::Unknown if is_http(argv[0]) => return Verdict::HangUp,
         Lookup::Unknown => return Verdict::Refuse(None, errors::unknown_command(argv)),
         Lookup::UnknownSubcommand(entry) => {
             return Verdict::Refuse(
@@ -89,6 +92,11 @@ fn permitted(request: &Request<'_>) -> Result<(), CommandError> {
         "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local \
          connection, otherwise you need to set this option in the configuration file, and then restart the server."
     )))
+}
+
+/// The first word of an HTTP request with a body, or of its second line.
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {

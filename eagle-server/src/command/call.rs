@@ -3,7 +3,7 @@
 use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::context::{Context, Flow};
-use super::errors::CommandError;
+use super::errors::{self, CommandError};
 use super::forward;
 use super::keys::{self, Slots};
 use super::redirect;
@@ -51,6 +51,14 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
     let mark = out.mark();
     let mut flow = match admit(batch, session, argv) {
         Verdict::Wait(flow) => return flow,
+        Verdict::HangUp => {
+            tracing::warn!(
+                "Possible SECURITY ATTACK detected: HTTP is spoken to this port. Connection aborted: addr={}",
+                session.info.addr
+            );
+            session.closing = true;
+            return Flow::Done;
+        }
         Verdict::Refuse(entry, error) => {
             refuse(batch, session, out, entry, &error);
             Flow::Done
@@ -98,11 +106,17 @@ fn refuse(
     entry: Option<&'static Entry>,
     error: &CommandError,
 ) {
-    if let Some(multi) = &mut session.multi {
-        multi.aborted = true;
-    }
+    let node = &batch.thread.node;
     if let Some(entry) = entry {
         batch.thread.stats.commands[entry.id].rejected.add(1);
+        if entry.command.name == "exec" {
+            session.discard(&node.watch, node.keyspace.watchers());
+            reply_error(batch.thread, out, &errors::exec_aborted(error));
+            return;
+        }
+    }
+    if let Some(multi) = &mut session.multi {
+        multi.aborted = true;
     }
     reply_error(batch.thread, out, error);
 }
@@ -280,8 +294,10 @@ fn execute_as(
             };
             if is_exec {
                 session.discard(&node.watch, node.keyspace.watchers());
+                reply_error(thread, out, &error);
+            } else {
+                refuse(batch, session, out, Some(entry), &error);
             }
-            refuse(batch, session, out, Some(entry), &error);
             return None;
         }
     }

@@ -112,6 +112,13 @@ pub fn unknown_command(argv: &[&[u8]]) -> CommandError {
     ])
 }
 
+/// EXEC itself was refused, and the transaction with it.
+pub fn exec_aborted(error: &CommandError) -> CommandError {
+    let reason = error.as_bytes();
+    let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
+    CommandError::quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+}
+
 /// `ERR unknown subcommand 'x'. Try NAME HELP.`
 pub fn unknown_subcommand(container: &str, subcommand: &[u8]) -> CommandError {
     CommandError::quoting(&[

@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 
 /// Bytes made room for before each read.
 const READ_BYTES: usize = 16 * 1024;
+/// Links that may stand at one time, both ways together: far more than two for each node of the largest cluster.
+const LINKS_MAX: usize = 8192;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,10 @@ impl Links {
         Frames { queue, bytes }
     }
 
+    pub fn len(&self) -> usize {
+        self.queues.lock().len()
+    }
+
     pub fn close(&self, link: LinkId) {
         self.queues.lock().remove(&link);
     }
@@ -88,6 +94,10 @@ pub async fn accept_all(cluster: Arc<Cluster>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                if cluster.links().len() >= LINKS_MAX {
+                    tracing::debug!("Too many links of the cluster bus: refusing one from {peer}");
+                    continue;
+                }
                 let Ok(local) = stream.local_addr() else {
                     continue;
                 };
