@@ -131,12 +131,18 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
 }
 
 /// Directives that the storage engine goes by.
-const THRESHOLDS: &[&str] = &["hash-max-listpack-entries", "hash-max-listpack-value", "maxmemory-policy"];
+const THRESHOLDS: &[&str] = &[
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "maxmemory-policy",
+];
 
 fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     let bound = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let (settings, encoding) = (keyspace.settings(), &config.encoding);
-    settings.clocks_count_uses.store(config.memory.maxmemory_policy.is_lfu(), Ordering::Relaxed);
+    settings
+        .clocks_count_uses
+        .store(config.memory.maxmemory_policy.is_lfu(), Ordering::Relaxed);
     settings
         .hash_packed_entries_max
         .store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);

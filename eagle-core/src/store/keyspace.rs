@@ -154,7 +154,11 @@ impl Settings {
     }
 
     pub(super) fn fresh_clock(&self) -> FreshClock {
-        if self.clocks_count_uses.load(Relaxed) { FreshClock::Frequency } else { FreshClock::Time }
+        if self.clocks_count_uses.load(Relaxed) {
+            FreshClock::Frequency
+        } else {
+            FreshClock::Time
+        }
     }
 
     pub(super) fn hash_packed_value_max(&self) -> usize {

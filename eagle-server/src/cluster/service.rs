@@ -67,7 +67,11 @@ impl Cluster {
     /// Lets `change` act on the state at the present time, then carries out the effects.
     pub fn act<R>(self: &Arc<Self>, change: impl FnOnce(&mut ClusterState, u64) -> R) -> R {
         let mut inner = self.inner.lock();
-        let Inner { state, store, latest_ms } = &mut *inner;
+        let Inner {
+            state,
+            store,
+            latest_ms,
+        } = &mut *inner;
         *latest_ms = unix_ms().max(*latest_ms);
         let result = change(state, *latest_ms);
         for effect in state.drain_effects() {
