@@ -1,6 +1,8 @@
 //! Each operation by itself, on all forms of a value.
 
-use super::super::{Encoding, Kind, StoreError, StringForm, Text, Ttl};
+use super::super::{
+    Access, Encoding, Keyspace, Kind, PoolOptions, StoreError, StringForm, Text, Ttl, check,
+};
 use super::Fixture;
 
 fn text(fixture: &mut Fixture, key: &[u8]) -> Option<Vec<u8>> {
@@ -230,4 +232,43 @@ fn touching_changes_the_clock_alone() {
     // A write keeps it.
     set(&mut f, b"k", b"w");
     assert_eq!(f.free().find(0, b"k").unwrap().clock(), 0x00ab_cdef);
+}
+
+#[test]
+fn an_offline_check_finds_damage() {
+    use std::io::{Seek, SeekFrom, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pool");
+    let options = PoolOptions {
+        path: Some(path.clone()),
+        size: 16 << 20,
+        boot_id: [1; 16],
+        seed: [3; 32],
+    };
+    let (keyspace, report) = Keyspace::open(&options).unwrap();
+    assert!(report.created);
+    let mut worker = keyspace.worker();
+    let guard = keyspace.pin();
+    let mut view = keyspace.view(&mut worker, &guard, Access::All, 0);
+    for i in 0..100u32 {
+        view.set_string(
+            0,
+            format!("k{i}").as_bytes(),
+            b"v",
+            StringForm::Auto,
+            Ttl::Clear,
+        )
+        .unwrap();
+    }
+    view.commit();
+    drop((guard, worker));
+    keyspace.close().unwrap();
+    let report = check(&path, [2; 16]).unwrap();
+    assert_eq!((report.keys, report.faults), (100, Vec::new()));
+    // The word that names the root array of database 0.
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(12288 + 64)).unwrap();
+    file.write_all(&0x7fff_ffff_fff8u64.to_le_bytes()).unwrap();
+    drop(file);
+    assert_ne!(check(&path, [2; 16]).unwrap().faults, Vec::<String>::new());
 }
