@@ -10,8 +10,8 @@ use eagledb_tests::differential::{Generator, Mismatch, Pair, Step};
 use eagledb_tests::{Launch, Reply, Server};
 
 const STEPS: usize = 400;
-/// Mismatches shown at once, one for each command.
-const SHOWN_MAX: usize = 8;
+/// Mismatches shown at once.
+const SHOWN_MAX: usize = 12;
 
 fn servers() -> (Server, Server) {
     // A low limit, so that many hashes outgrow their packed form.
@@ -33,7 +33,8 @@ fn generated_commands_get_the_same_replies() {
         Instant::now() + Duration::from_secs(number_from_env("EAGLEDB_DIFF_SECONDS").unwrap_or(20));
     let first_seed =
         number_from_env("EAGLEDB_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
-    let mut mismatches: BTreeMap<Vec<u8>, (u64, Mismatch)> = BTreeMap::new();
+    // One for each command and way of failing.
+    let mut mismatches: BTreeMap<String, (u64, Mismatch)> = BTreeMap::new();
     let mut seed = first_seed;
     while Instant::now() < deadline && mismatches.len() < SHOWN_MAX {
         let mut generator = Generator::new(seed);
@@ -41,8 +42,13 @@ fn generated_commands_get_the_same_replies() {
         if let Some(mismatch) = pair.run(&steps) {
             let command =
                 mismatch.steps.last().expect("one step differs").args[0].to_ascii_lowercase();
+            let kind = format!(
+                "{} {:.12}",
+                command.escape_ascii(),
+                format!("{:?}", mismatch.ours)
+            );
             mismatches
-                .entry(command)
+                .entry(kind)
                 .or_insert_with(|| (seed, pair.shorten(mismatch)));
         }
         seed += 1;
