@@ -4,6 +4,7 @@
 //! nothing from clients, and a server that is busy still says that it is alive. What the pages say
 //! comes from outside ([`Pages`]): this module knows HTTP and nothing of the server.
 
+use super::bounded::BoundedListener;
 use super::export::CONTENT_TYPE;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -64,7 +65,7 @@ impl Monitoring {
 
 async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let server = axum::serve(listener, router(Arc::new(pages)));
+    let server = axum::serve(BoundedListener::new(listener), router(Arc::new(pages)));
     tokio::select! {
         served = async { server.await } => served,
         () = stop.cancelled() => Ok(()),

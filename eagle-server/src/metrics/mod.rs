@@ -1,5 +1,6 @@
 //! Counting what the server does: totals, per-command statistics, slow log, latency events.
 
+mod bounded;
 mod errorstats;
 pub mod export;
 pub mod http;
