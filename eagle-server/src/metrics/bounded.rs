@@ -24,7 +24,10 @@ pub struct BoundedListener {
 
 impl BoundedListener {
     pub fn new(listener: TcpListener) -> BoundedListener {
-        BoundedListener { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        BoundedListener {
+            listener,
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        }
     }
 }
 
@@ -35,11 +38,20 @@ impl axum::serve::Listener for BoundedListener {
     async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
         loop {
             // The semaphore is never closed.
-            let Ok(place) = self.places.clone().acquire_owned().await else { continue };
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                continue;
+            };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let end = Box::pin(tokio::time::sleep(LIFE_MAX));
-                    return (BoundedStream { stream, end, _place: place }, peer);
+                    return (
+                        BoundedStream {
+                            stream,
+                            end,
+                            _place: place,
+                        },
+                        peer,
+                    );
                 }
                 // Out of descriptors, most likely: let others give some back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -60,7 +72,11 @@ pub struct BoundedStream {
 }
 
 impl AsyncRead for BoundedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -69,7 +85,11 @@ impl AsyncRead for BoundedStream {
 }
 
 impl AsyncWrite for BoundedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
