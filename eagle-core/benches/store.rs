@@ -85,24 +85,9 @@ fn store(c: &mut Criterion) {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
 
-    let mut next = 0;
-    group.bench_function("set-new", |b| {
-        let guard = keyspace.pin();
-        b.iter(|| {
-            set(&keyspace, &mut worker, &guard, &name(next), value);
-            next += 1;
-        });
-    });
-    for number in next.min(KEYS)..KEYS {
+    for number in 0..KEYS {
         let guard = keyspace.pin();
         set(&keyspace, &mut worker, &guard, &name(number), value);
-    }
-    for number in KEYS..next {
-        let guard = keyspace.pin();
-        let slots = [key_slot(&name(number))];
-        let mut view = keyspace.view(&mut worker, &guard, Access::Slots(&slots), 0);
-        view.remove(0, &name(number)).expect("room");
-        view.commit();
     }
     print_memory(&keyspace, &mut worker, value.len());
 
@@ -146,6 +131,17 @@ fn store(c: &mut Criterion) {
             |guard| {
                 let field = field(keys.next()[15].into());
                 hset(&keyspace, &mut worker, guard, &field, value);
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    let mut next = KEYS;
+    group.bench_function("set-new", |b| {
+        b.iter_batched_ref(
+            || keyspace.pin(),
+            |guard| {
+                set(&keyspace, &mut worker, guard, &name(next), value);
+                next += 1;
             },
             BatchSize::SmallInput,
         );

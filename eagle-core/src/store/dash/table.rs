@@ -264,7 +264,8 @@ fn shrink<M: WordsMut>(
         ),
         Form::Small | Form::Empty | Form::Directory => return Ok(false),
     };
-    if left > records / 2 {
+    // Comfortably: a quarter of the smaller node stays free, so that a few inserts do not grow it again.
+    if left > records * 3 / 4 {
         return Ok(false);
     }
     let mut batch = Batch::of(words, &[root], without);
