@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use eagledb_tests::routed::key_slot;
 use eagledb_tests::{Client, Cluster, Launch, Reply, tool};
 
 /// Longest time a command for a dead owner may take to be refused.
@@ -211,6 +212,99 @@ fn redis_benchmark_needs_no_cluster_mode() {
         spread.iter().all(|&keys| keys > 100),
         "keys per node: {spread:?}"
     );
+}
+
+/// A slot half moved: keys are found wherever they are, one by one or many at once.
+#[test]
+fn keys_of_a_slot_in_motion_are_found_on_either_side() {
+    let cluster = cluster();
+    let (from, to) = (&cluster.nodes[2], &cluster.nodes[0]);
+    let keys: Vec<String> = (0..20).map(|index| format!("{{foo}}{index}")).collect();
+    let mut clients: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
+    for key in &keys {
+        clients[1].call(&["SET", key, key]).ok();
+    }
+    let slot = key_slot(b"foo").to_string();
+    let (from_id, to_id) = (cluster.id(2), cluster.id(0));
+    let set_slot = |client: &mut Client, state: &str, id: &str| {
+        client.call(&["CLUSTER", "SETSLOT", &slot, state, id]).ok();
+    };
+    set_slot(&mut to.client(), "IMPORTING", &from_id);
+    set_slot(&mut from.client(), "MIGRATING", &to_id);
+    let port = to.port().to_string();
+    let (gone, here) = keys.split_at(10);
+    for key in gone {
+        from.client()
+            .call(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])
+            .ok();
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        for key in &keys {
+            assert_eq!(client.call(&["GET", key]).text(), *key, "node {index}");
+        }
+        let new = format!("{{foo}}new{index}");
+        client.call(&["SET", &new, "1"]).ok();
+        assert_eq!(client.call(&["INCR", &new]).int(), 2);
+    }
+    // The node that gives the slot away sees which keys are gone, and asks for each where it is.
+    let line = |command: &str| [&[command.to_owned()], &keys[..]].concat();
+    let values = clients[2].call(&line("MGET"));
+    let found: Vec<String> = values.items().iter().map(Reply::text).collect();
+    assert_eq!(found, keys);
+    assert_eq!(clients[2].call(&line("EXISTS")).int(), 20);
+    for key in here {
+        from.client()
+            .call(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])
+            .ok();
+    }
+    for node in [to, from, &cluster.nodes[1]] {
+        set_slot(&mut node.client(), "NODE", &to_id);
+    }
+    for client in &mut clients {
+        assert_eq!(client.call(&line("EXISTS")).int(), 20);
+    }
+}
+
+/// A Redis node as the owner needs to know nothing of forwarding.
+#[test]
+fn a_redis_node_is_forwarded_to() {
+    let proxy = || Launch::eagledb().option("cluster-routing", "proxy");
+    let cluster = Cluster::create(vec![proxy(), Launch::redis(), proxy()]);
+    let mut client = cluster.nodes[0].client();
+    for protocol in ["2", "3"] {
+        client.call(&["HELLO", protocol]);
+        let pairs = ["foo", "1", "bar", "2", "world", "3"];
+        client.call(&[&["MSET"], &pairs[..]].concat()).ok();
+        for key in KEYS_OF_ALL {
+            client.call(&["INCR", key]).int();
+        }
+        let values = client.call(&["MGET", "foo", "bar", "world"]);
+        let values: Vec<String> = values.items().iter().map(Reply::text).collect();
+        assert_eq!(values, ["2", "3", "4"]);
+    }
+    assert_eq!(
+        cluster.nodes[1].client().call(&["GET", "world"]).text(),
+        "4"
+    );
+    assert_eq!(client.call(&["DEL", "foo", "bar", "world"]).int(), 3);
+}
+
+/// What the table says is not forwarded names the way out.
+#[test]
+fn what_is_not_forwarded_says_so() {
+    let cluster = cluster();
+    let mut client = cluster.nodes[0].client();
+    let refused = client.call(&["WATCH", "foo"]).error().unwrap_or_default();
+    assert!(
+        refused.starts_with("ERR cluster-routing proxy: 'watch' is not forwarded; ")
+            && refused.contains(&cluster.nodes[2].address()),
+        "{refused}"
+    );
+    client.call(&["CLIENT", "ROUTING", "REDIRECT"]).ok();
+    let moved = client.call(&["GET", "foo"]).error().unwrap_or_default();
+    assert!(moved.starts_with("MOVED 12182 "), "{moved}");
+    client.call(&["CLIENT", "ROUTING", "PROXY"]).ok();
+    assert!(client.call(&["GET", "foo"]).is_nil());
 }
 
 /// Redirections stay the default.
