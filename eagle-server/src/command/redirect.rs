@@ -10,6 +10,7 @@ use crate::cluster::route::{Request, Route, redirection, route};
 use crate::node::Thread;
 use crate::session::Session;
 use eagle_core::store::{View, key_slot};
+use smallvec::SmallVec;
 
 /// Where a command belongs.
 pub(super) fn decide(
@@ -27,7 +28,7 @@ pub(super) fn decide(
         }
         _ => Vec::new(),
     };
-    let mut routed: Vec<&[u8]> = Vec::new();
+    let mut routed: SmallVec<[&[u8]; 4]> = SmallVec::new();
     let mut is_write = entry.has(Flags::WRITE);
     let own = keys::find_routed(entry, argv);
     routed.extend(own.iter().map(|key| argv[key.position]));
@@ -48,7 +49,7 @@ pub(super) fn decide(
     if routed.is_empty() {
         return Route::Here;
     }
-    let slots: Vec<u16> = routed.iter().map(|key| key_slot(key)).collect();
+    let slots: SmallVec<[u16; 4]> = routed.iter().map(|key| key_slot(key)).collect();
     let request = Request {
         slots: &slots,
         several_keys: routed.iter().any(|key| *key != routed[0]),
