@@ -21,7 +21,6 @@ use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
 use crate::shutdown::ShutdownRequest;
-use crate::startup::leave_terminal;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,7 +31,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a server until it is told to end. The process is in its working directory already.
 pub fn run(startup: Startup) -> ExitCode {
-    leave_terminal();
     let Startup {
         config,
         file,

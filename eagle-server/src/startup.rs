@@ -61,6 +61,7 @@ fn run(sources: &Sources) -> ExitCode {
         eprintln!("Can't chdir to '{}': {error}", process.dir);
         return ExitCode::FAILURE;
     }
+    leave_terminal();
     server::run(startup)
 }
 
@@ -102,7 +103,7 @@ fn detach(dir: &str) -> ExitCode {
 }
 
 /// In a detached process: leaves the terminal's session.
-pub fn leave_terminal() {
+fn leave_terminal() {
     if std::env::var_os(DETACHED).is_some() {
         let _ = rustix::process::setsid();
     }

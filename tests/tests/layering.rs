@@ -18,21 +18,23 @@ struct Layers {
 const CRATES: [Layers; 2] = [
     Layers {
         crate_dir: "eagle-core",
-        layers: &[&["store"], &["pmem"], &["sync", "resp", "text"]],
-        leaves: &["sync", "resp", "text"],
+        layers: &[&["store"], &["pmem"], &["sync", "resp"], &["text"]],
+        leaves: &["sync", "text"],
     },
     Layers {
         crate_dir: "eagle-server",
         layers: &[
-            &["server", "cron"],
+            &["startup"],
+            &["server", "admin"],
+            &["cron", "reconfigure", "exposition"],
             &["net"],
             &["command"],
-            &[
-                "script", "cluster", "repl", "persist", "pubsub", "acl", "session",
-            ],
+            &["node"],
+            &["cluster", "persist", "session", "socket"],
             &["config", "metrics"],
+            &["clock", "halt", "log", "shutdown", "reference"],
         ],
-        leaves: &[],
+        leaves: &["clock", "halt", "log", "shutdown"],
     },
 ];
 

@@ -4,7 +4,7 @@ use super::call::Batch;
 use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::spec::Flags;
-use super::table::{Entry, Lookup, table};
+use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
 use crate::session::{PauseMode, Session};
 
@@ -132,10 +132,12 @@ fn denies_oom(request: &Request<'_>) -> bool {
 }
 
 fn queue_has(session: &Session, flag: Flags) -> bool {
-    session
-        .multi
-        .as_ref()
-        .is_some_and(|multi| multi.queue().iter().any(|queued| queued.entry.has(flag)))
+    session.multi.as_ref().is_some_and(|multi| {
+        multi
+            .queue()
+            .iter()
+            .any(|queued| queued_entry(queued).has(flag))
+    })
 }
 
 fn pause(request: &Request<'_>) -> Option<Flow> {

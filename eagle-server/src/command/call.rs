@@ -8,7 +8,7 @@ use super::forward;
 use super::keys::{self, Slots};
 use super::redirect;
 use super::spec::{Categories, Flags, Scope};
-use super::table::Entry;
+use super::table::{Entry, queued_entry};
 use crate::cluster::route::Route;
 use crate::config::Config;
 use crate::node::{Node, Thread, unix_ms};
@@ -155,7 +155,7 @@ fn queue(
         }
     }
     if let Some(multi) = &mut session.multi {
-        multi.push(Queued::new(entry, argv));
+        multi.push(Queued::new(entry.id, argv));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
     out.simple("QUEUED");
@@ -179,13 +179,13 @@ fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
     };
     let mut all = Slots::new();
     for queued in multi.queue() {
-        match plan_one(queued.entry, &queued.words()) {
+        match plan_one(queued_entry(queued), &queued.words()) {
             Plan::LockFree => {
                 // Inside a transaction even reads must see one instant: those of a key lock its slot,
                 // those without a key (KEYS, SCAN, DBSIZE) may look anywhere.
                 let words = queued.words();
-                let slots = keys::slots(&keys::find(queued.entry, &words), &words);
-                let categories = queued.entry.command.family;
+                let slots = keys::slots(&keys::find(queued_entry(queued), &words), &words);
+                let categories = queued_entry(queued).command.family;
                 if slots.is_empty() && !categories.has(Categories::CONNECTION) {
                     return Plan::All;
                 }
@@ -339,7 +339,7 @@ fn writes(session: &Session, entry: &Entry) -> bool {
             multi
                 .queue()
                 .iter()
-                .any(|queued| queued.entry.has(Flags::WRITE))
+                .any(|queued| queued_entry(queued).has(Flags::WRITE))
         });
     queued || entry.has(Flags::WRITE)
 }
@@ -435,9 +435,11 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
     cx.out.array(queue.len());
     let exec = cx.entry;
     for queued in queue {
-        cx.entry = queued.entry;
+        cx.entry = queued_entry(queued);
         // A command that replies later cannot do so from inside a transaction.
-        if let Flow::Later(_) | Flow::Forwarded(_) = invoke(cx, queued.entry, &queued.words()) {
+        if let Flow::Later(_) | Flow::Forwarded(_) =
+            invoke(cx, queued_entry(queued), &queued.words())
+        {
             reply_error(
                 cx.thread,
                 cx.out,

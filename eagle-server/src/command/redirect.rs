@@ -4,7 +4,7 @@ use super::call::Batch;
 use super::errors::CommandError;
 use super::keys;
 use super::spec::Flags;
-use super::table::Entry;
+use super::table::{Entry, queued_entry};
 use crate::cluster::Topology;
 use crate::cluster::route::{Request, Route, redirection, route};
 use crate::node::Thread;
@@ -38,9 +38,9 @@ pub(super) fn decide(
         .filter(|_| entry.command.name == "exec")
     {
         for (queued, words) in multi.queue().iter().zip(&queued) {
-            is_write |= queued.entry.has(Flags::WRITE);
+            is_write |= queued_entry(queued).has(Flags::WRITE);
             routed.extend(
-                keys::find_routed(queued.entry, words)
+                keys::find_routed(queued_entry(queued), words)
                     .iter()
                     .map(|key| words[key.position]),
             );

@@ -2,6 +2,7 @@
 
 use super::family;
 use super::spec::{Command, Flags};
+use crate::session::Queued;
 use hashbrown::HashMap;
 use std::sync::OnceLock;
 
@@ -51,6 +52,11 @@ pub struct Table {
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();
+
+/// The entry of a queued command.
+pub fn queued_entry(queued: &Queued) -> &'static Entry {
+    &table().entries[queued.command_id]
+}
 
 /// The table of this server.
 pub fn table() -> &'static Table {

@@ -1,17 +1,16 @@
 //! Commands queued between MULTI and EXEC.
 
-use crate::command::Entry;
-
 /// One queued command with arguments of its own.
 pub struct Queued {
-    pub entry: &'static Entry,
+    /// The command's place in the command table.
+    pub command_id: usize,
     pub argv: Box<[Box<[u8]>]>,
 }
 
 impl Queued {
-    pub fn new(entry: &'static Entry, argv: &[&[u8]]) -> Queued {
+    pub fn new(command_id: usize, argv: &[&[u8]]) -> Queued {
         Queued {
-            entry,
+            command_id,
             argv: argv.iter().map(|word| Box::from(*word)).collect(),
         }
     }
