@@ -193,7 +193,7 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
         .map_err(|error| format!("Can't accept connections: {error}"))?;
     tasks.spawn(cron::clients(node.clone()));
     tasks.spawn(obey_halts(node.clone()));
-    tasks.spawn(signals(node.clone()));
+    let signals = tasks.spawn(signals(node.clone()));
     node.is_serving.store(true, Ordering::Release);
     tracing::info!("Ready to accept connections");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
@@ -202,6 +202,8 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     tracing::warn!("User requested shutdown...");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
     listening.ended().await;
+    // It has stayed for a second SIGINT.
+    signals.abort();
     while tasks.join_next().await.is_some() {}
     if let Ok(pool) = Arc::try_unwrap(pool) {
         pool.join();

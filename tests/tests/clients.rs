@@ -170,9 +170,11 @@ fn ten_thousand_idle_connections_are_held() {
     let mut client = server.client();
     // The kernel accepts before the server does.
     let all = (count + 1).to_string();
-    wait_until("all connections to be accepted", Duration::from_secs(20), || {
-        client.info("connected_clients") == all
-    });
+    wait_until(
+        "all connections to be accepted",
+        Duration::from_secs(20),
+        || client.info("connected_clients") == all,
+    );
     // All of them are served, not merely accepted.
     for stream in &mut connections {
         stream.write_all(b"PING\r\n").unwrap();
