@@ -434,18 +434,24 @@ impl Heap {
     }
 
     /// Makes a block of a slab available again, after the grace period.
+    ///
+    /// Whether it is a block was checked when it was freed. Should its slab be gone since (a medium
+    /// that was tampered with), the block is left alone: this runs on whichever thread the epochs
+    /// choose, which has nothing to do with the fault.
     pub fn release(&self, at: Offset) {
         let Some((head, block)) = locate(&self.medium, self.geometry, at) else {
-            not_a_block(at)
+            return;
         };
         let PageEntry::Slab { class } = block.extent else {
-            not_a_block(at)
+            return;
         };
         let shape = &TABLE[usize::from(class)];
         let bitmap = self.geometry.page(head).plus(8);
         let word = (block.word.raw() - bitmap.raw()) as usize / 8;
         // SAFETY: the block is busy until the call to `give`, hence its slab is not released.
-        let slab = unsafe { self.slabs.at(head) }.expect("a slab with a busy block has a twin");
+        let Some(slab) = (unsafe { self.slabs.at(head) }) else {
+            return;
+        };
         let (before, after) = slab.give(word, block.bit);
         let crossed = |bound: u32| before < bound as i32 && after >= bound as i32;
         if crossed(1) || crossed(shape.ready) || crossed(shape.blocks) {
