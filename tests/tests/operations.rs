@@ -201,7 +201,9 @@ fn passwords_unix_socket_and_client_limits() {
     socket.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"+OK\r\n$1\r\n1\r\n");
 
-    let _third = server.client();
+    // Its answer shows that it was accepted before the fourth.
+    let mut third = server.client();
+    assert!(third.call(&["PING"]).error().is_some());
     let mut fourth = server.client();
     let refused = fourth.receive().unwrap();
     assert_eq!(

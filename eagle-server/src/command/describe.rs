@@ -29,7 +29,11 @@ pub fn write_info(out: &mut Writer, table: &Table, entry: &Entry) {
         .keys
         .iter()
         .for_each(|spec| write_key_spec(out, spec));
-    out.array(entry.subcommands.len());
+    // Redis calls the absence of subcommands a set.
+    match entry.subcommands.len() {
+        0 => out.set(0),
+        count => out.array(count),
+    }
     for id in &entry.subcommands {
         write_info(out, table, &table.entries()[*id]);
     }

@@ -77,7 +77,9 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SCAN <int> COUNT:<count>?", Refusal),
     rule("RANDOMKEY", Shape),
     rule("DBSIZE", Exact),
-    rule("OBJECT ENCODING|REFCOUNT|FREQ|NOSUCH <key>", Exact),
+    rule("OBJECT ENCODING|FREQ|NOSUCH <key>", Exact),
+    // Which small integers share memory is each server's own affair.
+    rule("OBJECT REFCOUNT <key>", Shape),
     rule("OBJECT IDLETIME <key>", Time(1)),
     rule("DUMP <key>", Shape),
     rule("RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL?", Exact),

@@ -650,6 +650,13 @@ const UNBLOCK: Command = {
 };
 
 fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    if args.len() > 2 {
+        return Err(CommandError::quoting(&[
+            b"ERR unknown subcommand or wrong number of arguments for '",
+            args.argv()[1],
+            b"'. Try CLIENT HELP.",
+        ]));
+    }
     let id = args.word()?;
     if !args.is_empty() && !args.accept("TIMEOUT") && !args.accept("ERROR") {
         return Err(CommandError::new(

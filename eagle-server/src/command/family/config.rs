@@ -129,6 +129,17 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     match cx.node.config.set_many(&pairs, caller) {
         Ok(()) => cx.reply_ok(),
+        // The name is quoted as it was sent: it may be no text.
+        Err(SetError::Unknown(_)) => {
+            let name = pairs
+                .iter()
+                .find(|(name, _)| directive::find(name).is_none());
+            Err(CommandError::quoting(&[
+                b"ERR Unknown option or number of arguments for CONFIG SET - '",
+                name.map_or(b"", |(name, _)| name),
+                b"'",
+            ]))
+        }
         Err(error @ SetError::Loading) => Err(CommandError::owned(format!("LOADING {error}"))),
         Err(error) => Err(CommandError::owned(errors::one_line(
             format!("ERR {error}").as_bytes(),
