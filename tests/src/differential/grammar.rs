@@ -80,7 +80,8 @@ pub const GRAMMAR: &[Rule] = &[
     rule("OBJECT ENCODING|FREQ|NOSUCH <key>", Exact),
     // Which small integers share memory is each server's own affair.
     rule("OBJECT REFCOUNT <key>", Shape),
-    rule("OBJECT IDLETIME <key>", Time(1)),
+    // The access clock has its own grain on either side.
+    rule("OBJECT IDLETIME <key>", Shape),
     rule("DUMP <key>", Shape),
     rule("RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL?", Exact),
     rule("SWAPDB <db> <db>", Exact),

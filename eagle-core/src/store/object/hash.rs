@@ -240,7 +240,7 @@ impl Change<'_, '_> {
             }
             None => {
                 let all = merged(iter::empty(), pairs);
-                let packable = fits(self.keyspace.settings(), all.len(), &all);
+                let packable = fits(self.keyspace.settings(), all.len(), pairs);
                 self.put_pairs(place, &all, packable, Ttl::Clear)?;
                 Ok(all.len())
             }
