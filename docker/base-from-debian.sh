@@ -3,7 +3,7 @@
 # from packages by debootstrap(8), the binary is the one this machine builds.
 #
 #   docker/base-from-debian.sh              (as root)
-#   docker-compose --file docker/compose.yml up
+#   docker-compose --file docker/compose.yml up --no-build
 #
 # The Docker engine comes with the package docker.io; where no init system starts it, run `dockerd`.
 # MIRROR is the package mirror to take the base from; default: the machine's own.
@@ -15,9 +15,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 if ! docker image inspect eagledb-debian >/dev/null 2>&1; then
-  debootstrap --variant=minbase --include=redis-tools bookworm "$work/debian" "$mirror"
-  rm -rf "$work"/debian/var/cache/apt/archives/*.deb "$work"/debian/var/lib/apt/lists/*
-  tar -C "$work/debian" -c . | docker import - eagledb-debian
+  debootstrap --variant=minbase bookworm "$work/debian" "$mirror"
+  tar -C "$work/debian" --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' -c . |
+    docker import - eagledb-debian
+  # The cluster is created by redis-cli, which the nodes' image does without.
+  chroot "$work/debian" apt-get --quiet --yes install --no-install-recommends redis-tools
+  tar -C "$work/debian" -c . | docker import - eagledb-debian-tools
 fi
 
 cargo build --release --locked --package eagledb
@@ -29,6 +32,6 @@ mkdir -p "$work/context/docker"
 cp docker/entrypoint.sh "$work/context/docker/"
 for target in runtime tools; do
   DOCKER_BUILDKIT=1 docker build --file docker/Dockerfile --target $target \
-    --build-arg DEBIAN_IMAGE=eagledb-debian --build-arg BINARY_IMAGE=eagledb-binary \
+    --build-arg DEBIAN_IMAGE=eagledb-debian --build-arg TOOLS_IMAGE=eagledb-debian-tools --build-arg BINARY_IMAGE=eagledb-binary \
     --tag "$([[ $target == runtime ]] && echo eagledb || echo eagledb-tools)" "$work/context"
 done
