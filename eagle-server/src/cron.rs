@@ -101,7 +101,8 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                 indexed = node.keyspace.index_step(INDEX_BUDGET);
                 busy |= !indexed;
             }
-            if node.active_expire.load(Ordering::Relaxed) {
+            if node.active_expire.load(Ordering::Relaxed) && node.pause.current(unix_ms()).is_none()
+            {
                 let began = Instant::now();
                 let now_ms = unix_ms();
                 let expired = node.keyspace.expire_step(

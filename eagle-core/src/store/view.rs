@@ -1,6 +1,7 @@
 //! One command's, EXEC's or script's view of the keyspace.
 
 use parking_lot::MutexGuard;
+use std::cell::Cell;
 
 use super::change::{Change, Contents, Here, Notes, NotesMark, entry_of};
 use super::dash::{Words, WordsMut};
@@ -56,6 +57,7 @@ pub struct View<'a> {
     start: Option<pmem::Savepoint>,
     trash_list: usize,
     notes: Notes,
+    met_expired: Cell<bool>,
 }
 
 impl<'a> View<'a> {
@@ -77,6 +79,7 @@ impl<'a> View<'a> {
             start: None,
             trash_list: worker.trash_list,
             notes: Notes::default(),
+            met_expired: Cell::new(false),
         }
     }
 
@@ -134,8 +137,18 @@ impl<'a> View<'a> {
     ) -> Option<Here> {
         let array = self.keyspace.array(reader, db)?;
         let hash = reader.hasher.hash(key);
-        Here::find(reader, root::slot_at(array, slot), hash, key)
-            .filter(|here| !here.expired(self.now_ms))
+        let here = Here::find(reader, root::slot_at(array, slot), hash, key)?;
+        if here.expired(self.now_ms) {
+            self.met_expired.set(true);
+            return None;
+        }
+        Some(here)
+    }
+
+    /// Whether a key was looked up whose time has come, and which is still there unless this view
+    /// removed it: the caller may see to that once the view has ended.
+    pub fn met_expired(&self) -> bool {
+        self.met_expired.get()
     }
 
     /// What is known of `key`, if it exists and has not expired.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::node::{Node, Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Guard, View};
+use eagle_core::store::{Access, Guard, View, key_slot};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Batch<'a> {
     pub now_ms: u64,
     /// When the previous command ended.
     pub clock: Instant,
+    /// The command just run has met a key whose time has come.
+    met_expired: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -39,6 +41,7 @@ impl<'a> Batch<'a> {
             config: thread.node.config.snapshot(),
             now_ms: unix_ms(),
             clock: Instant::now(),
+            met_expired: false,
         }
     }
 }
@@ -70,6 +73,11 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             } else {
                 execute(batch, session, out, entry, argv)
             };
+            if std::mem::take(&mut batch.met_expired)
+                && batch.thread.node.pause.current(batch.now_ms).is_none()
+            {
+                remove_expired(batch.thread, session.db, entry, argv);
+            }
             if entry.has(Flags::ADMIN) || entry.command.name == "exec" {
                 // The next request of the batch already runs under what CONFIG SET has set.
                 batch.config = batch.thread.node.config.snapshot();
@@ -322,6 +330,7 @@ fn execute_as(
     };
     let flow = invoke(&mut cx, entry, argv);
     batch.clock = cx.clock;
+    batch.met_expired |= cx.view.met_expired();
     commit(node, cx.view);
     Some(flow)
 }
@@ -361,6 +370,19 @@ pub(super) fn apply<T>(
     result
 }
 
+/// Removes the keys of a command that met an expired one: a read has no right to while it runs.
+fn remove_expired(thread: &Thread, db: u8, entry: &'static Entry, argv: &[&[u8]]) {
+    for key in keys::find(entry, argv) {
+        let key = argv[key.position];
+        apply(thread, &[key_slot(key)], |view| {
+            // Removing what does not exist removes what is left of it; full pools can wait.
+            if view.find(db, key).is_none() {
+                let _ = view.remove(db, key);
+            }
+        });
+    }
+}
+
 /// Makes what the view did durable and visible, and tells those who wait for changes.
 fn commit(node: &Node, view: View<'_>) {
     node.note_changes(view.dirty());
@@ -395,7 +417,9 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
 }
 
 fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: u64) {
-    let config = cx.config;
+    // CONFIG SET may just have changed what is slow.
+    let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
+    let config = changed.as_deref().unwrap_or(cx.config);
     let us = nanos / 1000;
     if !entry.has(Flags::SKIP_SLOWLOG)
         && config.monitoring.slowlog_log_slower_than >= 0

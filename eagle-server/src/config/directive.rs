@@ -1,6 +1,6 @@
 //! The one table of directives: names, aliases, flags, and the door to the typed field.
 //!
-//! A directive is declared once, in a file of `topic/`, as one entry of a [`topic!`] block: the field
+//! A directive is declared once, in a file of `topic/`, as one entry of a `topic!` block: the field
 //! of the typed struct, its documentation, its type, its default, its name and its kind. The file
 //! reader, the command line, CONFIG GET, SET and REWRITE are loops over this table.
 

@@ -287,7 +287,7 @@ impl Kind<u32> for Octal {
     }
 }
 
-/// An enumeration whose variants have names in the configuration. Declare one with [`choices!`].
+/// An enumeration whose variants have names in the configuration. Declare one with `choices!`.
 pub trait Choice: Copy + PartialEq + 'static {
     /// Every name and its variant, in the order error texts list them.
     const NAMES: &'static [(&'static str, Self)];

@@ -150,7 +150,7 @@ impl Live {
     /// Sets each directive to its value, all or none: CONFIG SET.
     pub fn set_many(&self, pairs: &[(&[u8], &[u8])], caller: Caller) -> Result<(), SetError> {
         let _writing = self.writing.lock();
-        let directives = admissible(pairs, caller)?;
+        let directives = admissible(pairs, caller, &self.current.load())?;
         let old = self.snapshot();
         let mut new = Config::clone(&old);
         for (directive, (name, value)) in directives.iter().zip(pairs) {
@@ -228,15 +228,18 @@ impl Live {
 fn admissible(
     pairs: &[(&[u8], &[u8])],
     caller: Caller,
+    current: &Config,
 ) -> Result<Vec<&'static Directive>, SetError> {
     let mut directives: Vec<&'static Directive> = Vec::with_capacity(pairs.len());
-    for (name, _) in pairs {
+    for (name, value) in pairs {
         let Some(directive) = find(name) else {
             return Err(SetError::Unknown(
                 String::from_utf8_lossy(name).into_owned(),
             ));
         };
-        if directive.flags.has(Flags::IMMUTABLE) {
+        // Tools that set everything they read back do not know which of our own directives to spare.
+        let changes_nothing = directive.flags.has(Flags::OWN) && directive.show(current) == *value;
+        if directive.flags.has(Flags::IMMUTABLE) && !changes_nothing {
             return Err(refusal(name, "can't set immutable config".into()));
         }
         if directive.flags.has(Flags::PROTECTED) && !caller.may_set_protected {

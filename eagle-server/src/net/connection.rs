@@ -210,6 +210,8 @@ impl Connection<'_> {
                 }
                 Progress::Paused { wait_ms } => {
                     let pause = &node.pause;
+                    info.blocked
+                        .store(pause.current(unix_ms()).is_some(), Ordering::Relaxed);
                     // What was replied before goes out meanwhile; it may be what this waits for.
                     tokio::select! {
                         biased;
@@ -221,6 +223,7 @@ impl Connection<'_> {
                         }
                         () = pause.wait(wait_ms) => {}
                     }
+                    info.blocked.store(false, Ordering::Relaxed);
                     continue;
                 }
                 Progress::Later(reply) => {
@@ -263,6 +266,7 @@ impl Connection<'_> {
         if self.input.is_empty() {
             return Progress::Drained { room: READ_BYTES };
         }
+        self.note_sizes();
         let guard = self.thread.node.keyspace.pin();
         let mut batch = Batch::new(self.thread, &guard);
         for _ in 0..BATCH_MAX {

@@ -13,7 +13,7 @@
 //! # Order
 //!
 //! A client must find the effects of its requests in the order in which it sent them, as far as they
-//! touch the same slot. A [`Lane`](lane) is one connection, written and answered in order, and a client's
+//! touch the same slot. A `Lane` is one connection, written and answered in order, and a client's
 //! requests to one node always take the same lane. So as long as this node believes a slot to be
 //! in one place there is nothing to overtake. What breaks that is a change of belief (a new
 //! topology, another protocol version and so another lane) and a request that goes on to a second node

@@ -138,7 +138,7 @@ const LIST: Command = row(
 
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let entries: Vec<&Entry> = match args.rest() {
-        [] => table().top_level().collect(),
+        [] => table().entries().iter().collect(),
         [keyword, kind, value] if keyword.eq_ignore_ascii_case(b"FILTERBY") => {
             filtered(kind, value)?
         }
