@@ -371,15 +371,22 @@ pub(super) fn apply<T>(
 }
 
 /// Removes the keys of a command that met an expired one: a read has no right to while it runs.
+///
+/// Nobody who watches such a key needs to be told: to whoever watched it while it lived its end is a
+/// change already, and who watched it afterwards saw it missing.
 fn remove_expired(thread: &Thread, db: u8, entry: &'static Entry, argv: &[&[u8]]) {
+    let node = &*thread.node;
+    let guard = node.keyspace.pin();
+    let mut worker = thread.worker.borrow_mut();
     for key in keys::find(entry, argv) {
         let key = argv[key.position];
-        apply(thread, &[key_slot(key)], |view| {
-            // Removing what does not exist removes what is left of it; full pools can wait.
-            if view.find(db, key).is_none() {
-                let _ = view.remove(db, key);
-            }
-        });
+        let slot = [key_slot(key)];
+        let access = Access::Slots(&slot);
+        let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
+        // Removing what does not exist removes what is left of it; a full pool can wait.
+        if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
+            view.commit();
+        }
     }
 }
 
