@@ -61,7 +61,7 @@ const TOP_LEVEL: [&str; 13] = [
 ];
 
 /// Not part of the source: git's own folder, and what `.gitignore` names.
-const TOP_LEVEL_IGNORED: [&str; 2] = [".git", "target"];
+const TOP_LEVEL_IGNORED: [&str; 3] = [".git", "target", "eagledb-cluster"];
 
 const FILE_LINES_MAX: usize = 800;
 
