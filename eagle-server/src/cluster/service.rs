@@ -85,7 +85,7 @@ impl Cluster {
         look(&self.inner.lock().state)
     }
 
-    /// Bytes that wait on a link, and the most it ever held: for CLUSTER LINKS.
+    /// Bytes that wait on a link, for CLUSTER LINKS.
     pub fn link_bytes(&self, link: LinkId) -> u64 {
         self.links.queued_bytes(link)
     }
