@@ -4,6 +4,7 @@
 #
 # usage: redis-tests/run.sh [--mode standalone|cluster] [--no-skip] [FILE...]
 #   EAGLEDB_BIN  the server binary (default: target/release/eagledb)
+#   REDIS_TESTS_PORT  first of the 600 ports the run may use (default: 10500)
 #   FILE         only these files, such as unit/type/string
 #   --no-skip    ignore the skip lists; with EAGLEDB_BIN=redis-server this measures the suite itself
 #
@@ -14,6 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 binary=${EAGLEDB_BIN:-$PWD/../target/release/eagledb}
 file_seconds_max=300
+port_base=${REDIS_TESTS_PORT:-10500}
 modes=(standalone cluster) skipping=yes files=()
 while (($#)); do
   case $1 in
@@ -28,9 +30,9 @@ done
 
 # start_server MODE: one fresh server per file, so that a crash costs one file only.
 start_server() {
-  dir=$(mktemp -d) port=$([[ $1 == standalone ]] && echo 10500 || echo 10800)
+  dir=$(mktemp -d) port=$port_base
   local cluster=no
-  [[ $1 == cluster ]] && cluster=yes
+  [[ $1 == cluster ]] && cluster=yes port=$((port_base + 300))
   : >"$log.server"
   "$binary" --port "$port" --bind 127.0.0.1 --dir "$dir" --save "" --cluster-enabled $cluster \
     --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes \

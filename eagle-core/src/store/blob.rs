@@ -117,7 +117,7 @@ impl Blob {
 
     /// The representation of the value.
     pub(super) fn encoding(&self) -> Encoding {
-        Encoding::from_code((self.header >> 27) as u8 & 7)
+        Encoding::from_code(self.kind(), (self.header >> 27) as u8 & 7)
     }
 
     /// The access clock, 24 bits.

@@ -12,11 +12,12 @@ use super::dash::hash::Hash;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::table::{self, Found};
 use super::dash::{Words, WordsMut};
-use super::entry::{Encoding, Entry, Ttl};
+use super::entry::{Entry, Ttl};
 use super::error::StoreError;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
 use super::medium::{Reader, Writer};
+use super::object;
 use super::root::{self, Counts};
 use super::totals::Delta;
 use super::trash;
@@ -303,11 +304,13 @@ impl<'a> Change<'_, 'a> {
 
     /// Gives up what the value of a blob refers to.
     fn release(&mut self, blob: &Blob, contents: Contents) -> Result<(), StoreError> {
-        if contents == Contents::Discard && blob.encoding() == Encoding::Hashtable {
-            let header = blob.value_word(&self.writer.reader());
-            self.discard(trash::Kind::Collection, header)?;
+        match object::large(blob) {
+            Some(kind) if contents == Contents::Discard => {
+                let header = blob.value_word(&self.writer.reader());
+                self.discard(kind, header)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts a trash node on this worker's list.

@@ -52,6 +52,14 @@ pub enum Encoding {
     Listpack,
     /// A large hash or set: a table of its own.
     Hashtable,
+    /// A small set of integers, sorted and replaced whole.
+    Intset,
+    /// A large sorted set: a table of members and a tree of their order.
+    Skiplist,
+    /// A list; a large one is a tree of packed chunks.
+    Quicklist,
+    /// A stream.
+    Stream,
 }
 
 impl Encoding {
@@ -63,16 +71,22 @@ impl Encoding {
             Encoding::Int => 2,
             Encoding::Listpack => 3,
             Encoding::Hashtable => 4,
+            Encoding::Intset => 5,
+            Encoding::Skiplist | Encoding::Quicklist | Encoding::Stream => 6,
         }
     }
 
-    /// The representation of a number; an unknown one reads as `raw`.
-    pub(super) fn from_code(code: u8) -> Encoding {
-        match code {
-            1 => Encoding::Embstr,
-            2 => Encoding::Int,
-            3 => Encoding::Listpack,
-            4 => Encoding::Hashtable,
+    /// The representation of a number in a value of this type; an unknown one reads as `raw`.
+    pub(super) fn from_code(kind: Kind, code: u8) -> Encoding {
+        match (code, kind) {
+            (1, _) => Encoding::Embstr,
+            (2, _) => Encoding::Int,
+            (3, _) => Encoding::Listpack,
+            (4, _) => Encoding::Hashtable,
+            (5, _) => Encoding::Intset,
+            (6, Kind::Zset) => Encoding::Skiplist,
+            (6, Kind::List) => Encoding::Quicklist,
+            (6, Kind::Stream) => Encoding::Stream,
             _ => Encoding::Raw,
         }
     }
@@ -85,6 +99,10 @@ impl Encoding {
             Encoding::Raw => "raw",
             Encoding::Listpack => "listpack",
             Encoding::Hashtable => "hashtable",
+            Encoding::Intset => "intset",
+            Encoding::Skiplist => "skiplist",
+            Encoding::Quicklist => "quicklist",
+            Encoding::Stream => "stream",
         }
     }
 }

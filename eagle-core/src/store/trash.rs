@@ -19,10 +19,9 @@ use super::blob::Blob;
 use super::dash::layout::Record;
 use super::dash::walk;
 use super::dash::{Words, WordsMut};
-use super::entry::Encoding;
 use super::error::StoreError;
 use super::medium::Writer;
-use super::{SLOTS, root};
+use super::{SLOTS, object, root};
 
 /// What a trash node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +148,8 @@ fn array(
 fn drop_entry(writer: &mut Writer<'_, '_>, head_at: u64, record: Record) -> Result<(), StoreError> {
     let reader = writer.reader();
     let blob = Blob::read(&reader, record.blob());
-    if blob.encoding() == Encoding::Hashtable {
-        push(writer, head_at, Kind::Collection, blob.value_word(&reader))?;
+    if let Some(kind) = object::large(&blob) {
+        push(writer, head_at, kind, blob.value_word(&reader))?;
     }
     writer.free(record.blob())
 }

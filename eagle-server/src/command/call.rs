@@ -3,7 +3,9 @@
 use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::context::{Context, Flow};
+use super::effect::Effects;
 use super::errors::{self, CommandError};
+use super::event::Events;
 use super::forward;
 use super::keys::{self, Slots};
 use super::redirect;
@@ -327,6 +329,8 @@ fn execute_as(
         now_ms: batch.now_ms,
         clock: batch.clock,
         config: &batch.config,
+        effects: Effects::new(false),
+        events: Events::default(),
     };
     let flow = invoke(&mut cx, entry, argv);
     batch.clock = cx.clock;
@@ -405,10 +409,13 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let started = cx.clock;
     let mark = cx.out.mark();
     let savepoint = cx.view.savepoint();
+    let events = cx.events.mark();
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
+        cx.events.rewind(events);
+        cx.effects.take();
         cx.out.truncate(mark);
         counters.failed.add(1);
         reply_error(cx.thread, cx.out, &error);

@@ -1,8 +1,11 @@
 //! What a handler works with.
 
+use super::effect::Effects;
 use super::errors::{self, CommandError};
+use super::event::Events;
 use super::table::Entry;
 use crate::config::Config;
+use crate::config::special::EventClasses;
 use crate::node::{Node, Thread};
 use crate::session::Session;
 use bytes::Bytes;
@@ -44,9 +47,24 @@ pub struct Context<'a> {
     /// When the previous command ended.
     pub clock: Instant,
     pub config: &'a Config,
+    /// What replicas and the log run in this command's stead.
+    pub effects: Effects,
+    /// Keyspace events raised so far; they are sent once the view is committed.
+    pub events: Events,
 }
 
 impl Context<'_> {
+    /// Raises a keyspace event about `key` of the selected database, if `notify-keyspace-events` asks for its class.
+    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.notify_in(self.db(), class, event, key);
+    }
+
+    /// Raises a keyspace event about `key` of `db`.
+    pub fn notify_in(&mut self, db: u8, class: EventClasses, event: &'static str, key: &[u8]) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        self.events.raise(wanted, db, class, event, key);
+    }
+
     /// The database the client has selected.
     pub fn db(&self) -> u8 {
         self.session.db

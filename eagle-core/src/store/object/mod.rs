@@ -2,3 +2,14 @@
 
 pub(super) mod hash;
 pub(super) mod string;
+use super::blob::Blob;
+use super::entry::Encoding;
+use super::trash;
+
+/// What the trash calls the large form that a blob's value refers to; `None` if the blob is all there is.
+pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
+    match blob.encoding() {
+        Encoding::Hashtable => Some(trash::Kind::Collection),
+        _ => None,
+    }
+}
