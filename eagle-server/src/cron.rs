@@ -2,6 +2,8 @@
 //! keyspace has a thread of its own, so that it never delays a heartbeat of the cluster bus.
 
 use crate::clock::unix_ms;
+use crate::command::evict::{Evictor, Room};
+use crate::eviction::Candidates;
 use crate::node::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +89,7 @@ impl Background {
 
 fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut worker = node.keyspace.worker();
+    let mut candidates = Candidates::default();
     let mut indexed = false;
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
@@ -100,6 +103,16 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
             if !indexed {
                 indexed = node.keyspace.index_step(INDEX_BUDGET);
                 busy |= !indexed;
+            }
+            if node.evicting.load(Ordering::Relaxed) {
+                let mut evictor = Evictor {
+                    node,
+                    worker: &mut worker,
+                    candidates: &mut candidates,
+                };
+                let room = evictor.make_room(&node.config.load(), unix_ms());
+                node.evicting.store(room == Room::Making, Ordering::Relaxed);
+                busy |= room == Room::Making;
             }
             if node.active_expire.load(Ordering::Relaxed) && node.pause.current(unix_ms()).is_none()
             {

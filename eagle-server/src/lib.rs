@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 mod cron;
+mod eviction;
 mod exposition;
 mod halt;
 mod log;

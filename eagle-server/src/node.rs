@@ -6,6 +6,7 @@ use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::cluster::proxy::{Login, Pool};
 use crate::config::kind::Secret;
 use crate::config::{Config, Live};
+use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
 use crate::session::{Pause, Registry, WatchTable};
@@ -52,6 +53,8 @@ pub struct Node {
     pub cron_paused: AtomicBool,
     /// Changes to the keyspace since the start (INFO `rdb_changes_since_last_save`).
     pub dirty: AtomicU64,
+    /// The data is larger than `maxmemory`: the keyspace thread goes on evicting.
+    pub evicting: AtomicBool,
     /// Microseconds spent on active expiry.
     pub expire_cycle_us: AtomicU64,
     /// What opening the pool found, and how long it took.
@@ -77,6 +80,8 @@ pub struct Thread {
     pub migrate_sockets: Rc<RefCell<SocketCache>>,
     /// Connections to other nodes for forwarded commands.
     pub proxy: Rc<Pool>,
+    /// The keys that this thread evicts next when memory is short.
+    pub candidates: RefCell<Candidates>,
 }
 
 impl Thread {
@@ -93,6 +98,7 @@ impl Thread {
             stats,
             migrate_sockets: Rc::default(),
             proxy,
+            candidates: RefCell::default(),
         }
     }
 }

@@ -428,6 +428,7 @@ impl Node {
             active_expire: true.into(),
             cron_paused: false.into(),
             dirty: Default::default(),
+            evicting: false.into(),
             expire_cycle_us: Default::default(),
             opened,
             is_serving: false.into(),

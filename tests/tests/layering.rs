@@ -32,9 +32,9 @@ const CRATES: [Layers; 2] = [
             &["node"],
             &["cluster", "persist", "session", "socket"],
             &["config", "metrics"],
-            &["clock", "halt", "log", "shutdown", "reference"],
+            &["clock", "eviction", "halt", "log", "shutdown", "reference"],
         ],
-        leaves: &["clock", "halt", "log", "shutdown"],
+        leaves: &["clock", "eviction", "halt", "log", "shutdown"],
     },
 ];
 

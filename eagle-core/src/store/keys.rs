@@ -1,4 +1,4 @@
-//! Walks over keys: SCAN, KEYS, GETKEYSINSLOT, RANDOMKEY.
+//! Walks over keys: SCAN, KEYS, GETKEYSINSLOT.
 //!
 //! A SCAN cursor is a slot and a position in the hash order of that slot's table:
 //!
@@ -15,14 +15,10 @@ use super::dash::hash::POSITION_BITS;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::{Words, walk};
 use super::entry::Entry;
-use super::keyspace::counts;
 use super::medium::Reader;
 use super::root;
 use super::totals::GROUP_SLOTS;
 use super::view::View;
-
-/// Draws before RANDOMKEY looks for any key that has not expired.
-const DRAWS_MAX: usize = 64;
 
 impl<'a> View<'a> {
     /// Visits some keys, at least `count` unless the end comes first, and returns the cursor to go on
@@ -102,41 +98,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A key of `db` drawn uniformly with `rng` among those that have not expired; `None` if there is none.
-    pub fn random_key(&self, db: u8, rng: &mut dyn FnMut() -> u64) -> Option<Entry<'a>> {
-        for _ in 0..DRAWS_MAX {
-            let total = self.keyspace().len(db);
-            if total == 0 {
-                break;
-            }
-            if let Some(slot) = self.slot_of_nth(db, rng() % total) {
-                let reader = self.reader();
-                let entry = walk::random(&reader, self.table(&reader, db, slot), rng)
-                    .map(|record| self.entry(&reader, record))
-                    .filter(|entry| !self.is_expired(entry));
-                if entry.is_some() {
-                    return entry;
-                }
-            }
-        }
-        // Nearly all keys have expired, or this view's own changes are not in the totals: take the first key met.
-        let mut slot = 0;
-        loop {
-            let filled = self.next_filled(db, slot)?;
-            let mut first = None;
-            self.slot_keys(db, filled, 1, &mut |entry| first = Some(*entry));
-            if first.is_some() {
-                return first;
-            }
-            slot = filled + 1;
-            if usize::from(slot) == SLOTS {
-                return None;
-            }
-        }
-    }
-
     /// The first slot from `slot` on that holds keys of `db`.
-    fn next_filled(&self, db: u8, slot: u16) -> Option<u16> {
+    pub(super) fn next_filled(&self, db: u8, slot: u16) -> Option<u16> {
         let reader = self.reader();
         let array = self.keyspace().array(&reader, db)?;
         let mut slot = usize::from(slot);
@@ -159,29 +122,8 @@ impl<'a> View<'a> {
         None
     }
 
-    /// The slot of the `n`-th key in the order of slots.
-    fn slot_of_nth(&self, db: u8, mut n: u64) -> Option<u16> {
-        let reader = self.reader();
-        let array = self.keyspace().array(&reader, db)?;
-        let totals = self.keyspace().totals(db);
-        for group in (0..SLOTS).step_by(GROUP_SLOTS) {
-            let keys = totals.group_keys(group as u16);
-            if n >= keys {
-                n -= keys;
-                continue;
-            }
-            for slot in group..group + GROUP_SLOTS {
-                let keys = u64::from(counts(&reader, array, slot as u16).keys);
-                if n < keys {
-                    return Some(slot as u16);
-                }
-                n -= keys;
-            }
-        }
-        None
-    }
-
-    fn table(&self, reader: &Reader<'a>, db: u8, slot: u16) -> NodeRef {
+    /// The table of a slot.
+    pub(super) fn table(&self, reader: &Reader<'a>, db: u8, slot: u16) -> NodeRef {
         self.keyspace()
             .array(reader, db)
             .map_or(NodeRef::EMPTY, |array| {
@@ -189,11 +131,13 @@ impl<'a> View<'a> {
             })
     }
 
-    fn entry(&self, reader: &Reader<'a>, record: Record) -> Entry<'a> {
+    /// The entry of a record.
+    pub(super) fn entry(&self, reader: &Reader<'a>, record: Record) -> Entry<'a> {
         entry_of(reader, record, &Blob::read(reader, record.blob()))
     }
 
-    fn is_expired(&self, entry: &Entry<'a>) -> bool {
+    /// Whether the time of an entry has come.
+    pub(super) fn is_expired(&self, entry: &Entry<'a>) -> bool {
         entry.ttl_at().is_some_and(|at| self.now_ms() > at)
     }
 

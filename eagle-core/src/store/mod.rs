@@ -23,6 +23,7 @@ mod medium;
 mod object;
 mod relocate;
 mod root;
+mod sample;
 mod slot;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -37,6 +38,7 @@ pub use hash_ref::{HashIter, HashRef};
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
+pub use sample::Among;
 pub use view::{Access, Savepoint, View};
 
 /// Number of databases (`SELECT 0..15`).

@@ -3,6 +3,7 @@
 use super::call::Batch;
 use super::context::Flow;
 use super::errors::{self, CommandError};
+use super::evict::{Evictor, Room};
 use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
@@ -113,17 +114,23 @@ fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// `maxmemory` with the policy `noeviction`; a full pool is noticed by the write itself.
+/// `maxmemory`: makes room, or refuses what needs memory. A full pool is noticed by the write itself.
 fn memory(request: &Request<'_>) -> Result<(), CommandError> {
-    let max = request.batch.config.memory.maxmemory;
-    if max == 0 || !denies_oom(request) {
+    let batch = request.batch;
+    if batch.config.memory.maxmemory == 0 {
         return Ok(());
     }
-    if request.batch.thread.node.keyspace.usage().used > max {
-        Err(errors::OUT_OF_MEMORY)
-    } else {
-        Ok(())
+    let thread = batch.thread;
+    let mut evictor = Evictor {
+        node: &thread.node,
+        worker: &mut thread.worker.borrow_mut(),
+        candidates: &mut thread.candidates.borrow_mut(),
+    };
+    let room = evictor.make_room(&batch.config, batch.now_ms);
+    if room == Room::None && denies_oom(request) {
+        return Err(errors::OUT_OF_MEMORY);
     }
+    Ok(())
 }
 
 fn denies_oom(request: &Request<'_>) -> bool {

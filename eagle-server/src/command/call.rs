@@ -395,7 +395,7 @@ fn remove_expired(thread: &Thread, db: u8, entry: &'static Entry, argv: &[&[u8]]
 }
 
 /// Makes what the view did durable and visible, and tells those who wait for changes.
-fn commit(node: &Node, view: View<'_>) {
+pub(super) fn commit(node: &Node, view: View<'_>) {
     node.note_changes(view.dirty());
     for (db, key) in view.touched() {
         node.watch.touch(*db, key);
@@ -408,6 +408,7 @@ fn commit(node: &Node, view: View<'_>) {
 fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let started = cx.clock;
     let mark = cx.out.mark();
+    cx.count_uses(entry, argv);
     let savepoint = cx.view.savepoint();
     let events = cx.events.mark();
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));

@@ -3,12 +3,14 @@
 mod admit;
 mod args;
 mod call;
+mod clock;
 mod context;
 mod deadline;
 mod describe;
 mod effect;
 pub mod errors;
 mod event;
+pub mod evict;
 pub mod family;
 mod forward;
 mod keys;

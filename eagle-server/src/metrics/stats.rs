@@ -129,6 +129,8 @@ worker_counters! {
 pub struct Stats {
     workers: RwLock<Vec<Arc<WorkerStats>>>,
     commands: usize,
+    /// Keys removed because memory was short. Any thread adds to it.
+    pub evicted_keys: Counter,
 }
 
 impl Stats {
@@ -137,6 +139,7 @@ impl Stats {
         Stats {
             workers: RwLock::default(),
             commands,
+            evicted_keys: Counter::default(),
         }
     }
 
@@ -175,6 +178,7 @@ impl Stats {
     /// CONFIG RESETSTAT. A count made at this very moment may be lost, as the workers do not stop.
     pub fn reset(&self) {
         self.workers.read().iter().for_each(|worker| worker.reset());
+        self.evicted_keys.reset();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Serialized values: DUMP, RESTORE, RESTORE-ASKING.
 
-use super::generic::{CLOCK_MASK, lfu_clock, lru_clock};
 use crate::command::args::Args;
+use crate::command::clock::{CLOCK_MASK, lfu_clock, lru_clock};
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};

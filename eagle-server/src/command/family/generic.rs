@@ -1,11 +1,12 @@
 //! Commands on keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, TOUCH, OBJECT and kin.
 
 use crate::command::args::Args;
+use crate::command::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::EvictionPolicy;
-use eagle_core::store::{Entry, Kind, Text};
+use eagle_core::store::{Kind, Text};
 
 pub const FAMILY: Family = Family {
     name: "generic",
@@ -472,56 +473,4 @@ fn object_freq(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
     let decayed = lfu_decayed(entry.clock(), cx.now_ms, cx.config.memory.lfu_decay_time);
     cx.reply_integer(i64::from(decayed))
-}
-
-/// Bits of the access clock of a key.
-pub const CLOCK_MASK: u32 = (1 << 24) - 1;
-
-/// The LRU clock at `now_ms`: seconds, in 24 bits.
-pub fn lru_clock(now_ms: u64) -> u32 {
-    (now_ms / 1000) as u32 & CLOCK_MASK
-}
-
-/// An LFU clock: 16 bits of minutes, 8 bits of a logarithmic counter.
-pub fn lfu_clock(now_ms: u64, counter: u8) -> u32 {
-    ((now_ms / 60_000) as u32 & 0xffff) << 8 | u32::from(counter)
-}
-
-/// The counter of LFU clock `clock` at `now_ms`: one less for every `decay_minutes` of silence.
-pub fn lfu_decayed(clock: u32, now_ms: u64, decay_minutes: u32) -> u8 {
-    let silent = ((now_ms / 60_000) as u32).wrapping_sub(clock >> 8) & 0xffff;
-    let periods = silent.checked_div(decay_minutes).unwrap_or(0);
-    (clock as u8).saturating_sub(periods.min(255) as u8)
-}
-
-impl Context<'_> {
-    /// The access clock of a key that is used now, by the policy in force.
-    pub fn clock_after_use(&self, entry: &Entry<'_>) -> u32 {
-        /// New keys begin here, so that they are not evicted at once.
-        const INITIAL: u8 = 5;
-        let memory = &self.config.memory;
-        if !memory.maxmemory_policy.is_lfu() {
-            return lru_clock(self.now_ms);
-        }
-        let counter = lfu_decayed(entry.clock(), self.now_ms, memory.lfu_decay_time);
-        let odds =
-            f64::from(counter.saturating_sub(INITIAL)) * f64::from(memory.lfu_log_factor) + 1.0;
-        let grown = rand::random::<f64>() < 1.0 / odds;
-        lfu_clock(self.now_ms, counter.saturating_add(u8::from(grown)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lfu_counters_decay_with_silence() {
-        let clock = lfu_clock(10 * 60_000, 7);
-        assert_eq!(lfu_decayed(clock, 10 * 60_000, 1), 7);
-        assert_eq!(lfu_decayed(clock, 13 * 60_000, 1), 4);
-        assert_eq!(lfu_decayed(clock, 13 * 60_000, 2), 6);
-        assert_eq!(lfu_decayed(clock, 300 * 60_000, 1), 0);
-        assert_eq!(lfu_decayed(clock, 300 * 60_000, 0), 7);
-    }
 }

@@ -10,9 +10,10 @@ mod protocol;
 
 use super::dump;
 use crate::command::args::{Args, parse_integer};
+use crate::command::clock::{CLOCK_MASK, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
-use crate::command::family::generic::{CLOCK_MASK, lru_clock, refcount};
+use crate::command::family::generic::refcount;
 use crate::command::spec::{Command, Docs, Family, Flags, Scope};
 use crate::node::random_hex_id;
 use eagle_core::store::DATABASES_MAX;

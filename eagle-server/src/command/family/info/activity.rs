@@ -57,7 +57,7 @@ pub(super) fn stats(report: &mut Report, cx: &Context<'_>) {
     report.fields(&[
         ("expired_time_cap_reached_count", 0),
         ("expire_cycle_cpu_milliseconds", expire_cycle_ms),
-        ("evicted_keys", 0),
+        ("evicted_keys", node.stats.evicted_keys.value()),
         ("evicted_clients", 0),
         ("total_eviction_exceeded_time", 0),
         ("current_eviction_exceeded_time", 0),

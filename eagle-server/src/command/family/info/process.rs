@@ -1,7 +1,7 @@
 //! INFO server, clients, memory, cpu: the process and its surroundings.
 
+use crate::command::clock::lru_clock;
 use crate::command::context::Context;
-use crate::command::family::generic::lru_clock;
 use crate::config::Choice;
 use crate::config::command_line::REDIS_VERSION;
 use crate::config::topic::Supervision;
