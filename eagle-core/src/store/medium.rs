@@ -186,15 +186,6 @@ impl<'a> Writer<'_, 'a> {
     pub(super) fn fill_zero(&mut self, at: u64, bytes: usize) {
         self.state.tx.zero_fresh(Offset::from_raw(at), bytes);
     }
-
-    /// Stores a word that lock-free readers do not use together with others (a counter, a list of trash).
-    pub(super) fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
-        debug_assert!(
-            !self.state.pending.is_some(),
-            "a change goes on after its publish"
-        );
-        Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?)
-    }
 }
 
 impl Words for Writer<'_, '_> {
@@ -240,6 +231,30 @@ impl WordsMut for Writer<'_, '_> {
     fn store(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
         self.exclude_readers();
         self.store_apart(at, value)
+    }
+
+    fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
+        Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?)
+    }
+
+    fn store_words(&mut self, at: u64, words: &[u64]) -> Result<(), StoreError> {
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
+        match words {
+            [] => Ok(()),
+            &[word] => self.store_apart(at, word),
+            words => {
+                let bytes: SmallVec<[u8; 64]> =
+                    words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                Ok(self.state.tx.write_bytes(Offset::from_raw(at), &bytes)?)
+            }
+        }
     }
 
     fn publish(&mut self, at: u64, value: u64) -> Result<(), StoreError> {

@@ -9,6 +9,13 @@
 //! borrow of the view: a command may hold the old value while it writes the new one.
 
 mod blob;
+#[cfg(not(loom))]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the types that use it come one by one"
+)]
+pub(crate) mod btree;
 mod change;
 mod check;
 pub(crate) mod dash;

@@ -77,6 +77,20 @@ pub(crate) trait WordsMut: Words {
     /// Stores a word that readers use, when it is not the last one of the change. Release ordering.
     fn store(&mut self, at: u64, value: u64) -> Result<(), StoreError>;
 
+    /// Stores a word that lock-free readers do not use together with others: of a counter, of a list of trash, of a
+    /// structure that is only read under the lock.
+    fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        self.store(at, value)
+    }
+
+    /// Stores several words in a row, as [`store_apart`](WordsMut::store_apart) does one.
+    fn store_words(&mut self, at: u64, words: &[u64]) -> Result<(), StoreError> {
+        for (i, &word) in words.iter().enumerate() {
+            self.store_apart(at + 8 * i as u64, word)?;
+        }
+        Ok(())
+    }
+
     /// The store that makes the change visible, the last one of it. Release ordering. Loads need not see it
     /// before the next change begins.
     fn publish(&mut self, at: u64, value: u64) -> Result<(), StoreError>;

@@ -69,6 +69,12 @@ impl Memory {
         NodeRef::from_raw(self.load(ROOT_AT))
     }
 
+    /// The allocated blocks and their bytes, by offset.
+    pub(crate) fn allocated(&self) -> Vec<(u64, u64)> {
+        let blocks = self.blocks.iter();
+        blocks.map(|(&at, &words)| (at, 8 * words as u64)).collect()
+    }
+
     /// Checks the table: invariants, and that exactly the allocated blocks are reachable.
     pub(crate) fn verify(&self, records: usize) {
         let mut found = Reached::default();
@@ -79,12 +85,7 @@ impl Memory {
             found.blocks.push((record.blob(), 16));
         }
         found.blocks.sort_unstable();
-        let allocated: Vec<(u64, u64)> = self
-            .blocks
-            .iter()
-            .map(|(&at, &words)| (at, 8 * words as u64))
-            .collect();
-        assert_eq!(found.blocks, allocated);
+        assert_eq!(found.blocks, self.allocated());
     }
 }
 

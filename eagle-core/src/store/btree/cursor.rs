@@ -1,0 +1,255 @@
+//! Places in a tree: finding them, moving from one to the next, and their distance from the start.
+
+use std::marker::PhantomData;
+
+use smallvec::SmallVec;
+
+use super::inner::Inner;
+use super::layout::LEVELS_MAX;
+use super::leaf::{self, Leaf};
+use super::{Entry, Order, Words};
+
+/// A node on the way from the root, and which of its children (or entries) the way goes on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) node: u64,
+    pub(super) index: usize,
+}
+
+/// The way from the root to a leaf. Empty in the empty tree.
+pub(super) type Path = SmallVec<[Step; 5]>;
+
+/// A place before, between or behind the entries of a tree. Valid until the tree changes.
+pub(crate) struct Cursor<O> {
+    pub(super) path: Path,
+    order: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for Cursor<O> {
+    fn clone(&self) -> Cursor<O> {
+        Cursor {
+            path: self.path.clone(),
+            order: PhantomData,
+        }
+    }
+}
+
+/// Which way to go at a node.
+enum Choice {
+    First,
+    Last,
+}
+
+impl<O: Order> Cursor<O> {
+    fn at(path: Path) -> Cursor<O> {
+        Cursor {
+            path,
+            order: PhantomData,
+        }
+    }
+
+    /// At the first entry.
+    pub(super) fn first<W: Words>(words: &W, root: u64) -> Cursor<O> {
+        let mut path = Path::new();
+        descend(words, root, &Choice::First, &mut path);
+        Cursor::at(path)
+    }
+
+    /// Behind the last entry.
+    pub(super) fn end<W: Words>(words: &W, root: u64) -> Cursor<O> {
+        let mut path = Path::new();
+        descend(words, root, &Choice::Last, &mut path);
+        Cursor::at(path)
+    }
+
+    /// At the first entry that is not `before`.
+    pub(super) fn seek<W: Words>(
+        words: &W,
+        root: u64,
+        mut before: impl FnMut(Entry) -> bool,
+    ) -> Cursor<O> {
+        debug_assert!(O::KEYED, "only a keyed tree is searched");
+        let mut path = Path::new();
+        let mut node = root;
+        while node != 0 && path.len() < LEVELS_MAX {
+            if leaf::head(words, node).level == 0 {
+                let leaf = Leaf::load(words, node);
+                let index = partition(0, leaf.len(), |i| before(leaf.entry(words, i)));
+                path.push(Step { node, index });
+                break;
+            }
+            let inner = Inner::load(words, node);
+            let index = partition(1, inner.len(), |i| before(inner.first(words, i))) - 1;
+            path.push(Step { node, index });
+            node = inner.child(words, index);
+        }
+        Cursor::at(path)
+    }
+
+    /// At the entry in which the weight `position` falls, and how far into it; behind the last entry if there is
+    /// less weight.
+    pub(super) fn seek_weight<W: Words>(words: &W, root: u64, position: u64) -> (Cursor<O>, u64) {
+        let mut path = Path::new();
+        let mut node = root;
+        let mut rest = position;
+        while node != 0 && path.len() < LEVELS_MAX {
+            if leaf::head(words, node).level == 0 {
+                let leaf = Leaf::load(words, node);
+                let mut index = 0;
+                if O::UNIT {
+                    index = leaf.len().min(rest as usize);
+                    rest -= index as u64;
+                } else {
+                    while index < leaf.len() {
+                        let weight = O::weight(leaf.entry(words, index));
+                        if rest < weight {
+                            break;
+                        }
+                        rest -= weight;
+                        index += 1;
+                    }
+                }
+                path.push(Step { node, index });
+                break;
+            }
+            let inner = Inner::load(words, node);
+            let mut index = 0;
+            while index + 1 < inner.len() {
+                let weight = inner.weight(words, index);
+                if rest < weight {
+                    break;
+                }
+                rest -= weight;
+                index += 1;
+            }
+            path.push(Step { node, index });
+            node = inner.child(words, index);
+        }
+        (Cursor::at(path), rest)
+    }
+
+    /// The entry behind the cursor; `None` at the end of the tree.
+    #[inline]
+    pub(crate) fn entry<W: Words>(&self, words: &W) -> Option<Entry> {
+        let step = self.path.last()?;
+        let leaf = Leaf::load(words, step.node);
+        if step.index < leaf.len() {
+            return Some(leaf.entry(words, step.index));
+        }
+        let mut next = self.clone();
+        next.settle(words).then(|| next.entry(words)).flatten()
+    }
+
+    /// Goes over the entry behind the cursor; whether there was one.
+    pub(crate) fn next<W: Words>(&mut self, words: &W) -> bool {
+        if !self.settle(words) {
+            return false;
+        }
+        if let Some(step) = self.path.last_mut() {
+            step.index += 1;
+        }
+        true
+    }
+
+    /// Goes back over the entry before the cursor, so that it is the one behind it now; whether there was one.
+    pub(crate) fn prev<W: Words>(&mut self, words: &W) -> bool {
+        match self.path.last_mut() {
+            None => return false,
+            Some(step) if step.index > 0 => {
+                step.index -= 1;
+                return true;
+            }
+            Some(_) => {}
+        }
+        let Some(above) = self.path[..self.path.len() - 1]
+            .iter()
+            .rposition(|step| step.index > 0)
+        else {
+            return false;
+        };
+        self.path.truncate(above + 1);
+        self.path[above].index -= 1;
+        self.descend(words, &Choice::Last);
+        match self.path.last_mut() {
+            Some(step) if step.index > 0 => {
+                step.index -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Leaves the end of a leaf for the start of the next one; whether there is an entry behind the cursor.
+    pub(super) fn settle<W: Words>(&mut self, words: &W) -> bool {
+        let Some((step, above)) = self.path.split_last() else {
+            return false;
+        };
+        if step.index < Leaf::load(words, step.node).len() {
+            return true;
+        }
+        let more = |step: &Step| step.index + 1 < Inner::load(words, step.node).len();
+        let Some(above) = above.iter().rposition(more) else {
+            return false;
+        };
+        self.path.truncate(above + 1);
+        self.path[above].index += 1;
+        self.descend(words, &Choice::First);
+        true
+    }
+
+    /// Completes a path that ends at an inner node.
+    fn descend<W: Words>(&mut self, words: &W, choice: &Choice) {
+        if let Some(step) = self.path.last() {
+            let child = Inner::load(words, step.node).child(words, step.index);
+            descend(words, child, choice, &mut self.path);
+        }
+    }
+
+    /// The weight of everything before the cursor.
+    pub(crate) fn position<W: Words>(&self, words: &W) -> u64 {
+        let Some((last, above)) = self.path.split_last() else {
+            return 0;
+        };
+        let leaf = Leaf::load(words, last.node).weight::<O, W>(words, last.index);
+        above.iter().fold(leaf, |sum, step| {
+            sum.wrapping_add(Inner::load(words, step.node).weights(words, step.index))
+        })
+    }
+}
+
+/// Goes down to a leaf on one side.
+fn descend<W: Words>(words: &W, mut node: u64, choice: &Choice, path: &mut Path) {
+    while node != 0 && path.len() < LEVELS_MAX {
+        let head = leaf::head(words, node);
+        if head.level == 0 {
+            let index = match choice {
+                Choice::First => 0,
+                Choice::Last => Leaf::load(words, node).len(),
+            };
+            path.push(Step { node, index });
+            return;
+        }
+        let inner = Inner::load(words, node);
+        let index = match choice {
+            Choice::First => 0,
+            Choice::Last => inner.len().saturating_sub(1),
+        };
+        path.push(Step { node, index });
+        node = inner.child(words, index);
+    }
+}
+
+/// The first number in `from..to` for which `before` does not hold, given that it holds for a front part of them.
+#[inline]
+fn partition(from: usize, to: usize, mut before: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut high) = (from, to.max(from));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

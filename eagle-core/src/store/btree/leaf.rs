@@ -1,0 +1,166 @@
+//! Leaves: entries that stay where they were put, and the line that orders them.
+
+use smallvec::SmallVec;
+
+use super::layout::{Head, LEAF_MAX, LINE_WORDS, ORDER_AT, entry_at, leaf_capacity, leaf_words};
+use super::{Entry, Order, Words, WordsMut};
+use crate::store::error::StoreError;
+
+/// Entries of a leaf, in order.
+pub(super) type Entries = SmallVec<[Entry; LEAF_MAX + 1]>;
+
+/// A leaf, its line read.
+#[derive(Clone, Copy)]
+pub(super) struct Leaf {
+    pub(super) at: u64,
+    line: [u8; 8 * LINE_WORDS],
+}
+
+impl Leaf {
+    /// Reads the line of the leaf at byte offset `at`.
+    #[inline]
+    pub(super) fn load<W: Words>(words: &W, at: u64) -> Leaf {
+        let mut line = [0; 8 * LINE_WORDS];
+        for (i, bytes) in line.chunks_exact_mut(8).enumerate() {
+            bytes.copy_from_slice(&words.load(at + 8 * i as u64).to_le_bytes());
+        }
+        Leaf { at, line }
+    }
+
+    /// A fresh leaf with these entries, on the lowest rung that holds them.
+    pub(super) fn alloc<O: Order, M: WordsMut>(
+        words: &mut M,
+        entries: &[Entry],
+    ) -> Result<u64, StoreError> {
+        let capacity = leaf_capacity(entries.len(), O::LEAF_MAX);
+        let mut line = [0; 8 * LINE_WORDS];
+        line[1] = capacity as u8;
+        line[2] = entries.len() as u8;
+        for (i, place) in line[ORDER_AT..ORDER_AT + capacity].iter_mut().enumerate() {
+            *place = i as u8;
+        }
+        let mut image: SmallVec<[u64; leaf_words(LEAF_MAX)]> = line_words(&line).collect();
+        image.extend(entries.iter().flat_map(|entry| [entry.a, entry.b]));
+        image.resize(leaf_words(capacity), 0);
+        words.alloc_words(&image)
+    }
+
+    /// Number of entries. A damaged head counts no more than there is room for.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.line[2]).min(self.capacity())
+    }
+
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        usize::from(self.line[1]).min(LEAF_MAX)
+    }
+
+    /// The order: places in use, then free ones.
+    pub(super) fn order(&self) -> &[u8] {
+        &self.line[ORDER_AT..ORDER_AT + self.capacity()]
+    }
+
+    fn place_at(&self, index: usize) -> u64 {
+        let place = u64::from(self.line[ORDER_AT + index]);
+        self.at + 8 * LINE_WORDS as u64 + 16 * place
+    }
+
+    /// Entry number `index`.
+    #[inline]
+    pub(super) fn entry<W: Words>(&self, words: &W, index: usize) -> Entry {
+        debug_assert!(index < self.len());
+        entry_at(words, self.place_at(index))
+    }
+
+    /// All entries, in order.
+    pub(super) fn entries<W: Words>(&self, words: &W) -> Entries {
+        (0..self.len()).map(|i| self.entry(words, i)).collect()
+    }
+
+    /// The summed weight of the first `len` entries.
+    pub(super) fn weight<O: Order, W: Words>(&self, words: &W, len: usize) -> u64 {
+        if O::UNIT {
+            return len as u64;
+        }
+        (0..len).map(|i| O::weight(self.entry(words, i))).sum()
+    }
+
+    /// Puts an entry before number `index`; there is room.
+    pub(super) fn insert<M: WordsMut>(
+        &mut self,
+        words: &mut M,
+        index: usize,
+        entry: Entry,
+    ) -> Result<(), StoreError> {
+        let len = self.len();
+        debug_assert!(index <= len && len < self.capacity());
+        let old = self.line;
+        self.line[ORDER_AT + index..=ORDER_AT + len].rotate_right(1);
+        self.line[2] += 1;
+        // The place was free, but this transaction may have freed it: a rollback must bring its words back.
+        words.store_words(self.place_at(index), &[entry.a, entry.b])?;
+        self.store_line(words, &old)
+    }
+
+    /// Takes entry number `index` out.
+    pub(super) fn remove<M: WordsMut>(
+        &mut self,
+        words: &mut M,
+        index: usize,
+    ) -> Result<(), StoreError> {
+        let len = self.len();
+        debug_assert!(index < len);
+        let old = self.line;
+        self.line[ORDER_AT + index..ORDER_AT + len].rotate_left(1);
+        self.line[2] -= 1;
+        self.store_line(words, &old)
+    }
+
+    /// Changes entry number `index`.
+    pub(super) fn replace<M: WordsMut>(
+        &self,
+        words: &mut M,
+        index: usize,
+        old: Entry,
+        new: Entry,
+    ) -> Result<(), StoreError> {
+        let at = self.place_at(index);
+        match (old.a == new.a, old.b == new.b) {
+            (true, true) => Ok(()),
+            (false, true) => words.store_apart(at, new.a),
+            (true, false) => words.store_apart(at + 8, new.b),
+            (false, false) => words.store_words(at, &[new.a, new.b]),
+        }
+    }
+
+    /// Stores the words of the line that differ from `old`.
+    fn store_line<M: WordsMut>(
+        &self,
+        words: &mut M,
+        old: &[u8; 8 * LINE_WORDS],
+    ) -> Result<(), StoreError> {
+        let differs = |i: &usize| self.line[8 * i..8 * i + 8] != old[8 * i..8 * i + 8];
+        let (Some(first), Some(last)) = (
+            (0..LINE_WORDS).find(differs),
+            (0..LINE_WORDS).rev().find(differs),
+        ) else {
+            return Ok(());
+        };
+        let new: SmallVec<[u64; LINE_WORDS]> = line_words(&self.line).collect();
+        words.store_words(self.at + 8 * first as u64, &new[first..=last])
+    }
+}
+
+fn line_words(line: &[u8; 8 * LINE_WORDS]) -> impl Iterator<Item = u64> + '_ {
+    line.as_chunks()
+        .0
+        .iter()
+        .map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The head of a node that may be a leaf.
+#[inline]
+pub(super) fn head<W: Words>(words: &W, at: u64) -> Head {
+    Head::of(words.load(at))
+}
