@@ -1,10 +1,11 @@
 //! EagleDB's server: everything between the sockets and the storage engine.
 //!
 //! Layers, each using only what stands right of it:
-//! `main, server, cron -> net -> command -> {cluster, persist, session} -> {config, metrics} -> eagle-core`.
+//! `main, server, cron -> net -> command -> {cluster, persist, session, acl} -> {config, metrics} -> eagle-core`.
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 mod admin;
 mod clock;
 pub mod cluster;

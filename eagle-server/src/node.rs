@@ -1,5 +1,6 @@
 //! What all threads of one node share.
 
+use crate::acl::Acl;
 pub use crate::clock::unix_ms;
 use crate::cluster::Cluster;
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
@@ -28,6 +29,7 @@ pub struct Node {
     pub keyspace: Arc<Keyspace>,
     /// Present when `cluster-enabled` is set.
     pub cluster: Option<Arc<Cluster>>,
+    pub acl: Arc<Acl>,
     pub clients: Registry,
     pub watch: WatchTable,
     pub pause: Pause,

@@ -36,7 +36,6 @@ const NOT_SERVED: &[&str] = &[
     "tls-cluster",
     "tls-replication",
     "replicaof",
-    "aclfile",
     "min-replicas-to-write",
 ];
 

@@ -7,11 +7,12 @@
 //!   keyspace        active expiry, freeing of large deletes                 (no runtime)
 //! ```
 
+use crate::acl::{Acl, Declaration};
 use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
 use crate::config::file::Startup;
-use crate::config::topic::Supervision;
+use crate::config::topic::{PubsubDefault, Supervision};
 use crate::config::{Config, Live};
 use crate::cron;
 use crate::exposition::{self, Observed};
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroize;
 
 /// Runs a server until it is told to end. The process is in its working directory already.
 pub fn run(startup: Startup) -> ExitCode {
@@ -35,6 +37,7 @@ pub fn run(startup: Startup) -> ExitCode {
         config,
         file,
         inert,
+        mut users,
         ..
     } = startup;
     let config = Live::new(config);
@@ -58,7 +61,9 @@ pub fn run(startup: Startup) -> ExitCode {
         );
     }
     reconfigure::follow(&config);
-    match serve(config, file) {
+    let acl = load_users(&settings, &users);
+    users.zeroize();
+    match acl.and_then(|acl| serve(config, file, acl)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log may be a file nobody looks at yet.
@@ -71,7 +76,44 @@ pub fn run(startup: Startup) -> ExitCode {
     }
 }
 
-fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
+/// The users of the configuration file, or of the ACL file.
+fn load_users(settings: &Config, lines: &[Vec<Vec<u8>>]) -> Result<Acl, String> {
+    let security = &settings.security;
+    if !security.aclfile.is_empty() && !lines.is_empty() {
+        return Err(
+            "Configuring Redis with users defined in redis.conf and at the same setting an ACL file path is invalid. \
+             This setup is very likely to lead to configuration errors and security holes, please define either an \
+             ACL file or declare users directly in your redis.conf, but not both."
+                .to_owned(),
+        );
+    }
+    let acl = Acl::new(command::acl_catalogue());
+    if !security.requirepass.is_empty() {
+        acl.set_default_password(security.requirepass.as_bytes());
+    }
+    let all_channels = security.acl_pubsub_default == PubsubDefault::AllChannels;
+    // Each was checked when it was read.
+    let declarations: Vec<Declaration> = lines
+        .iter()
+        .filter_map(|words| Declaration::read(words).ok())
+        .collect();
+    acl.declare(&declarations, all_channels).map_err(|error| {
+        tracing::warn!("{}", String::from_utf8_lossy(&error));
+        "Critical error while loading ACLs. Exiting.".to_owned()
+    })?;
+    if !security.aclfile.is_empty() {
+        acl.load(&security.aclfile, all_channels)
+            .map_err(|faults| {
+                format!(
+                    "Aborting Redis startup because of ACL errors: {}",
+                    String::from_utf8_lossy(&faults)
+                )
+            })?;
+    }
+    Ok(acl)
+}
+
+fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), String> {
     let started = Instant::now();
     let settings = config.snapshot();
     tracing::warn!("EagleDB is starting");
@@ -105,6 +147,7 @@ fn serve(config: Live, config_file: Option<PathBuf>) -> Result<(), String> {
     let node = Arc::new(Node::new(
         config,
         config_file,
+        acl,
         keyspace,
         of_cluster,
         opened,
@@ -161,6 +204,11 @@ fn follow_config(node: &Arc<Node>) {
         if let Some(keyspace) = keyspace.upgrade() {
             set_thresholds(&keyspace, change.new);
         }
+        Ok(())
+    });
+    let acl = node.acl.clone();
+    node.config.on_apply(&["requirepass"], move |change| {
+        acl.set_default_password(change.new.security.requirepass.as_bytes());
         Ok(())
     });
     let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else {
@@ -399,6 +447,7 @@ impl Node {
     fn new(
         config: Live,
         config_file: Option<PathBuf>,
+        acl: Acl,
         keyspace: Arc<Keyspace>,
         cluster: Option<Arc<Cluster>>,
         opened: (OpenReport, Duration),
@@ -407,6 +456,7 @@ impl Node {
         Node {
             config,
             config_file,
+            acl: Arc::new(acl),
             keyspace,
             cluster,
             clients: Default::default(),

@@ -1,5 +1,6 @@
 //! From the command line to a running server, or to whatever else the command line asks for.
 
+use crate::acl::{Acl, Declaration};
 use crate::admin;
 use crate::command;
 use crate::config::command_line::{
@@ -74,11 +75,16 @@ fn load(sources: &Sources) -> Result<Startup, ConfigError> {
             dir: &dir,
             stdin: &mut io::stdin(),
             is_command: &command::is_declared,
-            check_user: &|_| {
-                Err("ACL users are not available in this version; use requirepass".to_owned())
-            },
+            check_user: &check_user,
         },
     )
+}
+
+/// Checks a `user` line. Like Redis, an error counts the rules from the line's first word.
+fn check_user(words: &[Vec<u8>]) -> Result<(), (usize, String)> {
+    Declaration::read(words)
+        .and_then(|user| Acl::check_declaration(command::acl_catalogue(), &user))
+        .map_err(|(index, error)| (index, error.to_string()))
 }
 
 /// Starts this program again in a session of its own and leaves it running. No fork: the child

@@ -31,6 +31,7 @@ const CRATES: [Layers; 2] = [
             &["command"],
             &["node"],
             &["cluster", "persist", "session", "socket"],
+            &["acl"],
             &["config", "metrics"],
             &["clock", "eviction", "halt", "log", "shutdown", "reference"],
         ],

@@ -4,6 +4,7 @@ use super::call::Batch;
 use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::evict::{Evictor, Room};
+use super::permission;
 use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
@@ -24,13 +25,20 @@ struct Request<'a> {
     batch: &'a Batch<'a>,
     session: &'a Session,
     entry: &'static Entry,
+    argv: &'a [&'a [u8]],
 }
 
 type Gate = fn(&Request<'_>) -> Result<(), CommandError>;
 
 /// Order matters: a client learns of the first reason only, and must learn nothing about keys
 /// before it is authenticated.
-const GATES: &[Gate] = &[permitted, authenticated, allowed_in_multi, memory];
+const GATES: &[Gate] = &[
+    permitted,
+    authenticated,
+    allowed_in_multi,
+    allowed_to_user,
+    memory,
+];
 
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
     let entry = match table().lookup(argv) {
@@ -51,6 +59,7 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
         batch,
         session,
         entry,
+        argv,
     };
     for gate in GATES {
         if let Err(error) = gate(&request) {
@@ -101,7 +110,9 @@ fn is_http(word: &[u8]) -> bool {
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {
-    let open = request.session.authenticated || request.entry.has(Flags::NO_AUTH);
+    let open = request.session.authenticated
+        || request.entry.has(Flags::NO_AUTH)
+        || request.batch.thread.node.acl.default_user().is_open();
     if open { Ok(()) } else { Err(errors::NO_AUTH) }
 }
 
@@ -112,6 +123,22 @@ fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
         ));
     }
     Ok(())
+}
+
+/// The rules of the client's user.
+fn allowed_to_user(request: &Request<'_>) -> Result<(), CommandError> {
+    let Request {
+        batch,
+        session,
+        entry,
+        argv,
+    } = *request;
+    let Err(denial) = permission::check(&session.user, entry, argv) else {
+        return Ok(());
+    };
+    let (node, place) = (&batch.thread.node, permission::place_of(session));
+    permission::note_denial(node, session, entry, argv, denial, place, batch.now_ms);
+    Err(permission::refusal(denial, entry))
 }
 
 /// `maxmemory`: makes room, or refuses what needs memory. A full pool is noticed by the write itself.

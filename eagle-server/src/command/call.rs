@@ -8,9 +8,11 @@ use super::errors::{self, CommandError};
 use super::event::Events;
 use super::forward;
 use super::keys::{self, Slots};
+use super::permission;
 use super::redirect;
 use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, queued_entry};
+use crate::acl::Place;
 use crate::cluster::route::Route;
 use crate::config::Config;
 use crate::node::{Node, Thread, unix_ms};
@@ -475,10 +477,22 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
     let exec = cx.entry;
     for queued in queue {
         cx.entry = queued_entry(queued);
+        let words = queued.words();
+        if let Err(denial) = permission::check(&cx.session.user, cx.entry, &words) {
+            permission::note_denial(
+                cx.node,
+                cx.session,
+                cx.entry,
+                &words,
+                denial,
+                Place::Transaction,
+                cx.now_ms,
+            );
+            reply_error(cx.thread, cx.out, &permission::refusal_in_exec(denial));
+            continue;
+        }
         // A command that replies later cannot do so from inside a transaction.
-        if let Flow::Later(_) | Flow::Forwarded(_) =
-            invoke(cx, queued_entry(queued), &queued.words())
-        {
+        if let Flow::Later(_) | Flow::Forwarded(_) = invoke(cx, queued_entry(queued), &words) {
             reply_error(
                 cx.thread,
                 cx.out,

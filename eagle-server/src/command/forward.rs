@@ -334,7 +334,8 @@ fn run_late(
     let ticket = order.ticket(0, protocol);
     ticket.disturb();
     // A session of its own: the client's goes on, and waits for the ticket.
-    let mut session = Session::new(session.info.clone(), true);
+    let mut session = Session::new(session.info.clone(), &session.user);
+    session.authenticated = true;
     session.routing = Some(Routing::Proxy);
     let task = tokio::task::spawn_local(async move {
         while order.under_way() > 1 {

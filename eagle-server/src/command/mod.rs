@@ -15,6 +15,7 @@ pub mod family;
 mod forward;
 mod keys;
 mod lookup;
+mod permission;
 mod redirect;
 mod scan;
 pub mod spec;
@@ -29,4 +30,8 @@ pub use call::{Batch, run, run_queued};
 pub use context::{Context, Flow, Outcome};
 pub use errors::CommandError;
 pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
+pub use permission::{
+    catalogue as acl_catalogue, check as check_permission, may_access_channel, may_read_any_key,
+    note_denial, script_reason,
+};
 pub use table::{Entry, Lookup, Table, is_declared, rename, table};

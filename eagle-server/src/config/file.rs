@@ -39,8 +39,8 @@ pub struct Surroundings<'a> {
     pub check_user: &'a UserCheck<'a>,
 }
 
-/// Takes the words after `user`, or says what is wrong with them.
-pub type UserCheck<'a> = dyn Fn(&[Vec<u8>]) -> Result<(), String> + 'a;
+/// Takes the words after `user`, or says which word of the line to quote and what is wrong.
+pub type UserCheck<'a> = dyn Fn(&[Vec<u8>]) -> Result<(), (usize, String)> + 'a;
 
 /// The configuration a server starts with.
 #[derive(Debug)]
@@ -248,9 +248,19 @@ impl Loader<'_, '_> {
     }
 
     fn add_user(&mut self, words: &[Vec<u8>]) -> Result<(), Reject> {
-        (self.around.check_user)(words).map_err(|reason| {
-            let name = String::from_utf8_lossy(&words[0]).into_owned();
-            Reject::from(format!("Error in user declaration '{name}': {reason}"))
+        let is_known = self.startup.users.iter().any(|known| known[0] == words[0]);
+        let checked = if is_known {
+            let duplicate = "Duplicate user found. A user can only be defined once in config files";
+            Err((1, duplicate.to_owned()))
+        } else {
+            (self.around.check_user)(words)
+        };
+        checked.map_err(|(position, reason)| {
+            let word = match position.checked_sub(1) {
+                None => "user".into(),
+                Some(index) => String::from_utf8_lossy(&words[index]),
+            };
+            Reject::from(format!("Error in user declaration '{word}': {reason}"))
         })?;
         self.startup.users.push(words.to_vec());
         Ok(())
@@ -393,7 +403,7 @@ mod tests {
                 if words.len() > 1 {
                     Ok(())
                 } else {
-                    Err("Syntax error".into())
+                    Err((1, "Syntax error".into()))
                 }
             },
         };

@@ -100,7 +100,7 @@ async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
 fn is_protected(node: &Node, peer: SocketAddr) -> bool {
     let config = node.config.load();
     config.network.protected_mode
-        && config.security.requirepass.is_empty()
+        && node.acl.default_user().user().is_nopass()
         && !peer.ip().to_canonical().is_loopback()
 }
 
@@ -128,7 +128,7 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
         return;
     }
     thread.stats.connections_received.add(1);
-    let session = Session::new(info.clone(), config.security.requirepass.is_empty());
+    let session = Session::new(info.clone(), node.acl.default_user());
     let mut connection = Connection {
         thread: &thread,
         parser: Parser::new(),

@@ -10,6 +10,7 @@ pub use pause::{Pause, PauseMode};
 pub use registry::{ClientFilter, ClientInfo, ClientKind, Registry};
 pub use watch::{WatchFlag, WatchTable, Watched};
 
+use crate::acl::Identity;
 use crate::cluster::proxy::Order;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -41,6 +42,8 @@ pub enum Routing {
 pub struct Session {
     pub info: Arc<ClientInfo>,
     pub db: u8,
+    /// Whoever the client has proved to be, or the default user.
+    pub user: Arc<Identity>,
     pub authenticated: bool,
     pub reply: ReplyMode,
     /// The open transaction, between MULTI and EXEC.
@@ -61,11 +64,14 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Session {
+    /// A new client, who is `user` until it says more.
+    pub fn new(info: Arc<ClientInfo>, user: &Arc<Identity>) -> Session {
+        info.set_user(user);
         Session {
             info,
             db: 0,
-            authenticated,
+            user: user.clone(),
+            authenticated: user.is_open(),
             reply: ReplyMode::On,
             multi: None,
             watched: Watched::default(),
@@ -82,6 +88,20 @@ impl Session {
     pub fn select(&mut self, db: u8) {
         self.db = db;
         self.info.set_db(db);
+    }
+
+    /// The client has proved to be `user`.
+    pub fn log_in(&mut self, user: Arc<Identity>) {
+        self.info.set_user(&user);
+        self.user = user;
+        self.authenticated = true;
+    }
+
+    /// Makes the client the one it was when it came: `default`.
+    pub fn log_out(&mut self, default: &Arc<Identity>) {
+        self.info.set_user(default);
+        self.user = default.clone();
+        self.authenticated = default.is_open();
     }
 
     /// Marks the argument at `position` as secret.

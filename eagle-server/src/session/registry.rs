@@ -1,5 +1,6 @@
 //! All connected clients, as CLIENT LIST, CLIENT KILL and INFO see them.
 
+use crate::acl::Identity;
 use eagle_core::resp::Protocol;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub struct ClientInfo {
     pub unix_socket: bool,
     pub connected_at_ms: u64,
     name: Mutex<String>,
+    user: Mutex<Option<Arc<Identity>>>,
     library: Mutex<(String, String)>,
     db: AtomicU8,
     resp3: AtomicBool,
@@ -83,6 +85,7 @@ impl ClientInfo {
             unix_socket: peer.is_none(),
             connected_at_ms: now_ms,
             name: Mutex::default(),
+            user: Mutex::default(),
             library: Mutex::default(),
             db: AtomicU8::new(0),
             resp3: AtomicBool::new(false),
@@ -115,6 +118,23 @@ impl ClientInfo {
 
     pub fn set_name(&self, name: &str) {
         name.clone_into(&mut self.name.lock());
+    }
+
+    /// Name of the client's user.
+    pub fn user_name(&self) -> Vec<u8> {
+        let user = self.user.lock();
+        user.as_ref()
+            .map_or_else(Vec::new, |user| user.name().to_vec())
+    }
+
+    pub fn set_user(&self, user: &Arc<Identity>) {
+        *self.user.lock() = Some(user.clone());
+    }
+
+    /// Whether the client is logged in as `user`.
+    pub fn is_user(&self, user: &Arc<Identity>) -> bool {
+        let own = self.user.lock();
+        own.as_ref().is_some_and(|own| Arc::ptr_eq(own, user))
     }
 
     /// `lib-name` and `lib-ver` of CLIENT SETINFO.
@@ -215,7 +235,7 @@ pub struct ClientFilter {
     pub addr: Option<String>,
     pub laddr: Option<String>,
     pub kind: Option<ClientKind>,
-    pub user: Option<String>,
+    pub user: Option<Arc<Identity>>,
     /// Leaves this client out.
     pub except: Option<u64>,
 }
@@ -229,7 +249,7 @@ impl ClientFilter {
                 .as_ref()
                 .is_none_or(|laddr| client.laddr == *laddr)
             && self.kind.is_none_or(|kind| client.kind() == kind)
-            && self.user.as_ref().is_none_or(|user| user == "default")
+            && self.user.as_ref().is_none_or(|user| client.is_user(user))
             && self.except != Some(client.id)
     }
 }
@@ -255,6 +275,12 @@ impl Registry {
             clients.insert(client.id, client);
         }
         fits
+    }
+
+    /// Ends a client; nobody sees it any more.
+    pub fn end(&self, client: &ClientInfo) {
+        client.kill();
+        self.remove(client.id);
     }
 
     pub fn remove(&self, id: u64) {

@@ -281,7 +281,7 @@ const INFO: Command = {
 
 fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let mut text = String::new();
-    describe(cx, &cx.session.info, &mut text);
+    describe(cx.now_ms, &cx.session.info, &mut text);
     cx.out.verbatim(b"txt", text);
     Ok(Flow::Done)
 }
@@ -308,7 +308,7 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             .clients
             .all()
             .iter()
-            .for_each(|client| describe(cx, client, &mut text));
+            .for_each(|client| describe(cx.now_ms, client, &mut text));
     } else if args.len() == 2 && args.accept("TYPE") {
         let kind = parse_kind(args.word()?)?;
         cx.node
@@ -316,7 +316,7 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             .all()
             .iter()
             .filter(|client| client.kind() == kind)
-            .for_each(|c| describe(cx, c, &mut text));
+            .for_each(|c| describe(cx.now_ms, c, &mut text));
     } else if args.len() >= 2 && args.accept("ID") {
         let ids = args.rest().iter().map(|word| {
             let id = integer::parse_i64(word).and_then(|id| u64::try_from(id).ok());
@@ -324,7 +324,7 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         });
         for id in ids.collect::<Result<Vec<_>, _>>()? {
             if let Some(client) = cx.node.clients.find(id) {
-                describe(cx, &client, &mut text);
+                describe(cx.now_ms, &client, &mut text);
             }
         }
     } else {
@@ -340,7 +340,7 @@ fn parse_kind(word: &[u8]) -> Result<ClientKind, CommandError> {
 }
 
 /// One line of CLIENT LIST.
-fn describe(cx: &Context<'_>, client: &ClientInfo, text: &mut String) {
+pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut String) {
     let mut flags = String::new();
     let mut flag = |set: bool, letter: char| {
         if set {
@@ -372,18 +372,19 @@ fn describe(cx: &Context<'_>, client: &ClientInfo, text: &mut String) {
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
          qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll=0 omem=0 \
-         tot-mem={total} events={} cmd={command} user=default redir=-1 resp={}",
+         tot-mem={total} events={} cmd={command} user={} redir=-1 resp={}",
         client.id,
         client.addr,
         client.laddr,
         client.fd,
         client.name(),
-        cx.now_ms.saturating_sub(client.connected_at_ms) / 1000,
-        cx.now_ms.saturating_sub(client.last_active_ms()) / 1000,
+        now_ms.saturating_sub(client.connected_at_ms) / 1000,
+        now_ms.saturating_sub(client.last_active_ms()) / 1000,
         client.db(),
         client.multi(),
         client.multi_bytes(),
         if output > 0 { "rw" } else { "r" },
+        String::from_utf8_lossy(&client.user_name()),
         client.resp(),
     );
 }
@@ -437,11 +438,11 @@ fn kill(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         } else if args.accept("LADDR") {
             filter.laddr = Some(errors::one_line(args.word()?));
         } else if args.accept("USER") {
-            let user = errors::one_line(args.word()?);
-            if user != "default" {
-                return Err(CommandError::owned(format!("ERR No such user '{user}'")));
-            }
-            filter.user = Some(user);
+            let name = args.word()?;
+            let user = cx.node.acl.find(name);
+            filter.user = Some(
+                user.ok_or_else(|| CommandError::quoting(&[b"ERR No such user '", name, b"'"]))?,
+            );
         } else if args.accept("SKIPME") {
             filter.except = match args.word()?.to_ascii_lowercase().as_slice() {
                 b"yes" => Some(own_id),

@@ -193,7 +193,13 @@ fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
             "ERR The server is running without a config file",
         ));
     };
-    match cx.node.config.rewrite(file, &[], false) {
+    // Users of an ACL file have no place here.
+    let users = if cx.config.security.aclfile.is_empty() {
+        cx.node.acl.lines()
+    } else {
+        Vec::new()
+    };
+    match cx.node.config.rewrite(file, &users, false) {
         Ok(()) => {
             tracing::warn!("CONFIG REWRITE executed with success.");
             cx.reply_ok()

@@ -4,11 +4,11 @@ use super::client::check_name;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::permission;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use crate::session::ReplyMode;
 use eagle_core::resp::Protocol;
 use std::sync::atomic::Ordering;
-use subtle::ConstantTimeEq;
 
 pub const FAMILY: Family = Family {
     name: "connection",
@@ -131,7 +131,7 @@ fn auth(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(errors::SYNTAX);
     }
     (1..=args.len()).for_each(|position| cx.session.redact(position));
-    if args.len() == 1 && cx.config.security.requirepass.is_empty() {
+    if args.len() == 1 && cx.node.acl.default_user().user().is_nopass() {
         return Err(CommandError::new(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
@@ -142,18 +142,22 @@ fn auth(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     } else {
         b"default"
     };
-    authenticate(cx, user, args.word()?)?;
+    authenticate(cx, args.argv()[0], user, args.word()?)?;
     cx.reply_ok()
 }
 
-/// Checks a password in a time that does not depend on where it differs.
-fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let expected = &cx.config.security.requirepass;
-    let matches = expected.is_empty() || bool::from(expected.as_bytes().ct_eq(password));
-    if user != b"default" || !matches {
+/// Makes the client the user `name` if the password is right; `command` is what the client called it.
+fn authenticate(
+    cx: &mut Context<'_>,
+    command: &[u8],
+    name: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
+    let Some(user) = cx.node.acl.authenticate(name, password) else {
+        permission::note_failed_login(cx.node, cx.session, name, command, cx.now_ms);
         return Err(WRONG_PASSWORD);
-    }
-    cx.session.authenticated = true;
+    };
+    cx.session.log_in(user);
     Ok(())
 }
 
@@ -192,7 +196,7 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             let position = args.argv().len() - args.len();
             cx.session.redact(position);
             cx.session.redact(position + 1);
-            authenticate(cx, args.word()?, args.word()?)?;
+            authenticate(cx, args.argv()[0], args.word()?, args.word()?)?;
         } else if args.len() > 1 && args.accept("SETNAME") {
             cx.session.info.set_name(check_name(args.word()?)?);
         } else {
@@ -205,8 +209,8 @@ fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
     if !cx.session.authenticated {
         return Err(CommandError::new(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> \
+             <pass> option can be used to authenticate the client and select the RESP protocol version at the \
              same time",
         ));
     }
@@ -254,7 +258,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     session.asking = false;
     session.readonly = false;
     session.routing = None;
-    session.authenticated = cx.config.security.requirepass.is_empty();
+    session.log_out(cx.node.acl.default_user());
     session.info.set_name("");
     session.info.set_protocol(Protocol::Resp2);
     for flag in [

@@ -2,7 +2,8 @@
 
 use super::spec::Family;
 
-mod client;
+mod acl;
+pub(super) mod client;
 mod cluster;
 mod command;
 mod config;
@@ -33,6 +34,7 @@ pub const FAMILIES: &[&Family] = &[
     &migrate::FAMILY,
     &connection::FAMILY,
     &client::FAMILY,
+    &acl::FAMILY,
     &config::FAMILY,
     &command::FAMILY,
     &cluster::FAMILY,
