@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# Runs the pinned part of Redis's own test suite against a server binary, in external mode, once as
-# a standalone server and once as a cluster of one node that owns all slots.
+# Runs the pinned part of Redis's own test suite against a server binary: in external mode, once as
+# a standalone server and once as a cluster of one node that owns all slots, and in internal mode, in
+# which the suite starts the servers itself, as its own tree's src/redis-server.
 #
-# usage: redis-tests/run.sh [--mode standalone|cluster] [--no-skip] [FILE...]
+# usage: redis-tests/run.sh [--mode standalone|cluster|internal] [--no-skip] [FILE...]
 #   EAGLEDB_BIN  the server binary (default: target/release/eagledb)
-#   REDIS_TESTS_PORT  first of the 600 ports the run may use (default: 10500)
+#   REDIS_TESTS_PORT  first of the 900 ports the run may use (default: 10500)
 #   FILE         only these files, such as unit/type/string
 #   --no-skip    ignore the skip lists; with EAGLEDB_BIN=redis-server this measures the suite itself
 #
 # Every test that is not listed in skip/FILE.txt must pass, and every listed one must still fail:
 # a skip that would pass fails the run. A line that begins with '~ ' names a test that fails only
-# because a skipped one before it did not run; it is not run by itself. Logs are in redis-tests/.work/log.
+# because a skipped one before it did not run; it is not run by itself. 'MODE: ' before a name makes the
+# line count in that mode only. Logs are in redis-tests/.work/log.
 set -euo pipefail
 cd "$(dirname "$0")"
 binary=${EAGLEDB_BIN:-$PWD/../target/release/eagledb}
 file_seconds_max=300
 port_base=${REDIS_TESTS_PORT:-10500}
-modes=(standalone cluster) skipping=yes files=()
+modes=(standalone cluster internal) skipping=yes files=()
 while (($#)); do
   case $1 in
     --mode) modes=("$2") && shift ;;
@@ -61,6 +63,12 @@ stop_server() {
 run_suite() {
   local mode=$1 file=$2 log=$3 options=()
   shift 3
+  if [[ $mode == internal ]]; then
+    (cd .work/internal && TERM=dumb timeout $file_seconds_max ./runtest --clients 1 --single "$file" \
+      --durable --timeout 90 --baseport $((port_base + 600)) --portcount 290 "$@") >"$log" 2>&1 ||
+      echo "runtest ended with $?" >>"$log"
+    return
+  fi
   [[ $mode == cluster ]] && options=(--cluster-mode)
   start_server "$mode"
   (cd ".work/$mode" && TERM=dumb timeout $file_seconds_max ./runtest --host 127.0.0.1 --port "$port" \
@@ -77,6 +85,10 @@ run_file() {
   local log=.work/log/$mode/${file//\//.} skips=() only=() skip stale=0
   if [[ $skipping == yes && -f skip/$file.txt ]]; then
     while IFS= read -r skip; do
+      case $skip in
+        "$mode: "*) skip=${skip#"$mode: "} ;;
+        'standalone: '* | 'cluster: '* | 'internal: '*) continue ;;
+      esac
       skips+=(--skiptest "${skip#'~ '}")
       [[ $skip == '~ '* ]] || only+=(--only "$skip")
     done < <(grep -v '^#' "skip/$file.txt" | grep .)
@@ -98,14 +110,26 @@ run_file() {
   return 1
 }
 
+# The server under test takes the place of redis-server in the source tree; it must be a real file, as
+# the suite looks at the name and the number of the process. The tools are the distribution's.
+install_server() {
+  local tool
+  cp --remove-destination "$(command -v "$binary")" .work/internal/src/redis-server
+  for tool in redis-cli redis-benchmark redis-check-aof redis-check-rdb; do
+    ln -sf "$(command -v $tool)" .work/internal/src/
+  done
+}
+
 run_mode() {
-  local mode=$1 failed=0 file standalone cluster reference
+  local mode=$1 failed=0 file standalone cluster internal reference
   mkdir -p ".work/log/$mode"
   # Each mode has its own tree: a run clears its tree's temporary folder.
   [[ -d .work/$mode ]] || cp -a .work/redis-7.0.15 ".work/$mode"
-  while read -r file standalone cluster; do
+  [[ $mode != internal ]] || install_server
+  while read -r file standalone cluster internal; do
     ((${#files[@]} == 0)) || [[ " ${files[*]} " == *" $file "* ]] || continue
     reference=${!mode}
+    [[ $reference != - ]] || continue
     run_file "$mode" "$file" "$reference" || failed=1
   done < <(grep -v '^#' files.txt)
   return $failed
