@@ -8,7 +8,7 @@ use super::{
     alloc::{PageWalk, locate},
     class::TABLE,
     layout::{self, FRONTIER, PageEntry},
-    recovery,
+    recovery, ring,
 };
 use std::{collections::HashMap, sync::atomic::Ordering};
 
@@ -70,7 +70,8 @@ pub fn check(pool: &Pool, reachable: impl IntoIterator<Item = Offset>) -> CheckR
     let mut report = CheckReport::default();
     // By word of a bitmap, or of the page table for a run: the blocks that were reached.
     let mut reached: HashMap<Offset, u64> = HashMap::new();
-    for at in reachable {
+    let ring_block = pool.ring_block().map(|(at, _)| at);
+    for at in reachable.into_iter().chain(ring_block) {
         match locate(medium, geometry, at) {
             Some((_, block)) if heap.is_allocated(&block) => {
                 let bit = block.bit.max(1);
@@ -94,6 +95,7 @@ pub fn check(pool: &Pool, reachable: impl IntoIterator<Item = Offset>) -> CheckR
             }
         }
     }
+    report.faults.extend(ring::check(pool));
     let frontier = medium.load(FRONTIER, Ordering::Relaxed) as u32;
     for extent in PageWalk::new(medium, geometry, frontier) {
         match extent {

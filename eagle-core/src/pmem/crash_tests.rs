@@ -7,7 +7,7 @@
 //! left out, or with log entries lost, they must fail.
 
 use super::{
-    Offset, Pool, Savepoint, Sim, Site, Tx, check,
+    Offset, Pool, RingRecord, Savepoint, Sim, Site, Tx, check,
     sim::{FnMutPrefix, Image, Muted, Replay, Survivors},
 };
 use crate::sync::pin;
@@ -23,6 +23,8 @@ struct State {
     counter: u64,
     slots: [Option<Vec<u8>>; SLOTS],
     node: [u8; 24],
+    /// What the log ring was given since it was made.
+    stream: Vec<u8>,
 }
 
 fn counter_at(pool: &Pool) -> Offset {
@@ -57,6 +59,38 @@ fn read(pool: &Pool) -> (State, Vec<Offset>) {
     }
     pool.load_bytes(node_at(pool), &mut state.node);
     (state, blocks)
+}
+
+/// Whether the log ring holds the end of `stream`.
+fn ring_holds(pool: &Pool, stream: &[u8]) -> Result<(), String> {
+    let ring = pool.ring_state();
+    if ring.kept_bytes == 0 {
+        return match ring.head {
+            0 if stream.is_empty() => Ok(()),
+            _ => Err("the ring is gone".into()),
+        };
+    }
+    if ring.head != stream.len() as u64 {
+        return Err(format!("{ring:?} for {} bytes", stream.len()));
+    }
+    let mut reader = pool
+        .ring_reader(ring.floor, false)
+        .ok_or("the floor cannot be read")?;
+    let mut bytes = vec![0; (ring.head - ring.floor) as usize];
+    let read = reader.read(&mut bytes).map_err(|lapped| lapped.to_string())?;
+    match read == bytes.len() && bytes == stream[ring.floor as usize..] {
+        true => Ok(()),
+        false => Err(format!("{ring:?} has other bytes")),
+    }
+}
+
+fn record(body: &[u8]) -> RingRecord<'_> {
+    RingRecord {
+        enters: 0,
+        bring: b"",
+        body,
+        leaves: 0,
+    }
 }
 
 /// Applies steps to a transaction and to the model.
@@ -101,6 +135,12 @@ impl Step<'_, '_> {
         let at = node_at(self.tx.pool()).plus(skip as u64);
         self.tx.write_bytes(at, bytes).unwrap();
         self.state.node[skip..skip + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Adds to the stream when the transaction commits.
+    fn log(&mut self, fill: u8, len: usize) {
+        let stream = &mut self.state.stream;
+        stream.extend((0..len).map(|i| fill.wrapping_add(i as u8)));
     }
 
     fn savepoint(&mut self) -> (Savepoint, State) {
@@ -196,6 +236,48 @@ fn script() -> Script {
         step.rollback_to(&point);
         step.set(6, b'q', 5000, 0);
     });
+    // Records in the log ring: with a publish, without one, with nothing else, and none at all.
+    tx(true, &|step| {
+        step.set(5, b'u', 40, 0);
+        step.log(1, 60);
+    });
+    tx(true, &|step| {
+        step.count();
+        step.log(2, 300);
+    });
+    tx(true, &|step| step.log(3, 41));
+    tx(false, &|step| {
+        step.set(5, b'v', 40, 0);
+        step.log(4, 100);
+    });
+    tx(true, &|step| {
+        // Nothing but a publish: here it needs a log.
+        step.state.counter += 1;
+        let at = counter_at(step.tx.pool());
+        step.tx.publish_u64(at, step.state.counter).unwrap();
+        step.log(5, 29);
+    });
+    tx(true, &|step| {
+        step.delete(5);
+        step.log(6, 90);
+    });
+    for round in 0..4 {
+        tx(
+            true,
+            Box::leak(Box::new(move |step: &mut Step<'_, '_>| {
+                // Round and round.
+                step.set(6, b'w' + round, 50 + usize::from(round), 0);
+                step.count();
+                step.log(10 + round, 170);
+            })),
+        );
+    }
+    tx(true, &|step| {
+        // Larger than the ring.
+        step.set(6, b'z', 20, 0);
+        step.log(20, 1300);
+    });
+    tx(true, &|step| step.set(5, b'x', 30, 0));
     tx(true, &|step| {
         // Allocated and freed by the same transaction.
         step.set(7, b'r', 40, 0);
@@ -238,6 +320,13 @@ fn run(sim: &Sim, script: &Script) -> Vec<Span> {
         after: state.clone(),
     }];
     let mut lane = pool.lane();
+    pool.ring_resize(&mut lane, &pin(), Some(1)).unwrap();
+    spans.push(Span {
+        begin: spans[0].end,
+        end: sim.points(),
+        before: state.clone(),
+        after: state.clone(),
+    });
     for (commits, steps) in script {
         let guard = pin();
         let (begin, before) = (sim.points(), state.clone());
@@ -246,7 +335,10 @@ fn run(sim: &Sim, script: &Script) -> Vec<Span> {
             tx: &mut tx,
             state: &mut state,
         });
-        if *commits {
+        let logged = &state.stream[before.stream.len()..];
+        if *commits && !logged.is_empty() {
+            tx.commit_logged(&record(logged)).unwrap();
+        } else if *commits {
             tx.commit();
         } else {
             drop(tx);
@@ -259,8 +351,17 @@ fn run(sim: &Sim, script: &Script) -> Vec<Span> {
             after: state.clone(),
         });
     }
-    assert_eq!(read(&pool).0, state);
+    ring_holds(&pool, &state.stream).unwrap();
+    assert_eq!(without_stream(read(&pool).0), without_stream(state));
     spans
+}
+
+/// The state but for the stream, of which a pool has only the end.
+fn without_stream(state: State) -> State {
+    State {
+        stream: Vec::new(),
+        ..state
+    }
 }
 
 /// Opens an image and looks for anything that a crash at `point` does not explain.
@@ -282,7 +383,11 @@ fn verify_open(crashed: &Sim, spans: &[Span], point: usize) -> Result<(), String
         .rfind(|span| span.begin <= point)
         .expect("spans begin at 0");
     let in_flight = point < span.end;
-    if state != span.after && !(in_flight && state == span.before) {
+    let is = |expected: &State| {
+        without_stream(expected.clone()) == state && ring_holds(&pool, &expected.stream).is_ok()
+    };
+    if !is(&span.after) && !(in_flight && is(&span.before)) {
+        ring_holds(&pool, &span.after.stream)?;
         return Err(format!(
             "state {state:?} is neither\n{:?} nor\n{:?}",
             span.before, span.after
@@ -543,6 +648,8 @@ fn every_missing_flush_or_fence_is_noticed() {
         Flushes(Site::Fresh),
         Flushes(Site::InPlace),
         Fences(Site::Commit),
+        Flushes(Site::Ring),
+        Fences(Site::Ring),
         Flushes(Site::Publish),
         Fences(Site::Publish),
         Flushes(Site::Bits),

@@ -4,7 +4,7 @@
 //! ```text
 //! 0      superblock A   4 KiB
 //! 4096   superblock B   4 KiB
-//! 8192   heap state     4 KiB    frontier: pages ever handed out
+//! 8192   pool state     4 KiB    frontier: pages ever handed out; the log ring
 //! 12288  root area      4 KiB    belongs to the store layer
 //! 16384  lanes          8 KiB each
 //! ...    page table     8 B for each page of the capacity, sparse beyond the heap's end
@@ -27,6 +27,20 @@ pub const SUPERBLOCK_BYTES: u64 = 4096;
 /// The word that holds the frontier: the number of heap pages that were ever in use. The page
 /// table is all zeros from there on.
 pub const FRONTIER: Offset = Offset::from_raw(2 * SUPERBLOCK_BYTES);
+
+/// The log ring's words, on the same page as the frontier. The head has a line of its own: every
+/// transaction that logs writes it.
+pub const RING_HEAD: Offset = FRONTIER.plus(64);
+/// The first stream byte that the ring still has.
+pub const RING_FLOOR: Offset = FRONTIER.plus(128);
+/// The ring's block; 0 if there is no ring.
+pub const RING_BLOCK: Offset = FRONTIER.plus(136);
+/// Bytes of the ring, without its checksums.
+pub const RING_BYTES: Offset = FRONTIER.plus(144);
+/// The owner's note on the stream.
+pub const RING_LABEL: Offset = FRONTIER.plus(192);
+/// Bytes of that note.
+pub const RING_LABEL_BYTES: usize = 128;
 
 /// The store layer's root area.
 pub const ROOT: Offset = Offset::from_raw(3 * SUPERBLOCK_BYTES);

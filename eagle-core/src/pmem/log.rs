@@ -28,9 +28,9 @@ pub const ENTRY_BYTES: u64 = 32;
 /// Most payload bytes of one entry.
 pub const PAYLOAD_BYTES_MAX: usize = 4096;
 
-/// Room that is kept free at the end of every chunk: one entry for the link to the next chunk,
-/// one for a publish.
-pub const RESERVE_BYTES: u64 = 2 * ENTRY_BYTES;
+/// Room that is kept free at the end of every chunk: one entry for the link to the next chunk, and
+/// what a commit needs, three for a publish with a record in the log ring.
+pub const RESERVE_BYTES: u64 = 4 * ENTRY_BYTES;
 
 /// What an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum Kind {
     Publish = 5,
     /// The log goes on at `at`, in a chunk of `value` bytes.
     Link = 6,
+    /// The transaction has a record in the log ring, and is committed once the ring's head (the
+    /// word at `at`) has reached `value`.
+    Ring = 7,
 }
 
 impl Kind {
@@ -59,6 +62,7 @@ impl Kind {
             4 => Kind::Free,
             5 => Kind::Publish,
             6 => Kind::Link,
+            7 => Kind::Ring,
             _ => return None,
         })
     }

@@ -29,7 +29,9 @@ pub enum Site {
     InPlace,
     /// The fence before a transaction's first irrevocable store.
     Commit,
-    /// The published word.
+    /// Bytes, checksums and floor of the log ring.
+    Ring,
+    /// The published word, and the log ring's head.
     Publish,
     /// Allocation bits and the page table words of runs.
     Bits,
@@ -232,7 +234,11 @@ impl Medium {
             let skip = (position & 7) as usize;
             let take = (8 - skip).min(bytes.len() - done);
             let cell = self.word(word);
-            let mut value = cell.load(Ordering::Relaxed).to_le_bytes();
+            // A whole word needs no look at what was there.
+            let mut value = match take {
+                8 => [0; 8],
+                _ => cell.load(Ordering::Relaxed).to_le_bytes(),
+            };
             value[skip..skip + take].copy_from_slice(&bytes[done..done + take]);
             cell.store(u64::from_le_bytes(value), Ordering::Release);
             done += take;

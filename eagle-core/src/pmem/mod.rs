@@ -5,7 +5,8 @@
 //! From the bottom up: `map` reserves addresses and maps extents; `medium` is the only
 //! door to what is mapped, with `dax` and `sim` as its two special kinds; `layout`, `superblock`
 //! and `class` say where things lie; `log` is the undo log of a lane; `pages`, `slab` and `alloc`
-//! are the allocator; `tx` is what everything above uses to change anything; `recovery` ends
+//! are the allocator; `ring` is the stream of changes; `tx` is what everything above uses to change
+//! anything; `recovery` ends
 //! what a crash cut off; `open` puts it together and `pool` is the result.
 
 mod alloc;
@@ -25,6 +26,9 @@ mod pages;
 mod pool;
 mod ptr;
 mod recovery;
+pub mod ring;
+#[cfg(test)]
+mod ring_tests;
 pub mod sim;
 mod slab;
 mod superblock;
@@ -37,6 +41,8 @@ pub use lane::Lane;
 pub use medium::Site;
 pub use open::{OpenReport, PoolOptions, quarantine};
 pub use pool::{MediumKind, Pool, Usage};
+pub use layout::RING_LABEL_BYTES;
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
+pub use ring::{Lapped, RingReader, RingRecord, RingState};
 pub use sim::Sim;
 pub use tx::{Savepoint, Tx};

@@ -329,7 +329,8 @@ fn assemble(
         lanes: geometry.lanes(),
     };
     let heap = Heap::new(medium, geometry, mapped, pages_max as u32).map_err(OpenError::Damaged)?;
-    Ok((Pool::assemble(heap, superblock), report))
+    let pool = Pool::assemble(heap, superblock).map_err(OpenError::Damaged)?;
+    Ok((pool, report))
 }
 
 fn new_superblock(options: &PoolOptions, geometry: Geometry) -> Superblock {

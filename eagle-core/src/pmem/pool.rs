@@ -10,6 +10,7 @@ use super::{
     log::Identity,
     medium::Medium,
     open,
+    ring::Ring,
     sim::Sim,
     superblock::Superblock,
 };
@@ -74,7 +75,8 @@ pub struct Usage {
 /// What the pool, its lanes and the blocks waiting for their grace period have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    heap: Heap,
+    pub heap: Heap,
+    pub ring: Ring,
     superblock: Mutex<Superblock>,
     /// Lanes that nobody has checked out; the last one returned is last.
     lanes: Mutex<Vec<LaneState>>,
@@ -114,7 +116,8 @@ impl Pool {
     }
 
     /// Puts a pool together from a recovered heap.
-    pub(super) fn assemble(heap: Heap, superblock: Superblock) -> Pool {
+    pub(super) fn assemble(heap: Heap, superblock: Superblock) -> Result<Pool, String> {
+        let ring = Ring::open(&heap.medium)?;
         let geometry = heap.geometry;
         let counters: Vec<Arc<Counters>> = (0..geometry.lanes()).map(|_| Arc::default()).collect();
         let lanes = (0..geometry.lanes())
@@ -129,6 +132,7 @@ impl Pool {
         let log_pages_max = heap.usage().pages_max / LOG_SHARE;
         let shared = Shared {
             heap,
+            ring,
             superblock: Mutex::new(superblock),
             lanes: Mutex::new(lanes),
             lane_returned: Condvar::new(),
@@ -138,9 +142,9 @@ impl Pool {
             log_pages: AtomicU32::new(0),
             log_pages_max,
         };
-        Pool {
+        Ok(Pool {
             shared: Arc::new(shared),
-        }
+        })
     }
 
     /// Writes everything to stable storage and marks the pool as closed cleanly. All lanes must
@@ -293,6 +297,15 @@ impl Pool {
     #[inline]
     pub(super) fn heap(&self) -> &Heap {
         &self.shared.heap
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) -> &Ring {
+        &self.shared.ring
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     #[inline]

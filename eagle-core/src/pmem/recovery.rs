@@ -2,8 +2,11 @@
 //!
 //! A log that holds no valid entry is finished. Otherwise its transaction was in flight:
 //!
-//! - its last entry is a PUBLISH and the word has the published value: it had committed. Its
-//!   allocation entries are applied in order.
+//! - it has a RING entry: it had committed if the log ring's head has reached what that says.
+//! - its last entry is a PUBLISH and the word has the published value: it had committed.
+//!
+//! A transaction that had committed is carried out: its allocation entries and its publish in order.
+//!
 //! - anything else: it had not. Its entries are undone in reverse order; allocations become free
 //!   and frees become allocated.
 //!
@@ -18,7 +21,10 @@
 use super::{
     Offset,
     alloc::{Block, PageWalk, locate, set_allocated},
-    layout::{FRONTIER, Geometry, LANE_BYTES, LANE_HEADER_BYTES, PAGE_BYTES, PageEntry, ROOT},
+    layout::{
+        self, FRONTIER, Geometry, LANE_BYTES, LANE_HEADER_BYTES, PAGE_BYTES, PageEntry, RING_HEAD,
+        ROOT,
+    },
     log::{self, Entry, Identity, Kind},
     medium::{Medium, Site},
 };
@@ -87,9 +93,14 @@ fn read_log(
             position = position.plus(log::entry_bytes(entry.len as usize));
         }
     }
-    let committed = entries.last().is_some_and(|(entry, _)| {
-        entry.kind == Kind::Publish && medium.load(entry.at, Ordering::Relaxed) == entry.value
-    });
+    let ring = entries.iter().find(|(entry, _)| entry.kind == Kind::Ring);
+    let committed = match (ring, entries.last()) {
+        (Some((entry, _)), _) => medium.load(RING_HEAD, Ordering::Relaxed) >= entry.value,
+        (None, Some((entry, _))) => {
+            entry.kind == Kind::Publish && medium.load(entry.at, Ordering::Relaxed) == entry.value
+        }
+        (None, None) => false,
+    };
     Ok(LaneLog {
         lane,
         generation,
@@ -101,7 +112,9 @@ fn read_log(
 /// Whether an entry can be applied: everything it refers to exists.
 fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<()> {
     let reachable = |len: u64| {
-        let outside_tables = (ROOT..ROOT.plus(super::layout::ROOT_BYTES)).contains(&entry.at)
+        let ring_end = layout::RING_LABEL.plus(layout::RING_LABEL_BYTES as u64);
+        let outside_tables = (ROOT..ROOT.plus(layout::ROOT_BYTES)).contains(&entry.at)
+            || (RING_HEAD..ring_end).contains(&entry.at)
             || entry.at.raw() >= geometry.heap();
         outside_tables
             && entry
@@ -114,6 +127,7 @@ fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<()> 
         Kind::UndoWord | Kind::Publish => reachable(8) && entry.at.raw().is_multiple_of(8),
         Kind::UndoBytes => reachable(u64::from(entry.len)),
         Kind::Alloc | Kind::Free => block(medium, geometry, entry).is_some(),
+        Kind::Ring => entry.at == RING_HEAD,
         Kind::Link => {
             let page = geometry.page_of(entry.at)?;
             let pages = u32::try_from(entry.value / PAGE_BYTES).ok()?;
@@ -155,8 +169,16 @@ pub fn recover(medium: &Medium, geometry: Geometry, logs: &[LaneLog]) {
     for log in logs.iter().filter(|log| !log.is_empty()) {
         if log.committed {
             for (entry, _) in &log.entries {
-                if let Kind::Alloc | Kind::Free = entry.kind {
-                    mark(medium, geometry, *entry, entry.kind == Kind::Alloc);
+                match entry.kind {
+                    Kind::Alloc | Kind::Free => {
+                        mark(medium, geometry, *entry, entry.kind == Kind::Alloc);
+                    }
+                    Kind::Publish => {
+                        // After the ring's head the published word may not have been stored.
+                        medium.store(entry.at, entry.value);
+                        medium.flush(entry.at, 8, Site::Rollback);
+                    }
+                    _ => {}
                 }
             }
         } else {
@@ -199,7 +221,7 @@ fn undo(medium: &Medium, geometry: Geometry, entry: Entry, position: Offset) {
             medium.flush(entry.at, old.len(), Site::Rollback);
         }
         Kind::Alloc | Kind::Free => mark(medium, geometry, entry, entry.kind == Kind::Free),
-        Kind::Publish | Kind::Link => {}
+        Kind::Publish | Kind::Link | Kind::Ring => {}
     }
 }
 

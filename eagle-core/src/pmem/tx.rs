@@ -19,6 +19,11 @@
 //! transaction without a pending publish are hidden from readers by the slot's sequence word
 //! until `commit` has returned.
 //!
+//! With a record for the log ring ([`Tx::commit_logged`]) the ring's head takes the place of both commit
+//! points: the head is stored between 1 and 2, and recovery goes by it. The publish is logged as the undo
+//! of an ordinary store as well, because without a fence between them it may become persistent before
+//! the head.
+//!
 //! # Duties of the caller
 //!
 //! The words and blocks a transaction touches are the caller's alone (slot lock) from the first
@@ -28,9 +33,10 @@ use super::{
     Offset, OutOfSpace, Pool,
     alloc::Block,
     lane::{LaneState, Retired},
-    layout::{PAGE_BYTES, PageEntry},
+    layout::{PAGE_BYTES, PageEntry, RING_HEAD},
     log::{self, Entry, Kind},
     medium::{Medium, Site},
+    ring::RingRecord,
 };
 use crate::sync::Guard;
 use std::sync::atomic::Ordering;
@@ -331,6 +337,44 @@ impl<'p> Tx<'p> {
         } else {
             medium.fence(Site::Commit);
         }
+        self.finish();
+    }
+
+    /// Makes the transaction permanent together with a record of the log ring, if there is a ring. Answers the
+    /// ring's head after the record. Cannot fail; waits while a reader of the ring holds what would be overwritten.
+    pub fn commit_logged(mut self, record: &RingRecord<'_>) -> Option<u64> {
+        let medium = self.medium();
+        if self.is_empty() {
+            return self.pool.ring_append(record);
+        }
+        let Some(mut append) = self.pool.ring().begin(medium, record) else {
+            self.commit();
+            return None;
+        };
+        append.write(record);
+        let publish = self.publish.take();
+        if let Some((at, _)) = publish {
+            let old = medium.load(at, Ordering::Relaxed);
+            self.append_reserved(Kind::UndoWord, at, old, &[]);
+        }
+        self.append_reserved(Kind::Ring, RING_HEAD, append.head, &[]);
+        if let Some((at, value)) = publish {
+            self.append_reserved(Kind::Publish, at, value, &[]);
+        }
+        medium.fence(Site::Commit);
+        let head = append.publish();
+        if let Some((at, value)) = publish {
+            medium.store(at, value);
+            medium.flush(at, 8, Site::Publish);
+        }
+        self.finish();
+        Some(head)
+    }
+
+    /// What follows the commit point, or leads up to it if nothing was published: the allocation bits, the end of
+    /// the log, the retirement of freed blocks.
+    fn finish(&mut self) {
+        let medium = self.medium();
         let heap = self.pool.heap();
         let mut allocated_bytes = 0;
         for record in &self.lane.records {

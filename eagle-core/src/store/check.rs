@@ -161,6 +161,10 @@ impl Walk<'_> {
 
     /// Compares what was reached with what the allocator has given away.
     fn allocator(&mut self) {
+        if let Some((at, _)) = self.pool.ring_block() {
+            self.report.blocks += 1;
+            self.report.bytes += self.pool.usable_size(at) as u64;
+        }
         let reached = self.reached.iter().map(|&at| Offset::from_raw(at));
         let books = pmem::check::check(self.pool, reached);
         for (what, findings) in [

@@ -9,7 +9,7 @@ use super::keyspace::{Guard, Keyspace, Worker, counts};
 use super::medium::{Reader, Writer, WriterState};
 use super::root::{self, TRASH_LISTS};
 use super::totals::GROUP_SLOTS;
-use super::view::Access;
+use super::view::{Access, View};
 use super::{DATABASES_MAX, SLOTS};
 
 /// Blocks that one transaction of the reaper frees, about.
@@ -17,14 +17,14 @@ const REAP_BLOCKS: usize = 256;
 
 impl Keyspace {
     /// Removes expired keys, visiting at most about `budget` keys with an expiry and only slots that hold such.
-    /// `on_expired` runs for each key before its removal becomes visible, with the slot locked. Returns the
-    /// number of keys removed; the next call goes on where this one stopped.
+    /// `commit` gets each view that has removed some ([`View::expired`]), before that becomes visible and with the slot
+    /// locked, and has to commit it. Returns the number of keys removed; the next call goes on where this one stopped.
     pub fn expire_step(
         &self,
         worker: &mut Worker,
         now_ms: u64,
         budget: usize,
-        on_expired: &mut dyn FnMut(u8, &[u8]),
+        commit: &mut dyn FnMut(View<'_>),
     ) -> usize {
         let start = self.expire_cursor.load(Relaxed);
         let mut cursor = start;
@@ -45,7 +45,7 @@ impl Keyspace {
                 let (seen, due) = self.due(&guard, db, slot, now_ms);
                 visited += seen;
                 if !due.is_empty() {
-                    removed += self.expire_keys(worker, &guard, db, slot, &due, now_ms, on_expired);
+                    removed += self.expire_keys(worker, &guard, db, slot, &due, now_ms, commit);
                 }
             }
             if cursor - start >= DATABASES_MAX * SLOTS {
@@ -100,7 +100,7 @@ impl Keyspace {
         slot: u16,
         keys: &[&[u8]],
         now_ms: u64,
-        on_expired: &mut dyn FnMut(u8, &[u8]),
+        commit: &mut dyn FnMut(View<'_>),
     ) -> usize {
         let mut view = self.view(worker, guard, Access::Slots(&[slot]), now_ms);
         for key in keys {
@@ -109,11 +109,10 @@ impl Keyspace {
                 break;
             }
         }
-        for (db, key) in view.expired() {
-            on_expired(*db, key);
-        }
         let removed = view.expired().len();
-        view.commit();
+        if removed > 0 {
+            commit(view);
+        }
         removed
     }
 

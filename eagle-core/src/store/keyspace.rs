@@ -180,7 +180,7 @@ pub struct Keyspace {
     /// The locks of the trash lists.
     trash: [Mutex<()>; TRASH_LISTS],
     workers: AtomicUsize,
-    /// For making root arrays: independent of the transaction of the view that needs one.
+    /// For making root arrays and the log ring: independent of the transaction of any view.
     maker: Mutex<Lane>,
 }
 
@@ -375,6 +375,11 @@ impl Keyspace {
         if keys > 0 {
             self.expired_keys.fetch_add(keys as u64, Relaxed);
         }
+    }
+
+    /// The lane for what belongs to no view.
+    pub(super) fn lock_maker(&self) -> MutexGuard<'_, Lane> {
+        self.maker.lock()
     }
 
     pub(super) fn lock_trash(&self, list: usize) -> MutexGuard<'_, ()> {

@@ -29,6 +29,7 @@ mod keyspace;
 mod medium;
 mod object;
 mod relocate;
+mod ring;
 mod root;
 mod sample;
 mod slot;
@@ -47,6 +48,8 @@ pub use keyspace::{
 };
 pub use sample::Among;
 pub use view::{Access, Savepoint, View};
+
+pub use crate::pmem::{Lapped, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
 
 /// Number of databases (`SELECT 0..15`).
 pub const DATABASES_MAX: usize = 16;

@@ -16,7 +16,7 @@ use super::root::{self, ARRAY_BYTES};
 use super::slot::Locks;
 use super::totals::Delta;
 use super::{SLOTS, key_slot, trash};
-use crate::pmem::{self, Lane};
+use crate::pmem::{self, Lane, RingRecord};
 use crate::sync::ReadStamp;
 
 /// Which hash slots a view may touch, and how.
@@ -552,16 +552,40 @@ impl<'a> View<'a> {
     }
 
     /// Makes all changes durable and visible at once, and releases the slots.
-    pub fn commit(mut self) {
-        if let Some(WriterState { tx, odd, .. }) = self.state.take() {
-            tx.commit();
-            drop(odd);
-            for delta in &self.notes.deltas {
-                self.keyspace
-                    .totals(delta.db)
-                    .change(delta.slot, delta.keys, delta.expires);
+    pub fn commit(self) {
+        self.end(None);
+    }
+
+    /// The same, and adds `record` to the log ring, if there is one: both or neither. Answers the ring's head after it.
+    pub fn commit_logged(self, record: &RingRecord<'_>) -> Option<u64> {
+        self.end(Some(record))
+    }
+
+    fn end(mut self, record: Option<&RingRecord<'_>>) -> Option<u64> {
+        let mut head = None;
+        match (self.state.take(), record) {
+            (Some(WriterState { tx, odd, .. }), record) => {
+                match record {
+                    Some(record) => head = tx.commit_logged(record),
+                    None => tx.commit(),
+                }
+                drop(odd);
+                self.settle_books();
             }
-            self.keyspace.add_expired(self.notes.expired.len());
+            // Nothing here has changed, but what the record tells has happened.
+            (None, Some(record)) => head = self.keyspace.append_to_ring(record),
+            (None, None) => {}
         }
+        head
+    }
+
+    /// Brings the totals up to what was committed.
+    fn settle_books(&self) {
+        for delta in &self.notes.deltas {
+            self.keyspace
+                .totals(delta.db)
+                .change(delta.slot, delta.keys, delta.expires);
+        }
+        self.keyspace.add_expired(self.notes.expired.len());
     }
 }

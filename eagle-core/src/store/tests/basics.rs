@@ -124,8 +124,9 @@ fn the_expiry_cycle_removes_what_is_due() {
     for _ in 0..100 {
         removed += f
             .keyspace
-            .expire_step(&mut f.worker, 2501, 300, &mut |db, key| {
-                told.push((db, key.to_vec()))
+            .expire_step(&mut f.worker, 2501, 300, &mut |view| {
+                told.extend_from_slice(view.expired());
+                view.commit();
             });
     }
     assert_eq!((removed, told.len()), (1000, 1000));

@@ -28,11 +28,27 @@ impl FnMutPrefix for Random {
     }
 }
 
-/// Opens what a crash left; which of the two states it holds.
-fn holds_after(sim: &Sim, image: Image, before: &Model, after: &Model, context: &str) -> bool {
+/// Opens what a crash left; which of the two states it holds. The log ring must be at the same side of the
+/// transaction; `record` is what that adds to it.
+fn holds_after(
+    sim: &Sim,
+    image: Image,
+    before: &Model,
+    after: &Model,
+    record: &str,
+    context: &str,
+) -> bool {
     let (keyspace, mut worker) = open(&sim.after_crash(image));
     let found = Model::of(&keyspace, &mut worker);
     assert_eq!(keyspace.check().faults, Vec::<String>::new(), "{context}");
+    if keyspace.ring_is_on() && before != after {
+        let mut bytes = vec![0; record.len()];
+        let head = keyspace.ring_head();
+        let from = head.saturating_sub(bytes.len() as u64);
+        let mut reader = keyspace.ring_reader(from, false).expect("kept");
+        let logged = reader.read(&mut bytes) == Ok(record.len()) && bytes == record.as_bytes();
+        assert_eq!(logged, found == *after, "{context}: ring and keyspace");
+    }
     if found == *after {
         return true;
     }
@@ -45,9 +61,14 @@ fn holds_after(sim: &Sim, image: Image, before: &Model, after: &Model, context: 
 
 /// Prepares, then crashes in `ops`; answers how many images were looked at.
 fn crash(prepare: &[Op], ops: &[Op]) -> usize {
+    crash_with(prepare, ops, None)
+}
+
+fn crash_with(prepare: &[Op], ops: &[Op], ring: Option<u64>) -> usize {
     let fresh = Sim::new(16 << 20, 2);
     let mut before = Model::default();
     let (keyspace, mut worker) = open(&fresh);
+    keyspace.resize_ring(&keyspace.pin(), ring).unwrap();
     for op in prepare {
         exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();
         before.apply(op, NOW_MS).unwrap();
@@ -64,6 +85,7 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
     let mut after = before.clone();
     ops.iter().for_each(|op| after.apply(op, NOW_MS).unwrap());
 
+    let record = format!("{ops:?}");
     let mut replay = sim.replay();
     let mut random = Random(0x5eed);
     let stride = ((end - start) / STORES_CUT).max(1);
@@ -75,7 +97,7 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
         {
             let context = format!("{ops:?} at point {} of {}", point - start, end - start);
             let nothing = replay.image(Survivors::Nothing);
-            let now_committed = holds_after(&sim, nothing, &before, &after, &context);
+            let now_committed = holds_after(&sim, nothing, &before, &after, &record, &context);
             assert!(
                 now_committed || !committed,
                 "{context}: a committed state is lost again"
@@ -86,10 +108,11 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
                 replay.image(Survivors::Everything),
                 &before,
                 &after,
+                &record,
                 &context,
             );
             let part = replay.image(Survivors::Prefixes(&mut random));
-            holds_after(&sim, part, &before, &after, &context);
+            holds_after(&sim, part, &before, &after, &record, &context);
             images += 3;
         }
         if !replay.step() {
@@ -98,7 +121,7 @@ fn crash(prepare: &[Op], ops: &[Op]) -> usize {
     }
     let last = replay.image(Survivors::Nothing);
     assert!(
-        holds_after(&sim, last, &before, &after, "at the end"),
+        holds_after(&sim, last, &before, &after, &record, "at the end"),
         "{ops:?} is durable once committed"
     );
     images
@@ -307,6 +330,16 @@ fn transactions_are_all_or_nothing() {
     );
 }
 
+/// What a transaction adds to the log ring is there if and only if its changes are.
+#[test]
+fn the_log_ring_has_what_was_committed() {
+    let ring = Some(2000);
+    crash_with(&keys(0..3), &[set(1)], ring);
+    crash_with(&[hash(1, 0..20)], &[hash(1, 20..21)], ring);
+    crash_with(&keys(0..7), &[set(99), Op::Remove { db: 0, key: 3 }], ring);
+    crash_with(&keys(0..2), &[Op::FlushDb { db: 0 }], ring);
+}
+
 /// A crash between the reaper's transactions, and inside them.
 #[test]
 fn reaping() {
@@ -331,6 +364,7 @@ fn reaping() {
                 replay.image(Survivors::Nothing),
                 &empty,
                 &empty,
+                "",
                 "reaping",
             );
             holds_after(
@@ -338,6 +372,7 @@ fn reaping() {
                 replay.image(Survivors::Everything),
                 &empty,
                 &empty,
+                "",
                 "reaping",
             );
             images += 2;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use proptest::prelude::*;
 
 use super::super::{
-    Access, DATABASES_MAX, Keyspace, Kind, StoreError, StringForm, Ttl, View, Worker, key_slot,
+    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Ttl, View, Worker, key_slot,
 };
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
@@ -382,7 +382,14 @@ pub(super) fn exec(
         .map_or(Access::All, |slots| Access::Slots(slots));
     let mut view = keyspace.view(worker, &guard, access, now_ms);
     ops.iter().try_for_each(|op| op.run(&mut view))?;
-    view.commit();
+    // What it says does not matter here, and without a ring it is said to nobody.
+    let body = format!("{ops:?}");
+    view.commit_logged(&RingRecord {
+        enters: 0,
+        bring: b"",
+        body: body.as_bytes(),
+        leaves: 0,
+    });
     Ok(())
 }
 
@@ -495,7 +502,7 @@ proptest! {
                 }
                 Step::Tick(ms) => now_ms += u64::from(ms),
                 Step::Expire => {
-                    keyspace.expire_step(&mut worker, now_ms, 1000, &mut |_, _| ());
+                    keyspace.expire_step(&mut worker, now_ms, 1000, &mut |view| view.commit());
                     model.databases.retain(|_, (_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl));
                 }
                 Step::Reap => {
