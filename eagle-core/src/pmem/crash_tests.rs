@@ -77,7 +77,9 @@ fn ring_holds(pool: &Pool, stream: &[u8]) -> Result<(), String> {
         .ring_reader(ring.floor, false)
         .ok_or("the floor cannot be read")?;
     let mut bytes = vec![0; (ring.head - ring.floor) as usize];
-    let read = reader.read(&mut bytes).map_err(|lapped| lapped.to_string())?;
+    let read = reader
+        .read(&mut bytes)
+        .map_err(|lapped| lapped.to_string())?;
     match read == bytes.len() && bytes == stream[ring.floor as usize..] {
         true => Ok(()),
         false => Err(format!("{ring:?} has other bytes")),

@@ -33,7 +33,9 @@
 
 use super::{
     Lane, Offset, OutOfSpace, Pool, Tx,
-    layout::{PAGE_BYTES, RING_BLOCK, RING_BYTES, RING_FLOOR, RING_HEAD, RING_LABEL, RING_LABEL_BYTES},
+    layout::{
+        PAGE_BYTES, RING_BLOCK, RING_BYTES, RING_FLOOR, RING_HEAD, RING_LABEL, RING_LABEL_BYTES,
+    },
     medium::{Medium, Site},
     pool::Shared,
 };
@@ -190,7 +192,11 @@ impl Ring {
             place,
             head,
             // A record larger than the ring may have raised the floor beyond the head and then come to nothing.
-            floor: if place.bytes == 0 { head } else { floor.min(head) },
+            floor: if place.bytes == 0 {
+                head
+            } else {
+                floor.min(head)
+            },
             state: NO_STATE,
             ..Producer::default()
         };
@@ -230,7 +236,14 @@ impl Ring {
         };
         let head = producer.head + len as u64;
         self.raise_floor(medium, &mut producer, head);
-        Some(Append { ring: self, medium, producer, head, brings, leaves: record.leaves })
+        Some(Append {
+            ring: self,
+            medium,
+            producer,
+            head,
+            brings,
+            leaves: record.leaves,
+        })
     }
 
     /// Makes room for bytes up to `head`.
@@ -329,7 +342,9 @@ impl Append<'_> {
             (at, rest) = (at + len, later);
             if at.is_multiple_of(PIECE_BYTES) {
                 let number = at / PIECE_BYTES - 1;
-                let word = producer.piece.map_or(0, |crc| u64::from(crc) << 32 | number & 0xffff_ffff);
+                let word = producer
+                    .piece
+                    .map_or(0, |crc| u64::from(crc) << 32 | number & 0xffff_ffff);
                 let check = producer.place.check_at(number);
                 self.medium.store(check, word);
                 self.medium.flush(check, 8, Site::Ring);
@@ -408,7 +423,9 @@ impl Pool {
     ) -> Result<(), OutOfSpace> {
         let ring = self.ring();
         let bytes = kept_bytes.map_or(0, |kept| {
-            kept.clamp(KEPT_BYTES_MIN, KEPT_BYTES_MAX).next_multiple_of(STEP_BYTES) + STEP_BYTES
+            kept.clamp(KEPT_BYTES_MIN, KEPT_BYTES_MAX)
+                .next_multiple_of(STEP_BYTES)
+                + STEP_BYTES
         });
         let mut producer = ring.producer.lock();
         let old = producer.place;
@@ -416,12 +433,17 @@ impl Pool {
             return Ok(());
         }
         let mut tx = self.begin(lane, guard);
-        let mut new = Place { data: Offset::NULL, bytes };
+        let mut new = Place {
+            data: Offset::NULL,
+            bytes,
+        };
         let mut floor = producer.head;
         if bytes != 0 {
             new.data = tx.alloc(block_bytes(bytes) as usize)?;
             if old.bytes != 0 {
-                floor = producer.floor.max(producer.head.saturating_sub(bytes - STEP_BYTES));
+                floor = producer
+                    .floor
+                    .max(producer.head.saturating_sub(bytes - STEP_BYTES));
                 self.copy_ring(&mut tx, old, new, floor, producer.head);
             }
         }
@@ -487,10 +509,18 @@ impl Pool {
 
     /// Sets the head of a stream that goes on elsewhere (a replica takes over its primary's position). There must be
     /// no ring: it is made afterwards.
-    pub fn set_ring_head(&self, lane: &mut Lane, guard: &Guard, head: u64) -> Result<(), OutOfSpace> {
+    pub fn set_ring_head(
+        &self,
+        lane: &mut Lane,
+        guard: &Guard,
+        head: u64,
+    ) -> Result<(), OutOfSpace> {
         let ring = self.ring();
         let mut producer = ring.producer.lock();
-        assert!(producer.place.bytes == 0, "the head of a ring moves by appending");
+        assert!(
+            producer.place.bytes == 0,
+            "the head of a ring moves by appending"
+        );
         let mut tx = self.begin(lane, guard);
         tx.publish_u64(RING_HEAD, head)?;
         tx.commit();
@@ -514,7 +544,11 @@ impl Pool {
             producer.holds.push((number, from));
             number
         });
-        Some(RingReader { shared: self.shared().clone(), position: from, hold })
+        Some(RingReader {
+            shared: self.shared().clone(),
+            position: from,
+            hold,
+        })
     }
 }
 
@@ -552,7 +586,10 @@ impl RingReader {
         self.position += len as u64;
         if let (Some(hold), true) = (self.hold, len > 0) {
             let mut producer = ring.producer.lock();
-            let held = producer.holds.iter_mut().find(|(number, _)| *number == hold);
+            let held = producer
+                .holds
+                .iter_mut()
+                .find(|(number, _)| *number == hold);
             if let Some((_, at)) = held {
                 *at = self.position;
             }
@@ -595,7 +632,10 @@ impl Drop for RingReader {
     fn drop(&mut self) {
         if let Some(hold) = self.hold {
             let ring = &self.shared.ring;
-            ring.producer.lock().holds.retain(|(number, _)| *number != hold);
+            ring.producer
+                .lock()
+                .holds
+                .retain(|(number, _)| *number != hold);
             ring.space.notify_all();
         }
     }
@@ -624,7 +664,10 @@ pub fn check(pool: &Pool) -> Vec<String> {
         // Zero: the piece came into this ring in parts.
         let wanted = u64::from(crc32c::crc32c(&bytes)) << 32 | number & 0xffff_ffff;
         if word != 0 && word != wanted {
-            faults.push(format!("log ring: bytes from {} do not match their checksum", number * PIECE_BYTES));
+            faults.push(format!(
+                "log ring: bytes from {} do not match their checksum",
+                number * PIECE_BYTES
+            ));
         }
     }
     faults

@@ -46,17 +46,23 @@ fn it_keeps_the_end_of_the_stream_through_resizing_and_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(Some(directory.path().join("pool")));
     let (mut pool, _) = Pool::open(&options).unwrap();
-    pool.ring_resize(&mut pool.lane(), &pin(), Some(2000)).unwrap();
+    pool.ring_resize(&mut pool.lane(), &pin(), Some(2000))
+        .unwrap();
     let mut stream = Vec::new();
     let mut random = 1u64;
     for round in 0..2000u32 {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         let len = (random >> 40) as usize % if round % 50 == 0 { 5000 } else { 90 } + 1;
         let body: Vec<u8> = (0..len).map(|i| (round as usize * 7 + i) as u8).collect();
-        assert_eq!(pool.ring_append(&record(&body)), Some((stream.len() + len) as u64));
+        assert_eq!(
+            pool.ring_append(&record(&body)),
+            Some((stream.len() + len) as u64)
+        );
         stream.extend_from_slice(&body);
         match round % 100 {
-            31 => pool.ring_resize(&mut pool.lane(), &pin(), Some(u64::from(round) * 3)).unwrap(),
+            31 => pool
+                .ring_resize(&mut pool.lane(), &pin(), Some(u64::from(round) * 3))
+                .unwrap(),
             // Closed, or left as by kill -9.
             63 => {
                 pool.close().unwrap();
@@ -86,11 +92,18 @@ fn it_keeps_the_end_of_the_stream_through_resizing_and_restarts() {
 #[test]
 fn readers_are_brought_into_the_state_of_a_record() {
     let pool = pool();
-    pool.ring_resize(&mut pool.lane(), &pin(), Some(1000)).unwrap();
+    pool.ring_resize(&mut pool.lane(), &pin(), Some(1000))
+        .unwrap();
     let append = |enters, body, leaves| {
         let bring = format!("[{enters}]");
         let bring = bring.as_bytes();
-        pool.ring_append(&RingRecord { enters, bring, body, leaves }).unwrap();
+        pool.ring_append(&RingRecord {
+            enters,
+            bring,
+            body,
+            leaves,
+        })
+        .unwrap();
     };
     append(0, b"a", 0);
     append(0, b"b", 0);
@@ -104,7 +117,8 @@ fn readers_are_brought_into_the_state_of_a_record() {
 #[test]
 fn a_damaged_byte_is_found() {
     let pool = pool();
-    pool.ring_resize(&mut pool.lane(), &pin(), Some(2000)).unwrap();
+    pool.ring_resize(&mut pool.lane(), &pin(), Some(2000))
+        .unwrap();
     pool.ring_append(&record(&[7; 1000])).unwrap();
     assert!(check::check(&pool, []).is_sound());
     let (at, _) = pool.ring_block().unwrap();
@@ -119,8 +133,10 @@ fn the_label_and_a_head_from_elsewhere_last() {
     let label: [u8; RING_LABEL_BYTES] = std::array::from_fn(|i| i as u8 + 1);
     let (pool, _) = Pool::open(&options).unwrap();
     assert_eq!(pool.ring_label(), [0; RING_LABEL_BYTES]);
-    pool.set_ring_label(&mut pool.lane(), &pin(), &label).unwrap();
-    pool.set_ring_head(&mut pool.lane(), &pin(), 12_345).unwrap();
+    pool.set_ring_label(&mut pool.lane(), &pin(), &label)
+        .unwrap();
+    pool.set_ring_head(&mut pool.lane(), &pin(), 12_345)
+        .unwrap();
     drop(pool);
     let (pool, _) = Pool::open(&options).unwrap();
     assert_eq!(pool.ring_label(), label);
@@ -140,7 +156,8 @@ fn byte_at(position: u64) -> u8 {
 #[test]
 fn readers_see_the_stream_or_that_they_were_lapped() {
     let pool = pool();
-    pool.ring_resize(&mut pool.lane(), &pin(), Some(1500)).unwrap();
+    pool.ring_resize(&mut pool.lane(), &pin(), Some(1500))
+        .unwrap();
     const END: u64 = 300_000;
     let done = AtomicBool::new(false);
     let holding = pool.ring_reader(0, true).unwrap();
@@ -163,7 +180,9 @@ fn readers_see_the_stream_or_that_they_were_lapped() {
             while reader.position() < END {
                 assert!(reader.wait(Duration::from_secs(20)), "woken");
                 let from = reader.position();
-                let len = reader.read(&mut bytes).expect("a holding reader is not lapped");
+                let len = reader
+                    .read(&mut bytes)
+                    .expect("a holding reader is not lapped");
                 for (i, byte) in bytes[..len].iter().enumerate() {
                     assert_eq!(*byte, byte_at(from + i as u64));
                 }

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use proptest::prelude::*;
 
 use super::super::{
-    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Ttl, View, Worker, key_slot,
+    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Ttl, View, Worker,
+    key_slot,
 };
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
