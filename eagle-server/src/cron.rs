@@ -3,6 +3,8 @@
 
 use crate::clock::unix_ms;
 use crate::command::evict::{Evictor, Room};
+use crate::command::publish_event;
+use crate::config::special::EventClasses;
 use crate::eviction::Candidates;
 use crate::node::Node;
 use std::sync::Arc;
@@ -123,7 +125,12 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                     now_ms,
                     EXPIRE_BUDGET,
                     // Whoever watched a key while it lived knows when its time comes.
-                    &mut |view| view.commit(),
+                    &mut |view| {
+                        let committed = view.commit_locked(None);
+                        for (db, key) in &committed.expired {
+                            publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
+                        }
+                    },
                 );
                 node.note_changes(expired as u64);
                 // More than a quarter of what was looked at had expired: there is more to find.

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod persist;
+pub mod pubsub;
 mod reconfigure;
 #[cfg(test)]
 mod reference;

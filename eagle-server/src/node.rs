@@ -10,7 +10,9 @@ use crate::config::{Config, Live};
 use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
-use crate::session::{Pause, Registry, WatchTable};
+use crate::pubsub::Broker;
+use crate::session::{ClientInfo, Pause, Registry, WatchTable};
+use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -32,6 +34,8 @@ pub struct Node {
     pub acl: Arc<Acl>,
     pub clients: Registry,
     pub watch: WatchTable,
+    /// Who listens to which channel.
+    pub broker: Broker,
     pub pause: Pause,
     pub slots_in_transfer: Arc<SlotsInTransfer>,
     pub stats: Stats,
@@ -66,6 +70,13 @@ pub struct Node {
 }
 
 impl Node {
+    /// Appends a message for `client`, within its output limit.
+    pub fn send(&self, client: &ClientInfo, message: Bytes) {
+        let config = self.config.load();
+        self.clients
+            .send(client, message, &config.clients.client_output_buffer_limit);
+    }
+
     /// Adds `changes` to the count of changes.
     pub fn note_changes(&self, changes: u64) {
         if changes != 0 {

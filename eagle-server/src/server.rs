@@ -12,6 +12,7 @@ use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
 use crate::config::file::Startup;
+use crate::config::special::EventClasses;
 use crate::config::topic::{PubsubDefault, Supervision};
 use crate::config::{Config, Live};
 use crate::cron;
@@ -25,8 +26,8 @@ use crate::shutdown::ShutdownRequest;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroize;
@@ -155,6 +156,9 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     ));
     // Nobody else sets it.
     let _ = observed.set(Arc::downgrade(&node));
+    if let Some(cluster) = &node.cluster {
+        cluster.listen(Box::new(ClientsOf(Arc::downgrade(&node))));
+    }
     follow_config(&node);
     let outcome = runtime.block_on(async {
         if let Some(running) = &mut running {
@@ -171,11 +175,34 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     outcome.and(ended)
 }
 
+/// The clients of this node, as the cluster reaches them.
+struct ClientsOf(Weak<Node>);
+
+impl cluster::Listener for ClientsOf {
+    fn published(&self, channel: &[u8], message: &[u8], sharded: bool) {
+        if let Some(node) = self.0.upgrade() {
+            command::deliver_published(&node, channel, message, sharded);
+        }
+    }
+
+    fn reshaped(&self, topology: &cluster::Topology) {
+        if let Some(node) = self.0.upgrade() {
+            node.broker.lose_slots(
+                |slot| !topology.is_my_shards(slot),
+                &mut |client, message| {
+                    node.send(client, message);
+                },
+            );
+        }
+    }
+}
+
 /// Directives that the storage engine goes by.
 const THRESHOLDS: &[&str] = &[
     "hash-max-listpack-entries",
     "hash-max-listpack-value",
     "maxmemory-policy",
+    "notify-keyspace-events",
 ];
 
 fn set_thresholds(keyspace: &Keyspace, config: &Config) {
@@ -184,6 +211,10 @@ fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     settings
         .clocks_count_uses
         .store(config.memory.maxmemory_policy.is_lfu(), Ordering::Relaxed);
+    let events = config.monitoring.notify_keyspace_events;
+    settings
+        .note_created
+        .store(events.publish(EventClasses::NEW_KEY), Ordering::Relaxed);
     settings
         .hash_packed_entries_max
         .store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);
@@ -461,6 +492,7 @@ impl Node {
             cluster,
             clients: Default::default(),
             watch: Default::default(),
+            broker: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),
             stats: Stats::new(command::table().entries().len()),

@@ -30,7 +30,7 @@ const CRATES: [Layers; 2] = [
             &["net"],
             &["command"],
             &["node"],
-            &["cluster", "persist", "session", "socket"],
+            &["cluster", "persist", "pubsub", "session", "socket"],
             &["acl"],
             &["config", "metrics"],
             &["clock", "eviction", "halt", "log", "shutdown", "reference"],

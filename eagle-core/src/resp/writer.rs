@@ -34,7 +34,7 @@ pub enum Protocol {
 }
 
 /// A place in the reply to go back to with [`Writer::truncate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(usize);
 
 /// A header to be written when the number of elements is known. Neither copied nor forgotten: a
@@ -130,6 +130,23 @@ impl Writer {
     /// Takes back all that was written after `mark`.
     pub fn truncate(&mut self, mark: Mark) {
         self.out.truncate(self.start + mark.0);
+    }
+
+    /// Puts replies between those already written, each at its mark; marks ascend. All other marks and reserved
+    /// headers behind the first of them are void.
+    pub fn insert(&mut self, pieces: &[(Mark, Bytes)]) {
+        let Some((first, _)) = pieces.first() else {
+            return;
+        };
+        let tail = self.out.split_off(self.start + first.0);
+        let mut from = 0;
+        for (mark, bytes) in pieces {
+            let to = (mark.0 - first.0).min(tail.len());
+            self.out.extend_from_slice(&tail[from..to]);
+            self.out.extend_from_slice(bytes);
+            from = to;
+        }
+        self.out.extend_from_slice(&tail[from..]);
     }
 
     /// What was written after `mark`.

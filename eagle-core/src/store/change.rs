@@ -6,6 +6,7 @@
 
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::blob::{Blob, Draft, has_ttl};
 use super::dash::hash::Hash;
@@ -117,6 +118,7 @@ pub(super) struct Notes {
     pub(super) deltas: SmallVec<[Delta; 2]>,
     pub(super) touched: Vec<(u8, Box<[u8]>)>,
     pub(super) expired: Vec<(u8, Box<[u8]>)>,
+    pub(super) created: Vec<(u8, Box<[u8]>)>,
     pub(super) dirty: u64,
 }
 
@@ -126,6 +128,7 @@ pub(super) struct NotesMark {
     deltas: usize,
     touched: usize,
     expired: usize,
+    created: usize,
     dirty: u64,
 }
 
@@ -136,6 +139,7 @@ impl Notes {
             deltas: self.deltas.len(),
             touched: self.touched.len(),
             expired: self.expired.len(),
+            created: self.created.len(),
             dirty: self.dirty,
         }
     }
@@ -145,6 +149,7 @@ impl Notes {
         self.deltas.truncate(mark.deltas);
         self.touched.truncate(mark.touched);
         self.expired.truncate(mark.expired);
+        self.created.truncate(mark.created);
         self.dirty = mark.dirty;
     }
 }
@@ -195,6 +200,7 @@ impl<'a> Change<'_, 'a> {
             Some(here) => {
                 if here.expired(self.now_ms) {
                     self.note_expired(place.db, place.key);
+                    self.note_created(place.db, place.key);
                 }
                 self.release(&here.blob, contents)?;
                 let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
@@ -211,6 +217,7 @@ impl<'a> Change<'_, 'a> {
                 }
                 self.count(&place, 1, i32::from(has_ttl(record)))?;
                 table::insert(&mut self.writer, place.slot_at, place.hash, record)?;
+                self.note_created(place.db, place.key);
             }
         }
         self.note_change(place.db, place.key);
@@ -329,6 +336,12 @@ impl<'a> Change<'_, 'a> {
         self.notes.dirty += 1;
         if self.keyspace.is_watched() {
             self.notes.touched.push((db, key.into()));
+        }
+    }
+
+    fn note_created(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace.settings().note_created.load(Relaxed) {
+            self.notes.created.push((db, key.into()));
         }
     }
 

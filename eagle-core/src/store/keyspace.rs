@@ -115,6 +115,8 @@ pub struct Settings {
     pub hash_packed_value_max: AtomicU32,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
+    /// Views record the keys they create ([`View::created`]).
+    pub note_created: AtomicBool,
 }
 
 /// What the access clock of a new key tells.
@@ -144,6 +146,7 @@ impl Default for Settings {
             hash_packed_entries_max: AtomicU32::new(128),
             hash_packed_value_max: AtomicU32::new(64),
             clocks_count_uses: AtomicBool::new(false),
+            note_created: AtomicBool::new(false),
         }
     }
 }

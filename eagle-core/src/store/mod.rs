@@ -47,7 +47,7 @@ pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
 pub use sample::Among;
-pub use view::{Access, Savepoint, View};
+pub use view::{Access, Committed, Savepoint, View};
 
 pub use crate::pmem::{Lapped, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
 

@@ -38,6 +38,18 @@ pub struct Savepoint {
     notes: NotesMark,
 }
 
+/// The slots of a view that has ended, still locked.
+#[must_use = "the slots are locked as long as this lives"]
+pub struct Committed<'a> {
+    /// See [`View::expired`].
+    pub expired: Vec<(u8, Box<[u8]>)>,
+    /// See [`View::touched`].
+    pub touched: Vec<(u8, Box<[u8]>)>,
+    /// The head of the log ring after the record, if one was added.
+    pub ring_head: Option<u64>,
+    _locks: Locks<'a>,
+}
+
 /// One command, or one EXEC or script. Dropped without [`View::commit`], it leaves no trace.
 ///
 /// A call that fails leaves the view as it was before that call. Keys must belong to slots the view locked; a
@@ -551,32 +563,51 @@ impl<'a> View<'a> {
         &self.notes.expired
     }
 
+    /// Keys this view created, in order; recorded only while [`Settings::note_created`](super::Settings) is set.
+    pub fn created(&self) -> &[(u8, Box<[u8]>)] {
+        &self.notes.created
+    }
+
+    /// Whether the view has locked slots, so that it may write.
+    pub fn may_write(&self) -> bool {
+        self.locks.any()
+    }
+
     /// Makes all changes durable and visible at once, and releases the slots.
     pub fn commit(self) {
-        self.end(None);
+        drop(self.commit_locked(None));
     }
 
     /// The same, and adds `record` to the log ring, if there is one: both or neither. Answers the ring's head after it.
     pub fn commit_logged(self, record: &RingRecord<'_>) -> Option<u64> {
-        self.end(Some(record))
+        self.commit_locked(Some(record)).ring_head
     }
 
-    fn end(mut self, record: Option<&RingRecord<'_>>) -> Option<u64> {
-        let mut head = None;
+    /// Makes all changes durable and visible at once, and adds `record` to the log ring, if there is one. The slots
+    /// stay locked until what this returns is dropped: who tells others of the changes meanwhile does so in the order
+    /// in which they were made.
+    pub fn commit_locked(mut self, record: Option<&RingRecord<'_>>) -> Committed<'a> {
+        let mut ring_head = None;
         match (self.state.take(), record) {
             (Some(WriterState { tx, odd, .. }), record) => {
                 match record {
-                    Some(record) => head = tx.commit_logged(record),
+                    Some(record) => ring_head = tx.commit_logged(record),
                     None => tx.commit(),
                 }
                 drop(odd);
                 self.settle_books();
             }
             // Nothing here has changed, but what the record tells has happened.
-            (None, Some(record)) => head = self.keyspace.append_to_ring(record),
+            (None, Some(record)) => ring_head = self.keyspace.append_to_ring(record),
             (None, None) => {}
         }
-        head
+        let View { locks, notes, .. } = self;
+        Committed {
+            expired: notes.expired,
+            touched: notes.touched,
+            ring_head,
+            _locks: locks,
+        }
     }
 
     /// Brings the totals up to what was committed.

@@ -18,7 +18,7 @@ mod topology;
 
 pub use node_flags::NodeFlags;
 pub use node_id::NodeId;
-pub use service::Cluster;
+pub use service::{Cluster, Listener};
 pub use slot_cleaner::{SlotCleaner, TopologySource};
 pub use slot_set::{SLOT_COUNT, SlotSet};
 pub use topology::{NodeIndex, Topology, TopologyNode};

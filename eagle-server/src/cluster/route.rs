@@ -18,6 +18,11 @@ pub struct Request<'a> {
     pub is_migrate: bool,
     /// `cluster-allow-reads-when-down`.
     pub allow_reads_when_down: bool,
+    /// The words are shard channels. They are served where the slot is until it has moved for good, and by
+    /// replicas too.
+    pub is_shard_channel: bool,
+    /// `cluster-allow-pubsubshard-when-down`.
+    pub allow_shard_channels_when_down: bool,
 }
 
 /// Where a command is to run.
@@ -52,7 +57,11 @@ pub fn route(
     if request.slots.iter().any(|other| *other != slot) {
         return Route::Refused(CROSS_SLOT);
     }
-    if !topology.is_ok() {
+    if !topology.is_ok() && request.is_shard_channel {
+        if !request.allow_shard_channels_when_down {
+            return Route::Refused(DOWN);
+        }
+    } else if !topology.is_ok() {
         if !request.allow_reads_when_down {
             return Route::Refused(DOWN);
         }
@@ -70,7 +79,11 @@ pub fn route(
         return Route::Here;
     }
     if let Some(target) = migrating {
-        let (missing, keys) = missing();
+        let (missing, keys) = if request.is_shard_channel {
+            (0, 0)
+        } else {
+            missing()
+        };
         return match missing {
             0 => Route::Here,
             missing if missing < keys => Route::Refused(TRY_AGAIN),
@@ -84,7 +97,10 @@ pub fn route(
             Route::Here
         };
     }
-    if request.readonly && !request.is_write && topology.is_my_primarys(slot) {
+    if (request.readonly || request.is_shard_channel)
+        && !request.is_write
+        && topology.is_my_primarys(slot)
+    {
         return Route::Here;
     }
     if topology.is_mine(slot) {

@@ -11,9 +11,10 @@ use super::state::{ClusterState, Effect, LinkId, LogLevel};
 use super::{SlotSet, Topology, slot_cleaner::SlotCleaner};
 use crate::clock::unix_ms;
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
 pub struct Cluster {
@@ -25,6 +26,17 @@ pub struct Cluster {
     runtime: Handle,
     /// `cluster-link-sendbuf-limit`; 0 sets no bound.
     pub(super) link_bytes_max: AtomicU64,
+    /// Whom messages for clients go to.
+    listener: OnceLock<Box<dyn Listener>>,
+}
+
+/// What the cluster has to tell the clients of this node. Called under the cluster's lock: it must neither wait
+/// nor come back to the cluster.
+pub trait Listener: Send + Sync {
+    /// Another node has published a message.
+    fn published(&self, channel: &[u8], message: &[u8], sharded: bool);
+    /// The cluster has another shape: slots may not be served here any more.
+    fn reshaped(&self, topology: &Topology);
 }
 
 struct Inner {
@@ -54,6 +66,7 @@ impl Cluster {
             cleaner,
             runtime,
             link_bytes_max: AtomicU64::new(0),
+            listener: OnceLock::new(),
         });
         cluster.act(|_, _| ());
         cluster
@@ -78,6 +91,21 @@ impl Cluster {
             self.carry_out(store, effect);
         }
         result
+    }
+
+    /// Says whom messages for clients go to; to be called once.
+    pub fn listen(&self, listener: Box<dyn Listener>) {
+        let set = self.listener.set(listener);
+        assert!(set.is_ok(), "there is one listener");
+    }
+
+    /// Sends a published message to the nodes whose clients may want it.
+    pub fn publish(self: &Arc<Self>, channel: &[u8], message: &[u8], sharded: bool) {
+        let (channel, message) = (
+            Bytes::copy_from_slice(channel),
+            Bytes::copy_from_slice(message),
+        );
+        self.act(|state, now_ms| state.publish(channel, message, sharded, now_ms));
     }
 
     /// Looks at the state without changing it.
@@ -106,7 +134,12 @@ impl Cluster {
                     std::process::exit(1);
                 }
             }
-            Effect::Topology(topology) => self.topology.store(topology),
+            Effect::Topology(topology) => {
+                self.topology.store(topology.clone());
+                if let Some(listener) = self.listener.get() {
+                    listener.reshaped(&topology);
+                }
+            }
             Effect::Connect { link, ip, cport } => {
                 let frames = self.links.open(link);
                 self.runtime
@@ -115,8 +148,15 @@ impl Cluster {
             Effect::Close { link } => self.links.close(link),
             Effect::Send { link, frame } => self.links.send(link, frame),
             Effect::SlotsLost(slots) => self.cleaner.clean(slots),
-            // No client of this server can subscribe yet, so there is nobody to deliver to.
-            Effect::Publish { .. } => {}
+            Effect::Publish {
+                channel,
+                message,
+                sharded,
+            } => {
+                if let Some(listener) = self.listener.get() {
+                    listener.published(&channel, &message, sharded);
+                }
+            }
             Effect::BecomeReplicaOf { primary, ip, port } => {
                 // Another node has taken over all slots of this one; what is left here is out of date.
                 tracing::warn!(

@@ -95,6 +95,11 @@ impl Topology {
         self.my_primary().is_some() && self.owner(slot) == self.my_primary()
     }
 
+    /// Whether this node, or the primary it replicates, serves `slot`.
+    pub fn is_my_shards(&self, slot: u16) -> bool {
+        self.is_mine(slot) || self.is_my_primarys(slot)
+    }
+
     /// Whether `slot` is moving from or to this node.
     pub fn is_open(&self, slot: u16) -> bool {
         self.migrating_to.contains_key(&slot) || self.importing_from.contains_key(&slot)

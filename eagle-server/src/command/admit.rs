@@ -9,6 +9,7 @@ use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
 use crate::session::{PauseMode, Session};
+use eagle_core::resp::Protocol;
 
 /// What the gates decided.
 pub(super) enum Verdict {
@@ -38,6 +39,7 @@ const GATES: &[Gate] = &[
     allowed_in_multi,
     allowed_to_user,
     memory,
+    allowed_among_messages,
 ];
 
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
@@ -158,6 +160,34 @@ fn memory(request: &Request<'_>) -> Result<(), CommandError> {
         return Err(errors::OUT_OF_MEMORY);
     }
     Ok(())
+}
+
+/// What a client of RESP2 may run while it is subscribed: it could not tell other replies from messages.
+const AMONG_MESSAGES: &[&str] = &[
+    "ping",
+    "subscribe",
+    "ssubscribe",
+    "sunsubscribe",
+    "unsubscribe",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+];
+
+fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
+    let info = &request.session.info;
+    if !info.subscriptions.any()
+        || info.protocol() == Protocol::Resp3
+        || AMONG_MESSAGES.contains(&request.entry.command.name)
+    {
+        return Ok(());
+    }
+    Err(CommandError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context",
+        request.entry.full_name
+    )))
 }
 
 fn denies_oom(request: &Request<'_>) -> bool {

@@ -3,9 +3,10 @@
 use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::context::{Context, Flow};
+use super::deliver::{deliver, publish_event, remove_expired, send_all};
 use super::effect::Effects;
 use super::errors::{self, CommandError};
-use super::event::Events;
+use super::event::{Event, Events, Notice};
 use super::forward;
 use super::keys::{self, Slots};
 use super::permission;
@@ -15,10 +16,11 @@ use super::table::{Entry, queued_entry};
 use crate::acl::Place;
 use crate::cluster::route::Route;
 use crate::config::Config;
+use crate::config::special::EventClasses;
 use crate::node::{Node, Thread, unix_ms};
 use crate::session::{Queued, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Guard, View, key_slot};
+use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,8 +35,6 @@ pub struct Batch<'a> {
     pub now_ms: u64,
     /// When the previous command ended.
     pub clock: Instant,
-    /// The command just run has met a key whose time has come.
-    met_expired: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -45,7 +45,6 @@ impl<'a> Batch<'a> {
             config: thread.node.config.snapshot(),
             now_ms: unix_ms(),
             clock: Instant::now(),
-            met_expired: false,
         }
     }
 }
@@ -77,11 +76,6 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             } else {
                 execute(batch, session, out, entry, argv)
             };
-            if std::mem::take(&mut batch.met_expired)
-                && batch.thread.node.pause.current(batch.now_ms).is_none()
-            {
-                remove_expired(batch.thread, session.db, entry, argv);
-            }
             if entry.has(Flags::ADMIN) || entry.command.name == "exec" {
                 // The next request of the batch already runs under what CONFIG SET has set.
                 batch.config = batch.thread.node.config.snapshot();
@@ -336,9 +330,29 @@ fn execute_as(
     };
     let flow = invoke(&mut cx, entry, argv);
     batch.clock = cx.clock;
-    batch.met_expired |= cx.view.met_expired();
-    commit(node, cx.view);
+    if let Some(events) = end(cx) {
+        drop(worker);
+        remove_expired(batch, session, entry, argv);
+        deliver(node, session, out, events);
+    }
     Some(flow)
+}
+
+/// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
+/// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
+/// first that key is to be removed.
+fn end(mut cx: Context<'_>) -> Option<Vec<Event>> {
+    let events = cx.events.take();
+    let late = cx.view.met_expired() && !cx.view.may_write();
+    let committed = commit(cx.node, cx.view);
+    if late {
+        return Some(events);
+    }
+    if !events.is_empty() {
+        deliver(cx.node, cx.session, cx.out, events);
+    }
+    drop(committed);
+    None
 }
 
 /// How long a writer lets a slot in transfer be before it looks again.
@@ -360,49 +374,53 @@ fn writes(session: &Session, entry: &Entry) -> bool {
 }
 
 /// Runs the second half of a command that replies later, with `slots` locked: the same commit as at
-/// the end of its first half. What `change` did is kept even if it fails.
+/// the end of its first half, and the notices it leaves are sent. What `change` did is kept even if it fails.
 pub(super) fn apply<T>(
     thread: &Thread,
     slots: &[u16],
-    change: impl FnOnce(&mut View<'_>) -> T,
+    change: impl FnOnce(&mut View<'_>, &mut Vec<Notice>) -> T,
 ) -> T {
     let node = &*thread.node;
     let guard = node.keyspace.pin();
     let mut worker = thread.worker.borrow_mut();
     let access = Access::Slots(slots);
     let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
-    let result = change(&mut view);
-    commit(node, view);
+    let mut notices = Vec::new();
+    let result = change(&mut view, &mut notices);
+    let committed = commit(node, view);
+    send_all(node, &notices);
+    drop(committed);
     result
 }
 
-/// Removes the keys of a command that met an expired one: a read has no right to while it runs.
-///
-/// Nobody who watches such a key needs to be told: to whoever watched it while it lived its end is a
-/// change already, and who watched it afterwards saw it missing.
-fn remove_expired(thread: &Thread, db: u8, entry: &'static Entry, argv: &[&[u8]]) {
-    let node = &*thread.node;
-    let guard = node.keyspace.pin();
-    let mut worker = thread.worker.borrow_mut();
-    for key in keys::find(entry, argv) {
-        let key = argv[key.position];
-        let slot = [key_slot(key)];
-        let access = Access::Slots(&slot);
-        let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
-        // Removing what does not exist removes what is left of it; a full pool can wait.
-        if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
-            view.commit();
+/// Removes `key` if its time has come, and tells who wants to know.
+pub(super) fn remove_if_expired(
+    node: &Node,
+    worker: &mut Worker,
+    guard: &Guard,
+    db: u8,
+    key: &[u8],
+) {
+    let slot = [key_slot(key)];
+    let access = Access::Slots(&slot);
+    let mut view = node.keyspace.view(worker, guard, access, unix_ms());
+    // Removing what does not exist removes what is left of it; a full pool can wait.
+    if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
+        let committed = view.commit_locked(None);
+        for (db, key) in &committed.expired {
+            publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
         }
     }
 }
 
-/// Makes what the view did durable and visible, and tells those who wait for changes.
-pub(super) fn commit(node: &Node, view: View<'_>) {
+/// Makes what the view did durable and visible, and tells those who watch keys. The slots stay locked for what
+/// else there is to tell.
+pub(super) fn commit<'a>(node: &Node, view: View<'a>) -> Committed<'a> {
     node.note_changes(view.dirty());
     for (db, key) in view.touched() {
         node.watch.touch(*db, key);
     }
-    view.commit();
+    view.commit_locked(None)
 }
 
 /// Runs the handler of `entry`, replies its error if it fails, and accounts for it. The view keeps
@@ -412,18 +430,19 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let mark = cx.out.mark();
     cx.count_uses(entry, argv);
     let savepoint = cx.view.savepoint();
-    let events = cx.events.mark();
+    let events = cx.events.begin(mark);
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
-        cx.events.rewind(events);
+        cx.events.rewind(&events);
         cx.effects.take();
         cx.out.truncate(mark);
         counters.failed.add(1);
         reply_error(cx.thread, cx.out, &error);
         Flow::Done
     });
+    cx.end_events(&events, entry, argv);
     let now = Instant::now();
     cx.clock = now;
     let nanos = (now - started).as_nanos() as u64;
@@ -475,6 +494,7 @@ fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: 
 pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
     cx.out.array(queue.len());
     let exec = cx.entry;
+    cx.session.in_exec = true;
     for queued in queue {
         cx.entry = queued_entry(queued);
         let words = queued.words();
@@ -500,5 +520,6 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
             );
         }
     }
+    cx.session.in_exec = false;
     cx.entry = exec;
 }

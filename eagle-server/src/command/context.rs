@@ -5,7 +5,6 @@ use super::errors::{self, CommandError};
 use super::event::Events;
 use super::table::Entry;
 use crate::config::Config;
-use crate::config::special::EventClasses;
 use crate::node::{Node, Thread};
 use crate::session::Session;
 use bytes::Bytes;
@@ -54,17 +53,6 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Raises a keyspace event about `key` of the selected database, if `notify-keyspace-events` asks for its class.
-    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
-        self.notify_in(self.db(), class, event, key);
-    }
-
-    /// Raises a keyspace event about `key` of `db`.
-    pub fn notify_in(&mut self, db: u8, class: EventClasses, event: &'static str, key: &[u8]) {
-        let wanted = self.config.monitoring.notify_keyspace_events;
-        self.events.raise(wanted, db, class, event, key);
-    }
-
     /// The database the client has selected.
     pub fn db(&self) -> u8 {
         self.session.db
@@ -94,9 +82,12 @@ impl Context<'_> {
         Ok(Flow::Done)
     }
 
-    /// Counts a look-up of a read command (INFO `keyspace_hits`, `keyspace_misses`).
+    /// Counts a look-up of a read command (INFO `keyspace_hits`, `keyspace_misses`; the event `keymiss`).
     pub fn note_lookup(&self, found: bool) {
         let stats = &self.thread.stats;
+        if !found {
+            self.events.miss();
+        }
         if found {
             &stats.keyspace_hits
         } else {

@@ -1,57 +1,186 @@
-//! Keyspace events (`notify-keyspace-events`): raised by handlers, sent after the commit.
+//! What a request has to tell others: keyspace events (`notify-keyspace-events`) and published messages.
+//!
+//! Handlers raise them, in order; they are sent once the changes are committed, while the slots are still locked. So
+//! whoever gets an event finds the keyspace as it says, and the events of one key come in the order of its changes.
+//!
+//! A client that gets its own events sees each where Redis would have written it: before the reply of the command that
+//! raised it, or behind, whichever the handler did first.
 
 use crate::config::special::EventClasses;
+use eagle_core::resp::Mark;
+use std::cell::Cell;
 
-/// One event.
+/// Something to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What happened to a key.
+    Key {
+        db: u8,
+        name: &'static str,
+        key: Box<[u8]>,
+    },
+    /// PUBLISH, SPUBLISH.
+    Message {
+        channel: Box<[u8]>,
+        payload: Box<[u8]>,
+        sharded: bool,
+    },
+}
+
+/// A notice, and where it stands among the replies to the client that caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    pub db: u8,
-    pub class: EventClasses,
-    pub name: &'static str,
-    pub key: Box<[u8]>,
+    pub notice: Notice,
+    /// Raised before the handler had replied anything.
+    before_reply: bool,
+    pub at: Mark,
 }
 
 /// A state of [`Events`] to go back to when a command fails.
 #[derive(Clone, Copy, Debug)]
-pub struct EventsMark(usize);
+pub struct EventsMark {
+    len: usize,
+    reply_at: Mark,
+    misses: u32,
+    expired: usize,
+    created: usize,
+}
 
 /// The events of one request, in order.
 #[derive(Default, Debug)]
-pub struct Events(Vec<Event>);
+pub struct Events {
+    list: Vec<Event>,
+    /// Where the reply of the command being run begins.
+    reply_at: Mark,
+    /// Look-ups of readers that found nothing.
+    misses: Cell<u32>,
+    /// How many of the keys that the view removed as expired, and of those it created, have had their event.
+    pub(super) expired: usize,
+    pub(super) created: usize,
+}
 
 impl Events {
-    /// Adds an event if its class is among those `wanted`, and somewhere to be published.
-    pub fn raise(
-        &mut self,
-        wanted: EventClasses,
-        db: u8,
-        class: EventClasses,
-        name: &'static str,
-        key: &[u8],
-    ) {
-        let published = wanted.has(EventClasses::KEYSPACE) || wanted.has(EventClasses::KEYEVENT);
-        if published && wanted.has(class) {
-            self.0.push(Event {
-                db,
-                class,
-                name,
-                key: key.into(),
-            });
+    /// Begins a command whose reply will stand at `reply_at`.
+    pub fn begin(&mut self, reply_at: Mark) -> EventsMark {
+        let mark = EventsMark {
+            len: self.list.len(),
+            reply_at: self.reply_at,
+            misses: self.misses.get(),
+            expired: self.expired,
+            created: self.created,
+        };
+        self.reply_at = reply_at;
+        mark
+    }
+
+    /// Adds a notice; `now_at` is where the next reply will be written.
+    pub fn push(&mut self, notice: Notice, now_at: Mark) {
+        self.list.push(Event {
+            notice,
+            before_reply: now_at <= self.reply_at,
+            at: now_at,
+        });
+    }
+
+    /// Adds key events before all others of the command begun at `mark`.
+    pub fn push_front(&mut self, mark: &EventsMark, notices: Vec<Notice>) {
+        let at = self.reply_at;
+        let events = notices.into_iter().map(|notice| Event {
+            notice,
+            before_reply: true,
+            at,
+        });
+        self.list.splice(mark.len..mark.len, events);
+    }
+
+    /// Forgets what the command begun at `mark` has raised, because it failed. Its missed look-ups stay.
+    pub fn rewind(&mut self, mark: &EventsMark) {
+        self.list.truncate(mark.len);
+        self.expired = mark.expired;
+        self.created = mark.created;
+    }
+
+    /// Ends the command begun at `mark`, whose reply ends at `end`; how many of its look-ups missed. If it
+    /// `places` its events, they go to the beginning and the end of its reply; else they stay where the commands
+    /// inside it have placed them.
+    pub fn end(&mut self, mark: &EventsMark, end: Mark, places: bool) -> u32 {
+        if places {
+            for event in &mut self.list[mark.len..] {
+                event.at = if event.before_reply {
+                    self.reply_at
+                } else {
+                    end
+                };
+            }
         }
+        let misses = self.misses.get() - mark.misses;
+        self.reply_at = mark.reply_at;
+        self.misses.set(mark.misses);
+        misses
     }
 
-    /// The state now.
-    pub fn mark(&self) -> EventsMark {
-        EventsMark(self.0.len())
+    /// Counts a look-up of a reader that found nothing.
+    pub fn miss(&self) {
+        self.misses.set(self.misses.get() + 1);
     }
 
-    /// Forgets what was raised since `mark`.
-    pub fn rewind(&mut self, mark: EventsMark) {
-        self.0.truncate(mark.0);
+    /// Whether any look-up of a reader found nothing since `mark`.
+    pub fn missed(&self, mark: &EventsMark) -> bool {
+        self.misses.get() > mark.misses
     }
 
     /// Takes all events.
     pub fn take(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.list)
+    }
+}
+
+impl EventClasses {
+    /// Whether events of `class` are published at all.
+    pub fn publish(self, class: EventClasses) -> bool {
+        self.has(class) && (self.has(Self::KEYSPACE) || self.has(Self::KEYEVENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eagle_core::resp::{Protocol, Writer};
+
+    fn key_event(name: &'static str) -> Notice {
+        Notice::Key {
+            db: 0,
+            name,
+            key: (*b"k").into(),
+        }
+    }
+
+    #[test]
+    fn events_stand_before_or_behind_the_reply_of_their_command() {
+        let (mut events, mut out) = (Events::default(), Writer::new(Protocol::Resp3));
+        out.array(1);
+        let mark = events.begin(out.mark());
+        events.push(key_event("before"), out.mark());
+        let begin = out.mark();
+        out.ok();
+        events.push(key_event("behind"), out.mark());
+        out.integer(1);
+        assert_eq!(events.end(&mark, out.mark(), true), 0);
+        let places: Vec<Mark> = events.take().iter().map(|event| event.at).collect();
+        assert_eq!(places, [begin, out.mark()]);
+    }
+
+    #[test]
+    fn a_failed_command_leaves_its_misses_only() {
+        let (mut events, out) = (Events::default(), Writer::new(Protocol::Resp3));
+        let first = events.begin(out.mark());
+        events.push(key_event("kept"), out.mark());
+        let second = events.begin(out.mark());
+        events.push(key_event("dropped"), out.mark());
+        events.miss();
+        events.rewind(&second);
+        assert_eq!(events.end(&second, out.mark(), true), 1);
+        assert_eq!(events.end(&first, out.mark(), true), 0);
+        assert_eq!(events.take().len(), 1);
     }
 }

@@ -6,8 +6,8 @@
 
 use super::call;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
+use super::deliver::publish_event;
 use super::effect::Effects;
-use super::event::Events;
 use crate::config::special::EventClasses;
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::{Candidates, time_max};
@@ -115,9 +115,6 @@ impl Evictor<'_> {
         if !may_go || !view.remove(db, &key).unwrap_or(false) {
             return Some(false);
         }
-        let mut events = Events::default();
-        let wanted = config.monitoring.notify_keyspace_events;
-        events.raise(wanted, db, EventClasses::EVICTED, "evicted", &key);
         let mut effects = Effects::new(false);
         let verb: &[u8] = if config.memory.lazyfree_lazy_eviction {
             b"UNLINK"
@@ -125,7 +122,9 @@ impl Evictor<'_> {
             b"DEL"
         };
         effects.also(db, &[verb, &key]);
-        call::commit(self.node, view);
+        let committed = call::commit(self.node, view);
+        publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
+        drop(committed);
         self.node.stats.evicted_keys.add_shared(1);
         Some(true)
     }

@@ -6,6 +6,7 @@ mod call;
 mod clock;
 mod context;
 mod deadline;
+mod deliver;
 mod describe;
 mod effect;
 pub mod errors;
@@ -28,6 +29,7 @@ mod conformance;
 pub use args::{Args, parse_integer};
 pub use call::{Batch, run, run_queued};
 pub use context::{Context, Flow, Outcome};
+pub use deliver::{deliver_published, publish_event};
 pub use errors::CommandError;
 pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
 pub use permission::{

@@ -59,6 +59,8 @@ pub(super) fn decide(
         readonly: false,
         is_migrate: entry.command.name == "migrate",
         allow_reads_when_down: batch.config.cluster.cluster_allow_reads_when_down,
+        is_shard_channel: entry.has(Flags::PUBSUB),
+        allow_shard_channels_when_down: batch.config.cluster.cluster_allow_pubsubshard_when_down,
     };
     route(topology, &request, || {
         let missing = routed

@@ -120,7 +120,6 @@ worker_counters! {
     redirects,
     forwards,
     query_limit_disconnections,
-    output_limit_disconnections,
     reads_processed,
     writes_processed,
 }

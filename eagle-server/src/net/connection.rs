@@ -16,7 +16,7 @@ use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::{self, Batch, Flow};
 use crate::node::{Node, Thread};
-use crate::session::{ClientInfo, Session};
+use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer};
 use smallvec::SmallVec;
@@ -27,6 +27,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroize;
@@ -147,6 +148,7 @@ impl Drop for Connection<'_> {
         let node = &self.thread.node;
         self.session.discard(&node.watch, node.keyspace.watchers());
         node.clients.remove(self.session.info.id);
+        node.broker.leave(&self.session.info);
     }
 }
 
@@ -183,17 +185,13 @@ impl Connection<'_> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let info = self.session.info.clone();
         let node = self.thread.node.clone();
-        let mut ended = pin!(async {
-            tokio::select! {
-                () = info.killed() => {}
-                () = node.shutdown.requested() => {}
-            }
-        });
+        let mut shutdown = pin!(node.shutdown.requested());
         loop {
+            self.collect_mail();
             let progress = self.process();
             self.replies.push(&mut self.out);
             self.note_sizes();
-            if self.is_over_output_limit() {
+            if self.is_over_output_limit() || info.is_killed() {
                 return;
             }
             let (mut read, mut room) = (true, READ_BYTES);
@@ -205,7 +203,7 @@ impl Connection<'_> {
                 }
                 Progress::OutputFull => read = self.input.len() < self.query_bytes_max(),
                 Progress::Closing => {
-                    self.finish(&mut writer, ended).await;
+                    self.finish(&mut writer, shutdown).await;
                     return;
                 }
                 Progress::Paused { wait_ms } => {
@@ -215,7 +213,8 @@ impl Connection<'_> {
                     // What was replied before goes out meanwhile; it may be what this waits for.
                     tokio::select! {
                         biased;
-                        () = &mut ended => return,
+                        alert = poll_fn(|cx| info.poll_alert(cx)) => if alert == Alert::Killed { return },
+                        () = &mut shutdown => return,
                         sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
                             let Ok(count) = sent else { return };
                             self.thread.stats.net_output_bytes.add(count as u64);
@@ -226,12 +225,23 @@ impl Connection<'_> {
                     info.blocked.store(false, Ordering::Relaxed);
                     continue;
                 }
-                Progress::Later(reply) => {
+                Progress::Later(mut reply) => {
                     info.blocked.store(true, Ordering::Relaxed);
-                    let reply = tokio::select! {
-                        biased;
-                        () = &mut ended => return,
-                        reply = reply => reply,
+                    let reply = loop {
+                        tokio::select! {
+                            biased;
+                            alert = poll_fn(|cx| info.poll_alert(cx)) => {
+                                if alert == Alert::Killed { return }
+                                self.collect_mail();
+                            }
+                            () = &mut shutdown => return,
+                            sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
+                                let Ok(count) = sent else { return };
+                                self.thread.stats.net_output_bytes.add(count as u64);
+                                self.thread.stats.writes_processed.add(1);
+                            }
+                            reply = &mut reply => break reply,
+                        }
                     };
                     info.blocked.store(false, Ordering::Relaxed);
                     self.out.raw(&reply);
@@ -243,7 +253,8 @@ impl Connection<'_> {
             }
             tokio::select! {
                 biased;
-                () = &mut ended => return,
+                alert = poll_fn(|cx| info.poll_alert(cx)) => if alert == Alert::Killed { return },
+                () = &mut shutdown => return,
                 sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
                     let Ok(count) = sent else { return };
                     self.thread.stats.net_output_bytes.add(count as u64);
@@ -256,6 +267,18 @@ impl Connection<'_> {
                 }
             }
         }
+    }
+
+    /// Moves what others have said to the client behind the replies so far.
+    fn collect_mail(&mut self) {
+        if self.session.info.outbox.bytes() == 0 {
+            return;
+        }
+        self.replies.push(&mut self.out);
+        for message in self.session.info.outbox.take() {
+            self.replies.push_message(message);
+        }
+        self.note_sizes();
     }
 
     /// Runs the requests in the read buffer.
@@ -310,6 +333,7 @@ impl Connection<'_> {
                 self.input[..consumed].zeroize();
             }
             self.input.advance(consumed);
+            self.collect_mail();
             match flow {
                 Flow::Later(reply) => return Progress::Later(reply),
                 Flow::Forwarded(reply) => {
@@ -357,39 +381,28 @@ impl Connection<'_> {
             .store(self.replies.len(), Ordering::Relaxed);
     }
 
-    /// The hard limit of `client-output-buffer-limit normal`.
+    /// Whether the client lets more wait than `client-output-buffer-limit` allows.
     fn is_over_output_limit(&self) -> bool {
-        let held = self.replies.len();
-        if held <= OUTPUT_BYTES_HIGH {
+        let info = &self.session.info;
+        if info.counted_bytes() == 0 {
             return false;
         }
-        let max = self
-            .thread
-            .node
-            .config
-            .load()
-            .clients
-            .client_output_buffer_limit
-            .normal
-            .hard_bytes_max;
-        if max == 0 || held as u64 <= max {
-            return false;
-        }
-        self.thread.stats.output_limit_disconnections.add(1);
-        tracing::warn!(
-            "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
-            self.session.info.id,
-            self.session.info.addr
-        );
-        true
+        let node = &self.thread.node;
+        let limits = &node.config.load().clients.client_output_buffer_limit;
+        node.clients.enforce_output_limit(info, limits)
     }
 
     /// Writes what is still to be said, then closes.
     async fn finish<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut W,
-        ended: Pin<&mut impl Future<Output = ()>>,
+        shutdown: Pin<&mut impl Future<Output = ()>>,
     ) {
+        let info = self.session.info.clone();
+        let killed = poll_fn(|cx| match info.poll_alert(cx) {
+            Poll::Ready(Alert::Killed) => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
         let replies = &mut self.replies;
         let flush = async {
             while !replies.is_empty() {
@@ -401,7 +414,8 @@ impl Connection<'_> {
         };
         tokio::select! {
             () = flush => {}
-            () = ended => {}
+            () = killed => {}
+            () = shutdown => {}
         }
     }
 }

@@ -26,8 +26,10 @@ enum Segment {
 pub struct Replies {
     /// Next bytes for the socket.
     ready: BytesMut,
-    /// Behind `ready`; begins with a pending reply unless it is empty.
+    /// Behind `ready`.
     queue: VecDeque<Segment>,
+    /// Bytes in the queue.
+    queued_bytes: usize,
     pending: usize,
 }
 
@@ -41,7 +43,18 @@ impl Replies {
             self.ready.extend_from_slice(out.as_bytes());
             out.clear();
         } else {
+            self.queued_bytes += out.len();
             self.queue.push_back(Segment::Ready(out.take()));
+        }
+    }
+
+    /// Appends a message of another client. A long one is not copied before it is sent.
+    pub fn push_message(&mut self, message: Bytes) {
+        if self.queue.is_empty() && message.len() < SHARED_BYTES_MIN {
+            self.ready.extend_from_slice(&message);
+        } else {
+            self.queued_bytes += message.len();
+            self.queue.push_back(Segment::Ready(message));
         }
     }
 
@@ -81,29 +94,24 @@ impl Replies {
 
     /// Bytes waiting here, pending replies not counted.
     pub fn len(&self) -> usize {
-        let queued: usize = self
-            .queue
-            .iter()
-            .map(|s| {
-                if let Segment::Ready(bytes) = s {
-                    bytes.len()
-                } else {
-                    0
-                }
-            })
-            .sum();
-        self.ready.len() + queued
+        self.ready.len() + self.queued_bytes
     }
 
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.queue.is_empty()
     }
 
-    /// Moves the replies that have arrived, up to the first that has not, to the ready bytes.
+    /// Moves the replies that have arrived, up to the first that has not, to the ready bytes; no more than
+    /// are soon to be sent.
     fn poll_arrived(&mut self, cx: &mut Context<'_>) {
-        while let Some(front) = self.queue.front_mut() {
+        while self.ready.len() < READY_KEPT_MAX
+            && let Some(front) = self.queue.front_mut()
+        {
             match front {
-                Segment::Ready(bytes) => self.ready.extend_from_slice(bytes),
+                Segment::Ready(bytes) => {
+                    self.queued_bytes -= bytes.len();
+                    self.ready.extend_from_slice(bytes);
+                }
                 Segment::Pending(reply) => match reply.as_mut().poll(cx) {
                     Poll::Pending => return,
                     Poll::Ready(bytes) => {
@@ -116,6 +124,9 @@ impl Replies {
         }
     }
 }
+
+/// A message of this length waits where it is shared with other clients.
+const SHARED_BYTES_MIN: usize = 4 * 1024;
 
 /// A larger buffer is given back once it has been written.
 const READY_KEPT_MAX: usize = 64 * 1024;

@@ -1,13 +1,17 @@
 //! The state of one client connection, and the registry of all of them.
 
 mod multi;
+mod outbox;
 mod pause;
 mod registry;
+mod subscriptions;
 mod watch;
 
 pub use multi::{Multi, Queued};
+pub use outbox::{Message, Outbox};
 pub use pause::{Pause, PauseMode};
-pub use registry::{ClientFilter, ClientInfo, ClientKind, Registry};
+pub use registry::{Alert, ClientFilter, ClientInfo, ClientKind, Registry};
+pub use subscriptions::{Subscriptions, Topics};
 pub use watch::{WatchFlag, WatchTable, Watched};
 
 use crate::acl::Identity;
@@ -49,6 +53,8 @@ pub struct Session {
     /// The open transaction, between MULTI and EXEC.
     pub multi: Option<Multi>,
     pub watched: Watched,
+    /// EXEC is running the commands of a transaction.
+    pub in_exec: bool,
     /// Set by ASKING for the one command that follows.
     pub asking: bool,
     /// READONLY was said: a replica may serve reads.
@@ -75,6 +81,7 @@ impl Session {
             reply: ReplyMode::On,
             multi: None,
             watched: Watched::default(),
+            in_exec: false,
             asking: false,
             readonly: false,
             routing: None,

@@ -1,5 +1,9 @@
 //! All connected clients, as CLIENT LIST, CLIENT KILL and INFO see them.
 
+use super::outbox::Outbox;
+use super::subscriptions::Subscriptions;
+use crate::config::special::OutputLimits;
+use bytes::Bytes;
 use crate::acl::Identity;
 use eagle_core::resp::Protocol;
 use parking_lot::{Mutex, RwLock};
@@ -7,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::Notify;
+use std::task::{Context, Poll};
 
 const RELAXED: Ordering = Ordering::Relaxed;
 
@@ -64,8 +68,24 @@ pub struct ClientInfo {
     pub readonly: AtomicBool,
     pub blocked: AtomicBool,
     killed: AtomicBool,
-    wake: Notify,
+    /// What others have to say to the client.
+    pub outbox: Outbox,
+    pub subscriptions: Subscriptions,
+    /// Since when (Unix seconds) more waits to be written than the soft limit allows; 0 while it does not.
+    over_soft_limit_since_s: AtomicU64,
 }
+
+/// Why a connection's task is woken besides its socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alert {
+    /// The client is to be closed.
+    Killed,
+    /// Messages wait in the outbox.
+    Mail,
+}
+
+/// Bytes of replies that do not count against the limits: what Redis keeps in a client's fixed buffer.
+const OUTPUT_BYTES_FREE: usize = 16 * 1024;
 
 impl ClientInfo {
     pub fn new(
@@ -102,7 +122,9 @@ impl ClientInfo {
             readonly: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            wake: Notify::new(),
+            outbox: Outbox::default(),
+            subscriptions: Subscriptions::default(),
+            over_soft_limit_since_s: AtomicU64::new(0),
         }
     }
 
@@ -151,7 +173,11 @@ impl ClientInfo {
     }
 
     pub fn kind(&self) -> ClientKind {
-        ClientKind::Normal
+        if self.subscriptions.any() {
+            ClientKind::Pubsub
+        } else {
+            ClientKind::Normal
+        }
     }
 
     pub fn db(&self) -> u8 {
@@ -164,6 +190,15 @@ impl ClientInfo {
 
     pub fn set_protocol(&self, protocol: Protocol) {
         self.resp3.store(protocol == Protocol::Resp3, RELAXED);
+    }
+
+    /// The protocol the client speaks.
+    pub fn protocol(&self) -> Protocol {
+        if self.resp3.load(RELAXED) {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        }
     }
 
     /// 2 or 3.
@@ -213,18 +248,58 @@ impl ClientInfo {
     /// Asks the connection to end. Its worker notices at once, even while it waits for bytes.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.outbox.wake();
     }
 
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Completes once [`ClientInfo::kill`] was called.
-    pub async fn killed(&self) {
-        while !self.is_killed() {
-            self.wake.notified().await;
+    /// Completes once the connection has something to do besides its socket. For the connection's task only.
+    pub fn poll_alert(&self, cx: &mut Context<'_>) -> Poll<Alert> {
+        self.outbox.register(cx.waker());
+        if self.is_killed() {
+            Poll::Ready(Alert::Killed)
+        } else if self.outbox.bytes() > 0 {
+            Poll::Ready(Alert::Mail)
+        } else {
+            Poll::Pending
         }
+    }
+
+    /// Bytes of replies and messages that wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.output_bytes.load(RELAXED) + self.outbox.bytes()
+    }
+
+    /// Bytes of these that count against the limits.
+    pub fn counted_bytes(&self) -> usize {
+        self.waiting_bytes().saturating_sub(OUTPUT_BYTES_FREE)
+    }
+
+    /// Whether more waits than `limits` allow a client of this kind.
+    fn exceeds(&self, limits: &OutputLimits) -> bool {
+        let counted = self.counted_bytes() as u64;
+        let limit = match self.kind() {
+            ClientKind::Normal | ClientKind::Master => &limits.normal,
+            ClientKind::Replica => &limits.replica,
+            ClientKind::Pubsub => &limits.pubsub,
+        };
+        let soft = limit.soft_bytes_max != 0 && counted >= limit.soft_bytes_max;
+        let mut exceeds =
+            limit.hard_bytes_max != 0 && counted >= limit.hard_bytes_max && counted > 0;
+        if !soft {
+            if self.over_soft_limit_since_s.load(RELAXED) != 0 {
+                self.over_soft_limit_since_s.store(0, RELAXED);
+            }
+            return exceeds;
+        }
+        let now_s = crate::clock::unix_ms() / 1000;
+        match self.over_soft_limit_since_s.load(RELAXED) {
+            0 => self.over_soft_limit_since_s.store(now_s, RELAXED),
+            since => exceeds |= now_s.saturating_sub(since) > u64::from(limit.soft_seconds_max),
+        }
+        exceeds
     }
 }
 
@@ -259,6 +334,8 @@ impl ClientFilter {
 pub struct Registry {
     clients: RwLock<BTreeMap<u64, Arc<ClientInfo>>>,
     last_id: AtomicU64,
+    /// Clients closed for not reading their replies (INFO `client_output_buffer_limit_disconnections`).
+    pub output_limit_disconnections: AtomicU64,
 }
 
 impl Registry {
@@ -302,6 +379,36 @@ impl Registry {
     /// All clients in order of their ids, that is of their arrival.
     pub fn all(&self) -> Vec<Arc<ClientInfo>> {
         self.clients.read().values().cloned().collect()
+    }
+
+    /// Appends a message for `client`, which is ended if it lets more wait than `limits` allow.
+    pub fn send(&self, client: &ClientInfo, message: Bytes, limits: &OutputLimits) {
+        if client.is_killed() {
+            return;
+        }
+        client.outbox.push(message);
+        if !self.enforce_output_limit(client, limits) {
+            client.outbox.wake();
+        }
+    }
+
+    /// Ends `client` if more waits for it to read than `limits` allow; whether it is ended.
+    pub fn enforce_output_limit(&self, client: &ClientInfo, limits: &OutputLimits) -> bool {
+        if client.counted_bytes() == 0 || client.is_killed() || !client.exceeds(limits) {
+            return client.is_killed();
+        }
+        self.output_limit_disconnections.fetch_add(1, RELAXED);
+        tracing::warn!(
+            "Client id={} addr={} laddr={} name={} omem={} scheduled to be closed ASAP for overcoming of output \
+             buffer limits.",
+            client.id,
+            client.addr,
+            client.laddr,
+            client.name(),
+            client.counted_bytes()
+        );
+        client.kill();
+        true
     }
 
     /// Ends every client that `filter` matches; returns how many.

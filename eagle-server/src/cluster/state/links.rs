@@ -169,6 +169,31 @@ impl ClusterState {
         }
     }
 
+    /// Tells the nodes whose clients may want it of a published message: all of them, or those of this node's shard.
+    pub fn publish(&mut self, channel: Bytes, message: Bytes, sharded: bool, now_ms: u64) {
+        self.now_ms = now_ms;
+        if !sharded {
+            let body = Body::Publish { channel, message };
+            return self.broadcast(MessageFlags::default(), &body);
+        }
+        let shard = self.me().primary.unwrap_or(self.myself);
+        let links: Vec<LinkId> = self
+            .nodes
+            .iter()
+            .filter(|(key, node)| **key == shard || node.primary == Some(shard))
+            .filter(|(_, node)| !node.in_handshake())
+            .filter_map(|(_, node)| node.outbound)
+            .collect();
+        if links.is_empty() {
+            return;
+        }
+        let body = Body::PublishShard { channel, message };
+        let frame = encode(&self.header(MessageFlags::default()), &body);
+        for link in links {
+            self.send_frame(link, &body, frame.clone());
+        }
+    }
+
     fn send_frame(&mut self, link: LinkId, body: &Body, frame: Bytes) {
         if let Some(kind) = body.kind() {
             self.counters.sent[usize::from(kind.wire())] += 1;

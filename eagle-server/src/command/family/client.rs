@@ -347,13 +347,14 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
             flags.push(letter);
         }
     };
-    flag(client.blocked.load(Relaxed), 'b');
+    flag(client.subscriptions.any(), 'P');
     flag(client.multi() >= 0, 'x');
-    flag(client.readonly.load(Relaxed), 'r');
+    flag(client.blocked.load(Relaxed), 'b');
+    flag(client.is_killed(), 'A');
     flag(client.unix_socket, 'U');
+    flag(client.readonly.load(Relaxed), 'r');
     flag(client.no_evict.load(Relaxed), 'e');
     flag(client.no_touch.load(Relaxed), 'T');
-    flag(client.is_killed(), 'A');
     if flags.is_empty() {
         flags.push('N');
     }
@@ -370,7 +371,7 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
         .map_or("NULL", |id| &table().entries()[id].full_name);
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
          qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll=0 omem=0 \
          tot-mem={total} events={} cmd={command} user={} redir=-1 resp={}",
         client.id,
@@ -381,6 +382,9 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
         now_ms.saturating_sub(client.connected_at_ms) / 1000,
         now_ms.saturating_sub(client.last_active_ms()) / 1000,
         client.db(),
+        client.subscriptions.channels(),
+        client.subscriptions.patterns(),
+        client.subscriptions.shard_channels(),
         client.multi(),
         client.multi_bytes(),
         if output > 0 { "rw" } else { "r" },

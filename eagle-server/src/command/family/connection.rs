@@ -42,6 +42,12 @@ fn ping(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if args.len() > 1 {
         return Err(errors::wrong_arity("ping"));
     }
+    if cx.session.info.subscriptions.any() && cx.out.protocol() == Protocol::Resp2 {
+        // Among messages, which are arrays, it looks like one.
+        cx.out.array(2);
+        cx.out.bulk("pong");
+        return cx.reply_bulk(args.word().unwrap_or_default());
+    }
     match args.word() {
         Ok(message) => cx.reply_bulk(message),
         Err(_) => {
@@ -253,6 +259,7 @@ const RESET: Command = Command::new(
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let session = &mut *cx.session;
     session.discard(&cx.node.watch, cx.node.keyspace.watchers());
+    cx.node.broker.leave(&session.info);
     session.select(0);
     session.reply = ReplyMode::On;
     session.asking = false;

@@ -5,6 +5,7 @@ use crate::command::clock::{CLOCK_MASK, lfu_clock, lru_clock};
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
+use crate::config::special::EventClasses;
 use crate::persist::rdb::dump::{self, DumpError};
 use crate::persist::rdb::{Compression, HashForm, Value};
 use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Ttl, View};
@@ -158,10 +159,18 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     };
     if matches!(expiry, Ttl::At(at_ms) if at_ms <= cx.now_ms) {
         // The value would be gone at once; only the one it replaces goes.
-        cx.view.remove(db, key)?;
+        if cx.view.remove(db, key)? {
+            cx.notify(EventClasses::GENERIC, "del", key);
+        }
         return cx.reply_ok();
     }
+    let replaces = cx.view.find(db, key).is_some();
     set(&mut cx.view, db, key, &value, expiry)?;
+    if replaces {
+        // To Redis the key was removed and made again.
+        cx.notify(EventClasses::NEW_KEY, "new", key);
+    }
+    cx.notify(EventClasses::GENERIC, "restore", key);
     if let Some(clock) = options.clock(cx) {
         cx.view.touch(db, key, clock);
     }

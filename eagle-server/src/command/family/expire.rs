@@ -1,10 +1,11 @@
 //! Expiry of keys: EXPIRE and its kin, TTL and its kin, PERSIST.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, Outcome};
+use crate::command::context::{Context, Flow, Outcome};
 use crate::command::deadline::Unit;
 use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
+use crate::config::special::EventClasses;
 
 pub const FAMILY: Family = Family {
     name: "expire",
@@ -118,9 +119,17 @@ fn expire_at(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome {
         .is_some_and(|entry| condition.allows(entry.ttl_at(), at_ms));
     if allowed {
         match u64::try_from(at_ms) {
-            Ok(at_ms) if at_ms > cx.now_ms => cx.view.set_ttl(db, key, Some(at_ms))?,
+            Ok(at_ms) if at_ms > cx.now_ms => {
+                cx.view.set_ttl(db, key, Some(at_ms))?;
+                cx.out.integer(1);
+                cx.notify(EventClasses::GENERIC, "expire", key);
+                return Ok(Flow::Done);
+            }
             // The instant has passed: the key goes now.
-            _ => cx.view.remove(db, key)?,
+            _ => {
+                cx.view.remove(db, key)?;
+                cx.notify(EventClasses::GENERIC, "del", key);
+            }
         };
     }
     cx.reply_bool(allowed)
@@ -310,6 +319,7 @@ fn persist(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         .is_some_and(|entry| entry.ttl_at().is_some());
     if expires {
         cx.view.set_ttl(db, key, None)?;
+        cx.notify(EventClasses::GENERIC, "persist", key);
     }
     cx.reply_bool(expires)
 }

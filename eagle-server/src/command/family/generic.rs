@@ -6,6 +6,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::EvictionPolicy;
+use crate::config::special::EventClasses;
 use eagle_core::store::{Kind, Text};
 
 pub const FAMILY: Family = Family {
@@ -61,7 +62,10 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = cx.db();
     let mut removed = 0;
     for key in args.rest() {
-        removed += i64::from(cx.view.remove(db, key)?);
+        if cx.view.remove(db, key)? {
+            cx.notify(EventClasses::GENERIC, "del", key);
+            removed += 1;
+        }
     }
     cx.reply_integer(removed)
 }
@@ -177,7 +181,14 @@ fn rename(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(errors::NO_SUCH_KEY);
     }
     if from != to {
+        let replaces = cx.view.find(db, to).is_some();
         cx.view.rename(db, from, db, to)?;
+        if replaces {
+            // To Redis the key was removed and made again.
+            cx.notify(EventClasses::NEW_KEY, "new", to);
+        }
+        cx.notify(EventClasses::GENERIC, "rename_from", from);
+        cx.notify(EventClasses::GENERIC, "rename_to", to);
     }
     cx.reply_ok()
 }
@@ -215,6 +226,8 @@ fn renamenx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return cx.reply_integer(0);
     }
     cx.view.rename(db, from, db, to)?;
+    cx.notify(EventClasses::GENERIC, "rename_from", from);
+    cx.notify(EventClasses::GENERIC, "rename_to", to);
     cx.reply_integer(1)
 }
 
@@ -257,7 +270,13 @@ fn copy(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if cx.view.find(from_db, from).is_none() || (!replace && cx.view.find(to_db, to).is_some()) {
         return cx.reply_integer(0);
     }
+    let replaces = cx.view.find(to_db, to).is_some();
     cx.view.copy(from_db, from, to_db, to)?;
+    if replaces {
+        // To Redis the key was removed and made again.
+        cx.notify_in(to_db, EventClasses::NEW_KEY, "new", to);
+    }
+    cx.notify_in(to_db, EventClasses::GENERIC, "copy_to", to);
     cx.reply_integer(1)
 }
 
@@ -290,6 +309,8 @@ fn move_key(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return cx.reply_integer(0);
     }
     cx.view.rename(from_db, key, to_db, key)?;
+    cx.notify(EventClasses::GENERIC, "move_from", key);
+    cx.notify_in(to_db, EventClasses::GENERIC, "move_to", key);
     cx.reply_integer(1)
 }
 

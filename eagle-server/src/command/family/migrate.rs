@@ -8,8 +8,10 @@ use crate::command::args::{Args, parse_integer};
 use crate::command::call;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::event::Notice;
 use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
+use crate::config::special::EventClasses;
 use crate::node::{Thread, unix_ms};
 use crate::persist::rdb::Compression;
 use eagle_core::resp::{Protocol, Writer};
@@ -224,8 +226,8 @@ impl MoveOut {
         let sockets = &self.thread.migrate_sockets;
         let report = self.transfer.run(sockets, unix_ms).await;
         let removed = match &self.claim {
-            Some(claim) => call::apply(&self.thread, claim.slots(), |view| {
-                self.remove(view, &report.accepted)
+            Some(claim) => call::apply(&self.thread, claim.slots(), |view, notices| {
+                self.remove(view, notices, &report.accepted)
             }),
             None => Ok(()),
         };
@@ -242,7 +244,14 @@ impl MoveOut {
     }
 
     /// Removes the keys that were taken over, unless they are not what was sent.
-    fn remove(&self, view: &mut View<'_>, accepted: &[usize]) -> Result<(), CommandError> {
+    fn remove(
+        &self,
+        view: &mut View<'_>,
+        notices: &mut Vec<Notice>,
+        accepted: &[usize],
+    ) -> Result<(), CommandError> {
+        let wanted = self.thread.node.config.load();
+        let wanted = wanted.monitoring.notify_keyspace_events;
         let mut outcome = Ok(());
         for item in accepted.iter().map(|at| &self.transfer.items[*at]) {
             let Some(entry) = view.find(self.db, &item.key) else {
@@ -252,6 +261,11 @@ impl MoveOut {
                 && payload(view, self.db, &entry, self.compression)? == item.payload;
             if unchanged {
                 view.remove(self.db, &item.key)?;
+                if wanted.publish(EventClasses::GENERIC) {
+                    let key = item.key.as_slice().into();
+                    let (db, name) = (self.db, "del");
+                    notices.push(Notice::Key { db, name, key });
+                }
             } else {
                 outcome = Err(CommandError::new(
                     "ERR A key changed while it was being transferred, and was not removed",

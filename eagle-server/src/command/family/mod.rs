@@ -19,6 +19,7 @@ mod latency;
 mod memory;
 mod migrate;
 mod multi;
+mod pubsub;
 mod server;
 mod slowlog;
 mod string;
@@ -39,6 +40,7 @@ pub const FAMILIES: &[&Family] = &[
     &command::FAMILY,
     &cluster::FAMILY,
     &multi::FAMILY,
+    &pubsub::FAMILY,
     &info::FAMILY,
     &latency::FAMILY,
     &slowlog::FAMILY,

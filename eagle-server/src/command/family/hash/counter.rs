@@ -1,9 +1,10 @@
 //! Fields of hashes as numbers: HINCRBY, HINCRBYFLOAT.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, Outcome};
+use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use crate::config::special::EventClasses;
 use eagle_core::text::integer;
 use eagle_core::text::long_double::LongDouble;
 
@@ -43,7 +44,9 @@ fn hincrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         field,
         itoa::Buffer::new().format(new).as_bytes(),
     )?;
-    cx.reply_integer(new)
+    cx.out.integer(new);
+    cx.notify(EventClasses::HASH, "hincrby", key);
+    Ok(Flow::Done)
 }
 
 /// HINCRBYFLOAT key field increment -- adds a floating point number to a field.
@@ -84,7 +87,9 @@ fn hincrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
     let text = new.print();
     cx.view.hash_set(cx.session.db, key, field, &text)?;
-    cx.reply_bulk(&text)
+    cx.out.bulk(&text);
+    cx.notify(EventClasses::HASH, "hincrbyfloat", key);
+    Ok(Flow::Done)
 }
 
 fn value<'a>(cx: &Context<'a>, key: &[u8], field: &[u8]) -> Result<Option<&'a [u8]>, CommandError> {

@@ -4,6 +4,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
+use crate::config::special::EventClasses;
 use smallvec::SmallVec;
 
 /// HGET key field -- the value of a field, or null.
@@ -119,8 +120,11 @@ pub(super) const HSET: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
 
 fn hset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let key = args.rest().first().copied().unwrap_or_default();
     let added = set_fields(cx, args)?;
-    cx.reply_integer(added as i64)
+    cx.out.integer(added as i64);
+    cx.notify(EventClasses::HASH, "hset", key);
+    Ok(Flow::Done)
 }
 
 /// HMSET key field value [field value ...] -- HSET, as it was before it took several fields.
@@ -142,8 +146,11 @@ pub(super) const HMSET: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
 
 fn hmset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let key = args.rest().first().copied().unwrap_or_default();
     set_fields(cx, args)?;
-    cx.reply_ok()
+    cx.out.ok();
+    cx.notify(EventClasses::HASH, "hset", key);
+    Ok(Flow::Done)
 }
 
 fn set_fields(cx: &mut Context<'_>, mut args: Args<'_>) -> Result<usize, CommandError> {
@@ -188,7 +195,11 @@ fn hsetnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if absent {
         cx.view.hash_set(db, key, field, value)?;
     }
-    cx.reply_bool(absent)
+    cx.out.integer(i64::from(absent));
+    if absent {
+        cx.notify(EventClasses::HASH, "hset", key);
+    }
+    Ok(Flow::Done)
 }
 
 /// HDEL key field [field ...] -- removes fields; their number.
@@ -208,5 +219,11 @@ pub(super) const HDEL: Command = Command::new(
 fn hdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, db) = (args.word()?, cx.db());
     let removed = cx.view.hash_remove(db, key, args.rest())?;
+    if removed > 0 {
+        cx.notify(EventClasses::HASH, "hdel", key);
+        if cx.view.find(db, key).is_none() {
+            cx.notify(EventClasses::GENERIC, "del", key);
+        }
+    }
     cx.reply_integer(removed as i64)
 }

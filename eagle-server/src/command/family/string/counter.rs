@@ -7,6 +7,7 @@ use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Text, Ttl};
 use eagle_core::text::long_double::LongDouble;
 
@@ -123,6 +124,7 @@ fn add(cx: &mut Context<'_>, key: &[u8], increment: i64) -> Outcome {
         .ok_or(errors::INCREMENT_OVERFLOWS)?;
     cx.view
         .set_int(db, key, new, ttl_of_new_value(old.is_some()))?;
+    cx.notify(EventClasses::STRING, "incrby", key);
     cx.reply_integer(new)
 }
 
@@ -167,6 +169,7 @@ fn incrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         StringForm::Plain,
         ttl_of_new_value(old.is_some()),
     )?;
+    cx.notify(EventClasses::STRING, "incrbyfloat", key);
     cx.reply_bulk(&text)
 }
 

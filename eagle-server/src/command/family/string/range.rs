@@ -4,6 +4,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
+use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Ttl};
 use std::ops::Range;
 
@@ -30,12 +31,14 @@ fn append(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let Some(old) = cx.view.string(db, key)? else {
         cx.view
             .set_string(db, key, suffix, StringForm::Auto, Ttl::Clear)?;
+        cx.notify(EventClasses::STRING, "append", key);
         return cx.reply_integer(suffix.len() as i64);
     };
     check_end(cx, old.len() as u64, suffix)?;
     let new = [old.as_bytes(&mut itoa::Buffer::new()), suffix].concat();
     cx.view
         .set_string(db, key, &new, StringForm::Raw, Ttl::Keep)?;
+    cx.notify(EventClasses::STRING, "append", key);
     cx.reply_integer(new.len() as i64)
 }
 
@@ -77,6 +80,7 @@ fn setrange(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     new[end - patch.len()..end].copy_from_slice(patch);
     let ttl = if old.is_some() { Ttl::Keep } else { Ttl::Clear };
     cx.view.set_string(db, key, &new, StringForm::Raw, ttl)?;
+    cx.notify(EventClasses::STRING, "setrange", key);
     cx.reply_integer(new.len() as i64)
 }
 

@@ -7,6 +7,7 @@ use crate::command::deadline::Unit;
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::command::{KeyRef, KeyRefs};
+use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Ttl};
 
 /// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT
@@ -69,6 +70,10 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if written {
         cx.view
             .set_string(cx.session.db, key, value, StringForm::Auto, ttl)?;
+        cx.notify(EventClasses::STRING, "set", key);
+        if matches!(ttl, Ttl::At(_)) {
+            cx.notify(EventClasses::GENERIC, "expire", key);
+        }
     }
     match (options.get, written) {
         (true, _) => cx.reply_text(old),
@@ -100,6 +105,7 @@ fn setnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if written {
         cx.view
             .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
+        cx.notify(EventClasses::STRING, "set", key);
     }
     cx.reply_bool(written)
 }
@@ -147,6 +153,8 @@ fn set_expiring(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome
     let at_ms = unit.positive_instant(lifetime, cx.now_ms, &cx.entry.full_name)?;
     cx.view
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::At(at_ms))?;
+    cx.notify(EventClasses::STRING, "set", key);
+    cx.notify(EventClasses::GENERIC, "expire", key);
     cx.reply_ok()
 }
 
@@ -176,7 +184,10 @@ fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let old = cx.read_string(key)?;
     cx.view
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
-    cx.reply_text(old)
+    // Redis writes the old value first.
+    let replied = cx.reply_text(old);
+    cx.notify(EventClasses::STRING, "set", key);
+    replied
 }
 
 /// GETDEL key -- the string at `key`, which is removed.
@@ -202,10 +213,12 @@ pub(super) const GETDEL: Command = Command::new(
 fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
     let old = cx.read_string(key)?;
+    let replied = cx.reply_text(old);
     if old.is_some() {
         cx.view.remove(cx.session.db, key)?;
+        cx.notify(EventClasses::GENERIC, "del", key);
     }
-    cx.reply_text(old)
+    replied
 }
 
 /// GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds
@@ -233,10 +246,11 @@ fn getex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
     let lifetime = parse_getex(args)?;
     let value = cx.read_string(key)?;
+    let replied = cx.reply_text(value);
     if value.is_some() {
         change_lifetime(cx, key, lifetime)?;
     }
-    cx.reply_text(value)
+    replied
 }
 
 /// An instant that has passed removes the key at once, and only if it was given as an instant: a
@@ -250,9 +264,11 @@ fn change_lifetime(
     match lifetime.instant(cx)? {
         Some(at_ms) if at_ms <= cx.now_ms => {
             cx.view.remove(db, key)?;
+            cx.notify(EventClasses::GENERIC, "del", key);
         }
         Some(at_ms) => {
             cx.view.set_ttl(db, key, Some(at_ms))?;
+            cx.notify(EventClasses::GENERIC, "expire", key);
         }
         None if lifetime == Lifetime::Forever
             && cx
@@ -261,6 +277,7 @@ fn change_lifetime(
                 .is_some_and(|entry| entry.ttl_at().is_some()) =>
         {
             cx.view.set_ttl(db, key, None)?;
+            cx.notify(EventClasses::GENERIC, "persist", key);
         }
         None => {}
     }
@@ -332,6 +349,7 @@ fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>]) -> Result<(), CommandError>
     for [key, value] in pairs {
         cx.view
             .set_string(db, key, value, StringForm::Auto, Ttl::Clear)?;
+        cx.notify(EventClasses::STRING, "set", key);
     }
     Ok(())
 }

@@ -1,0 +1,260 @@
+//! Sending what requests, and the server by itself, have to tell clients.
+
+use super::call::Batch;
+use super::context::Context;
+use super::event::{Event, EventsMark, Notice};
+use super::keys;
+use super::table::Entry;
+use crate::config::special::EventClasses;
+use crate::node::Node;
+use crate::session::{ClientInfo, ReplyMode, Session};
+use bytes::Bytes;
+use eagle_core::resp::{Mark, Writer};
+use std::sync::Arc;
+
+impl Context<'_> {
+    /// Raises a keyspace event about `key` of the selected database, if `notify-keyspace-events` asks for its class.
+    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.notify_in(self.db(), class, event, key);
+    }
+
+    /// Raises a keyspace event about `key` of `db`.
+    pub fn notify_in(&mut self, db: u8, class: EventClasses, name: &'static str, key: &[u8]) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        if wanted.is_empty() {
+            return;
+        }
+        self.raise_noted();
+        if wanted.publish(class) {
+            let key = key.into();
+            self.events
+                .push(Notice::Key { db, name, key }, self.out.mark());
+        }
+    }
+
+    /// Puts what others have said to the client before what is replied next. Not inside a transaction: there a reply
+    /// has its place among the others.
+    pub fn take_mail(&mut self) {
+        let outbox = &self.session.info.outbox;
+        if outbox.bytes() > 0 && !self.session.in_exec {
+            for message in outbox.take() {
+                self.out.raw(&message);
+            }
+        }
+    }
+
+    /// Publishes a message once this request is committed; how many clients here get it.
+    pub fn publish(&mut self, channel: &[u8], payload: &[u8], sharded: bool) -> usize {
+        let broker = &self.node.broker;
+        let receivers = if sharded {
+            broker.shard_listeners(channel)
+        } else {
+            broker.receivers(channel)
+        };
+        if receivers > 0 || self.node.cluster.is_some() {
+            let notice = Notice::Message {
+                channel: channel.into(),
+                payload: payload.into(),
+                sharded,
+            };
+            self.events.push(notice, self.out.mark());
+        }
+        receivers
+    }
+
+    /// Raises the events of what the view noted: keys removed because their time has come, keys created.
+    fn raise_noted(&mut self) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        let now_at = self.out.mark();
+        let (expired, created) = (self.view.expired(), self.view.created());
+        let events = &mut self.events;
+        let (expired_done, created_done) = (events.expired, events.created);
+        for (noted, done, class, name) in [
+            (expired, expired_done, EventClasses::EXPIRED, "expired"),
+            (created, created_done, EventClasses::NEW_KEY, "new"),
+        ] {
+            if wanted.publish(class) {
+                for (db, key) in noted.iter().skip(done) {
+                    let (db, key) = (*db, key.clone());
+                    events.push(Notice::Key { db, name, key }, now_at);
+                }
+            }
+        }
+        (events.expired, events.created) = (expired.len(), created.len());
+    }
+
+    /// Ends the events of the command begun at `mark`.
+    pub(super) fn end_events(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
+        self.remove_met(mark, entry, argv);
+        if !self.config.monitoring.notify_keyspace_events.is_empty() {
+            self.raise_noted();
+            if self.events.missed(mark) {
+                self.raise_misses(mark, entry, argv);
+            }
+        }
+        // EXEC's events were placed by the commands it ran.
+        let places = entry.command.name != "exec";
+        self.events.end(mark, self.out.mark(), places);
+    }
+
+    /// Removes the keys of the command that it met after their time, where it has the right to.
+    fn remove_met(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
+        if !self.view.met_expired() || !self.view.may_write() {
+            return;
+        }
+        if self.node.pause.current(self.now_ms).is_some() {
+            return;
+        }
+        self.raise_noted();
+        let db = self.db();
+        let before = self.view.expired().len();
+        for key in keys::find(entry, argv) {
+            let key = argv[key.position];
+            // Removing what does not exist removes what is left of it; a full pool can wait.
+            if self.view.find(db, key).is_none() && self.view.remove(db, key).is_err() {
+                break;
+            }
+        }
+        let removed = &self.view.expired()[before..];
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        if !removed.is_empty() && wanted.publish(EventClasses::EXPIRED) {
+            let name = "expired";
+            let notices = removed.iter().map(|(db, key)| Notice::Key {
+                db: *db,
+                name,
+                key: key.clone(),
+            });
+            let notices = notices.collect();
+            self.events.push_front(mark, notices);
+        }
+        self.events.expired = self.view.expired().len();
+    }
+
+    /// Raises `keymiss` for the keys that the command looked for in vain.
+    fn raise_misses(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        if !wanted.publish(EventClasses::KEY_MISS) {
+            return;
+        }
+        let (db, name) = (self.db(), "keymiss");
+        let keys = keys::find(entry, argv);
+        let missing = |key: &[u8]| self.view.find(db, key).is_none();
+        let notice = |key: &[u8]| Notice::Key {
+            db,
+            name,
+            key: key.into(),
+        };
+        let words = keys.iter().map(|key| argv[key.position]);
+        let mut notices: Vec<Notice> = words
+            .clone()
+            .filter(|key| missing(key))
+            .map(notice)
+            .collect();
+        if notices.is_empty() {
+            // The command has made them meanwhile.
+            notices = words.map(notice).collect();
+        }
+        self.events.push_front(mark, notices);
+    }
+}
+
+/// Sends the events of a committed request. What the client itself gets is put among its replies.
+pub(super) fn deliver(node: &Node, session: &Session, out: &mut Writer, events: Vec<Event>) {
+    let mut own: Vec<(Mark, Bytes)> = Vec::new();
+    for event in &events {
+        send(node, &event.notice, &mut |client, message| {
+            // A client that wants no replies gets messages all the same, apart from them.
+            if client.id == session.info.id && session.reply == ReplyMode::On {
+                own.push((event.at, message));
+            } else {
+                node.send(client, message);
+            }
+        });
+    }
+    if !own.is_empty() {
+        own.sort_by_key(|(at, _)| *at);
+        out.insert(&own);
+    }
+}
+
+/// Publishes a keyspace event that no request caused: expiry, eviction.
+pub fn publish_event(node: &Node, class: EventClasses, db: u8, name: &'static str, key: &[u8]) {
+    let wanted = node.config.load().monitoring.notify_keyspace_events;
+    if wanted.publish(class) {
+        let key = key.into();
+        let notice = Notice::Key { db, name, key };
+        send(node, &notice, &mut |client, message| {
+            node.send(client, message)
+        });
+    }
+}
+
+/// Sends notices that no client has a reply for.
+pub(super) fn send_all(node: &Node, notices: &[Notice]) {
+    for notice in notices {
+        send(node, notice, &mut |client, message| {
+            node.send(client, message)
+        });
+    }
+}
+
+fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes)) {
+    match notice {
+        Notice::Key { db, name, key } => {
+            if node.broker.is_idle() {
+                return;
+            }
+            let wanted = node.config.load().monitoring.notify_keyspace_events;
+            if wanted.has(EventClasses::KEYSPACE) {
+                let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+                node.broker.publish(&channel, name.as_bytes(), to);
+            }
+            if wanted.has(EventClasses::KEYEVENT) {
+                let channel = format!("__keyevent@{db}__:{name}");
+                node.broker.publish(channel.as_bytes(), key, to);
+            }
+        }
+        Notice::Message {
+            channel,
+            payload,
+            sharded,
+        } => {
+            if *sharded {
+                node.broker.publish_sharded(channel, payload, to);
+            } else {
+                node.broker.publish(channel, payload, to);
+            }
+            if let Some(cluster) = &node.cluster {
+                cluster.publish(channel, payload, *sharded);
+            }
+        }
+    }
+}
+
+/// Delivers a message that came over the cluster bus to the clients of this node.
+pub fn deliver_published(node: &Node, channel: &[u8], payload: &[u8], sharded: bool) {
+    let to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes) =
+        &mut |client, message| node.send(client, message);
+    if sharded {
+        node.broker.publish_sharded(channel, payload, to);
+    } else {
+        node.broker.publish(channel, payload, to);
+    }
+}
+
+/// Removes the keys of a lock-free command that met an expired one: it has no right to while it runs.
+///
+/// Nobody who watches such a key needs to be told: to whoever watched it while it lived its end is a
+/// change already, and who watched it afterwards saw it missing.
+pub(super) fn remove_expired(batch: &Batch<'_>, session: &Session, entry: &Entry, argv: &[&[u8]]) {
+    let node = &*batch.thread.node;
+    if node.pause.current(batch.now_ms).is_some() {
+        return;
+    }
+    let guard = node.keyspace.pin();
+    let mut worker = batch.thread.worker.borrow_mut();
+    for key in keys::find(entry, argv) {
+        let key = argv[key.position];
+        super::call::remove_if_expired(node, &mut worker, &guard, session.db, key);
+    }
+}
