@@ -37,7 +37,7 @@ start_server() {
   [[ $1 == cluster ]] && cluster=yes port=$((port_base + 300))
   : >"$log.server"
   "$binary" --port "$port" --bind 127.0.0.1 --dir "$dir" --save "" --cluster-enabled $cluster \
-    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes \
+    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes $server_options \
     >"$log.server" 2>&1 &
   server=$!
   for _ in {1..200}; do
@@ -126,7 +126,7 @@ run_mode() {
   # Each mode has its own tree: a run clears its tree's temporary folder.
   [[ -d .work/$mode ]] || cp -a .work/redis-7.0.15 ".work/$mode"
   [[ $mode != internal ]] || install_server
-  while read -r file standalone cluster internal; do
+  while read -r file standalone cluster internal server_options; do
     ((${#files[@]} == 0)) || [[ " ${files[*]} " == *" $file "* ]] || continue
     reference=${!mode}
     [[ $reference != - ]] || continue

@@ -242,6 +242,14 @@ fn follow_config(node: &Arc<Node>) {
         acl.set_default_password(change.new.security.requirepass.as_bytes());
         Ok(())
     });
+    let evicts = Arc::downgrade(node);
+    node.config.on_apply(&["maxmemory"], move |_| {
+        // The keyspace thread looks whether there is more now than allowed.
+        if let Some(node) = evicts.upgrade() {
+            node.evicting.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    });
     let Some(cluster) = node.cluster.as_ref().map(Arc::downgrade) else {
         return;
     };

@@ -35,7 +35,7 @@ const CHANNELS: Command = row(
             "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively \
              short channels and patterns)",
         )
-        .syntax("[pattern=<pattern>]"),
+        .syntax("[pattern]"),
 );
 
 fn channels(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
@@ -51,7 +51,7 @@ const SHARDCHANNELS: Command = row(
             "O(N) where N is the number of active shard channels, and assuming constant time pattern matching \
              (relatively short shard channels).",
         )
-        .syntax("[pattern=<pattern>]"),
+        .syntax("[pattern]"),
 );
 
 fn shardchannels(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {

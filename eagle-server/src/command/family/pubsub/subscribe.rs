@@ -66,7 +66,7 @@ pub(super) const PSUBSCRIBE: Command = row(
         "Listen for messages published to channels matching the given patterns",
     )
     .complexity("O(N) where N is the number of patterns the client is already subscribed to.")
-    .syntax("pattern=<pattern> [pattern ...]"),
+    .syntax("<pattern ...>"),
 );
 
 fn psubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
