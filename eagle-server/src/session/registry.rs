@@ -2,9 +2,9 @@
 
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
+use crate::acl::Identity;
 use crate::config::special::OutputLimits;
 use bytes::Bytes;
-use crate::acl::Identity;
 use eagle_core::resp::Protocol;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
