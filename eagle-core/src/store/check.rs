@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::blob::{Blob, has_ttl};
+use super::catalogue;
 use super::dash::Words;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::verify::{self, Visitor};
@@ -48,6 +49,9 @@ impl Keyspace {
         };
         walk.databases(self);
         walk.trash(self);
+        if let Some((at, bytes)) = catalogue::block(&walk.reader, self.root()) {
+            walk.reach(at, bytes);
+        }
         walk.allocator();
         walk.report
     }

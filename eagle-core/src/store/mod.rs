@@ -9,6 +9,7 @@
 //! borrow of the view: a command may hold the old value while it writes the new one.
 
 mod blob;
+mod catalogue;
 #[cfg(not(loom))]
 #[allow(
     dead_code,

@@ -4,6 +4,7 @@
 //!   root area (4096 B)
 //!     0     u64       version of this layout
 //!     64    16 x u64  byte offset of each database's root array; 0 until the database is first written
+//!     192   u64       byte offset of the catalogue (see `catalogue`); 0 while there is none
 //!     256   64 x u64  heads of the trash lists
 //!   root array
 //!     0     64 B      a trash node (see `trash`), unused while the array is in use
@@ -25,11 +26,13 @@ pub(super) const TRASH_LISTS: usize = 64;
 pub(super) const ARRAY_BYTES: usize = ARRAY_HEADER_BYTES as usize + SLOTS * SLOT_BYTES as usize;
 
 const DATABASES_AT: u64 = 64;
+const CATALOGUE_AT: u64 = 192;
 const TRASH_AT: u64 = 256;
 const ARRAY_HEADER_BYTES: u64 = 64;
 const SLOT_BYTES: u64 = 16;
 
-const _: () = assert!(DATABASES_AT + 8 * DATABASES_MAX as u64 <= TRASH_AT);
+const _: () = assert!(DATABASES_AT + 8 * DATABASES_MAX as u64 <= CATALOGUE_AT);
+const _: () = assert!(CATALOGUE_AT + 8 <= TRASH_AT);
 const _: () = assert!(TRASH_AT + 8 * TRASH_LISTS as u64 <= 4096);
 
 /// Byte offset of the word that names the root array of `db`, in the root area at `root`.
@@ -37,6 +40,11 @@ const _: () = assert!(TRASH_AT + 8 * TRASH_LISTS as u64 <= 4096);
 pub(super) fn database_at(root: u64, db: u8) -> u64 {
     assert!(usize::from(db) < DATABASES_MAX, "database {db}");
     root + DATABASES_AT + 8 * u64::from(db)
+}
+
+/// Byte offset of the word that names the catalogue.
+pub(super) fn catalogue_at(root: u64) -> u64 {
+    root + CATALOGUE_AT
 }
 
 /// Byte offset of the head of a trash list.

@@ -112,6 +112,49 @@ impl<'a> Locks<'a> {
         }
     }
 
+    /// Locks `slot`, or all slots, unless somebody else holds one of them; whether they are locked now. Those that
+    /// were not before are noted in `added`.
+    pub(super) fn try_extend(&mut self, slot: Option<u16>, added: &mut SmallVec<[u16; 2]>) -> bool {
+        let Held::Some(held) = &mut self.held else {
+            return self.all();
+        };
+        let wanted = match slot {
+            Some(slot) => slot..=slot,
+            None => 0..=SLOTS as u16 - 1,
+        };
+        let before = held.len();
+        for slot in wanted {
+            let here = held[..before].binary_search_by_key(&slot, |(number, _)| *number);
+            if here.is_err() {
+                match self.slots.0[usize::from(slot)].lock.try_lock() {
+                    Some(lock) => held.push((slot, lock)),
+                    None => {
+                        held.truncate(before);
+                        return false;
+                    }
+                }
+            }
+        }
+        added.extend(held[before..].iter().map(|(slot, _)| *slot));
+        held.sort_unstable_by_key(|(slot, _)| *slot);
+        if held.len() == SLOTS {
+            let locks = std::mem::take(held).into_iter().map(|(_, lock)| lock);
+            self.held = Held::All {
+                _locks: locks.collect(),
+            };
+        }
+        true
+    }
+
+    /// Makes the sequence words of these slots odd.
+    pub(super) fn write_each(&self, slots: &[u16], odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
+        odd.extend(
+            slots
+                .iter()
+                .map(|slot| self.slots.0[usize::from(*slot)].seq.write()),
+        );
+    }
+
     /// Makes the sequence words of all locked slots odd.
     pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
         match &self.held {
@@ -157,6 +200,25 @@ mod tests {
             drop(locks);
             assert_ne!(reader.join().unwrap(), stamp);
         });
+    }
+
+    #[test]
+    fn locks_are_extended_without_waiting() {
+        let slots = Slots::new();
+        let mut locks = slots.lock(Access::Slots(&[5, 9]));
+        let other = slots.lock(Access::Slots(&[7]));
+        let mut added: SmallVec<[u16; 2]> = SmallVec::new();
+        assert!(locks.try_extend(Some(5), &mut added) && added.is_empty());
+        assert!(locks.try_extend(Some(6), &mut added) && added[..] == [6]);
+        assert!(locks.covers(5) && locks.covers(6) && locks.covers(9));
+        assert!(!locks.try_extend(Some(7), &mut added) && !locks.covers(7));
+        assert!(!locks.try_extend(None, &mut added) && !locks.all());
+        // What was locked on the way was let go again.
+        drop(slots.lock(Access::Slots(&[0, 6 + 2, 16383])));
+        drop(other);
+        assert!(locks.try_extend(None, &mut added) && locks.all());
+        drop(locks);
+        drop(slots.lock(Access::All));
     }
 
     #[test]

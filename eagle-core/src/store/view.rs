@@ -1,6 +1,7 @@
 //! One command's, EXEC's or script's view of the keyspace.
 
 use parking_lot::MutexGuard;
+use smallvec::SmallVec;
 use std::cell::Cell;
 
 use super::change::{Change, Contents, Here, Notes, NotesMark, entry_of};
@@ -116,6 +117,32 @@ impl<'a> View<'a> {
         self.now_ms
     }
 
+    pub(super) fn locks_all(&self) -> bool {
+        self.locks.all()
+    }
+
+    /// Whether the view has locked `slot`.
+    pub fn covers(&self, slot: u16) -> bool {
+        self.locks.covers(slot)
+    }
+
+    /// Locks one more slot, or all, if that needs no waiting; whether the view covers it now. Waiting could mean
+    /// waiting for each other, since the slot may come before those locked already: a caller that is told no drops
+    /// the view and begins again with what it has learned.
+    pub fn try_extend(&mut self, slot: Option<u16>) -> bool {
+        let mut added = SmallVec::new();
+        if !self.locks.try_extend(slot, &mut added) {
+            return false;
+        }
+        // Readers of the other slots wait for this transaction already: those of the new ones must, too.
+        if let Some(state) = &mut self.state
+            && !state.odd.is_empty()
+        {
+            self.locks.write_each(&added, &mut state.odd);
+        }
+        true
+    }
+
     /// Reads one slot: under the view's lock, or as often as it takes to see one state of it. Answers the stamp of
     /// that state, if the view has no lock.
     #[inline]
@@ -201,7 +228,7 @@ impl<'a> View<'a> {
     }
 
     /// Makes one change: all of it or, if `change` fails, nothing.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Change<'_, 'a>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

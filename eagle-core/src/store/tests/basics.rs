@@ -1,7 +1,8 @@
 //! Each operation by itself, on all forms of a value.
 
 use super::super::{
-    Access, Encoding, Keyspace, Kind, PoolOptions, StoreError, StringForm, Text, Ttl, check,
+    Access, Encoding, Keyspace, Kind, PoolOptions, StoreError, StringForm, Text, Ttl, View, check,
+    key_slot,
 };
 use super::Fixture;
 
@@ -272,4 +273,41 @@ fn an_offline_check_finds_damage() {
     file.write_all(&0x7fff_ffff_fff8u64.to_le_bytes()).unwrap();
     drop(file);
     assert_ne!(check(&path, [2; 16]).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_view_may_lock_more_slots_if_nobody_waits() {
+    let mut fixture = Fixture::new();
+    let mut other = fixture.keyspace.worker();
+    let (a, b) = (key_slot(b"a"), key_slot(b"b"));
+    let slots = [a];
+    let mut view = fixture.keyspace.view(
+        &mut fixture.worker,
+        &fixture.guard,
+        Access::Slots(&slots),
+        1000,
+    );
+    let set = |view: &mut View<'_>, key: &[u8]| {
+        view.set_string(0, key, b"1", StringForm::Auto, Ttl::Clear)
+            .unwrap();
+    };
+    set(&mut view, b"a");
+    set(&mut view, b"a");
+    {
+        let held = [b];
+        let _held =
+            fixture
+                .keyspace
+                .view(&mut other, &fixture.guard, Access::Slots(&held), 1000);
+        assert!(!view.try_extend(Some(b)) && !view.covers(b));
+        assert!(!view.try_extend(None));
+    }
+    assert!(view.try_extend(Some(b)) && view.covers(b));
+    set(&mut view, b"b");
+    assert!(view.try_extend(None));
+    view.flush_db(3).unwrap();
+    set(&mut view, b"c");
+    view.commit();
+    assert_eq!(fixture.keyspace.len(0), 3);
+    fixture.check();
 }

@@ -265,6 +265,18 @@ fn renaming_and_copying() {
 }
 
 #[test]
+fn the_catalogue_alone_and_with_keys() {
+    let catalogue = |byte: u8, len: usize| Op::Catalogue {
+        bytes: vec![byte; len],
+    };
+    crash(&[], &[catalogue(1, 10)]);
+    crash(&[catalogue(1, 10)], &[catalogue(2, 100_000)]);
+    crash(&[catalogue(1, 10)], &[catalogue(0, 0)]);
+    let prepare = [set(1), catalogue(1, 10)];
+    crash(&prepare, &[set(2), catalogue(2, 20), set(3), catalogue(3, 5)]);
+}
+
+#[test]
 fn whole_databases_and_slots() {
     let mut prepare = keys(0..20);
     prepare.push(hash(30, 0..20));

@@ -23,6 +23,7 @@ pub(super) enum Value {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Model {
     databases: BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>,
+    catalogue: Vec<u8>,
 }
 
 /// A command. Keys are numbers: the first hundred share a slot.
@@ -77,6 +78,9 @@ pub(super) enum Op {
         db: u8,
     },
     FlushAll,
+    Catalogue {
+        bytes: Vec<u8>,
+    },
     FlushSlot {
         db: u8,
         key: u8,
@@ -112,7 +116,7 @@ impl Op {
             | Op::SetHash { key, .. }
             | Op::FlushSlot { key, .. } => vec![*key],
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
-            Op::FlushDb { .. } | Op::FlushAll | Op::Swap { .. } => return None,
+            Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => return None,
         };
         let mut slots: Vec<u16> = keys
             .into_iter()
@@ -176,6 +180,7 @@ impl Op {
                 .map(drop),
             Op::FlushDb { db } => view.flush_db(*db),
             Op::FlushAll => view.flush_all(),
+            Op::Catalogue { bytes } => view.set_catalogue(bytes),
             Op::FlushSlot { db, key } => view.flush_slot(*db, key_slot(&key_name(*key))).map(drop),
             Op::Swap { a, b } => view.swap_db(*a, *b),
         }
@@ -293,6 +298,7 @@ impl Model {
             }
             Op::FlushDb { db } => all.retain(|(at, _), _| at != db),
             Op::FlushAll => all.clear(),
+            Op::Catalogue { bytes } => self.catalogue.clone_from(bytes),
             Op::FlushSlot { db, key } => {
                 let slot = key_slot(&key_name(*key));
                 all.retain(|(at, name), _| at != db || key_slot(name) != slot);
@@ -320,7 +326,10 @@ impl Model {
     pub(super) fn of(keyspace: &Keyspace, worker: &mut Worker) -> Model {
         let guard = keyspace.pin();
         let view = keyspace.view(worker, &guard, Access::All, 0);
-        let mut model = Model::default();
+        let mut model = Model {
+            catalogue: view.catalogue().to_vec(),
+            ..Model::default()
+        };
         for db in 0..DATABASES_MAX as u8 {
             let mut count = 0;
             view.for_each(db, &mut |entry| {
@@ -440,6 +449,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (place(), place()).prop_map(|(from, to)| Op::Copy { from, to }),
         1 => db().prop_map(|db| Op::FlushDb { db }),
         1 => Just(Op::FlushAll),
+        2 => bytes().prop_map(|bytes| Op::Catalogue { bytes }),
         1 => place().prop_map(|(db, key)| Op::FlushSlot { db, key }),
         1 => (db(), db()).prop_map(|(a, b)| Op::Swap { a, b }),
     ]
