@@ -47,7 +47,10 @@ impl<'a> View<'a> {
 
     /// Replaces the catalogue; nothing removes it. Needs [`Access::All`](super::Access::All). Counts as a change.
     pub fn set_catalogue(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        assert!(self.locks_all(), "the catalogue changes with all slots locked");
+        assert!(
+            self.locks_all(),
+            "the catalogue changes with all slots locked"
+        );
         self.change(|change| {
             let word_at = root::catalogue_at(change.keyspace.root());
             let old = change.writer.load(word_at);

@@ -9,7 +9,6 @@
 //! borrow of the view: a command may hold the old value while it writes the new one.
 
 mod blob;
-mod catalogue;
 #[cfg(not(loom))]
 #[allow(
     dead_code,
@@ -17,6 +16,7 @@ mod catalogue;
     reason = "the types that use it come one by one"
 )]
 pub(crate) mod btree;
+mod catalogue;
 mod change;
 mod check;
 pub(crate) mod dash;

@@ -295,10 +295,9 @@ fn a_view_may_lock_more_slots_if_nobody_waits() {
     set(&mut view, b"a");
     {
         let held = [b];
-        let _held =
-            fixture
-                .keyspace
-                .view(&mut other, &fixture.guard, Access::Slots(&held), 1000);
+        let _held = fixture
+            .keyspace
+            .view(&mut other, &fixture.guard, Access::Slots(&held), 1000);
         assert!(!view.try_extend(Some(b)) && !view.covers(b));
         assert!(!view.try_extend(None));
     }

@@ -273,7 +273,10 @@ fn the_catalogue_alone_and_with_keys() {
     crash(&[catalogue(1, 10)], &[catalogue(2, 100_000)]);
     crash(&[catalogue(1, 10)], &[catalogue(0, 0)]);
     let prepare = [set(1), catalogue(1, 10)];
-    crash(&prepare, &[set(2), catalogue(2, 20), set(3), catalogue(3, 5)]);
+    crash(
+        &prepare,
+        &[set(2), catalogue(2, 20), set(3), catalogue(3, 5)],
+    );
 }
 
 #[test]

@@ -116,7 +116,9 @@ impl Op {
             | Op::SetHash { key, .. }
             | Op::FlushSlot { key, .. } => vec![*key],
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
-            Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => return None,
+            Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => {
+                return None;
+            }
         };
         let mut slots: Vec<u16> = keys
             .into_iter()
