@@ -1,3 +1,4 @@
 //! Packed forms: small collections as one run of bytes.
 
 pub(super) mod packed;
+pub(super) mod varint;
