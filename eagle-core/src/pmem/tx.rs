@@ -168,6 +168,16 @@ impl<'p> Tx<'p> {
         medium.flush(at, 8, Site::Fresh);
     }
 
+    /// Writes bytes of a reachable block that are out of use until a later store of this transaction says otherwise
+    /// (room behind what is used). Not logged: after a rollback or a crash they may have either value. Any byte
+    /// position; bytes beside them are not touched.
+    pub fn write_unused(&mut self, at: Offset, bytes: &[u8]) {
+        let medium = self.medium();
+        // SAFETY: nobody reads bytes that are out of use, and the caller is the block's only writer.
+        unsafe { medium.write_owned(at, bytes) };
+        medium.flush(at, bytes.len(), Site::Fresh);
+    }
+
     /// Whether a range lies in a block that this transaction has allocated.
     fn is_fresh(&self, at: Offset, len: usize) -> bool {
         self.lane.records.iter().rev().any(|record| match record {

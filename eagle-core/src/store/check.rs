@@ -58,22 +58,22 @@ impl Keyspace {
 }
 
 /// A walk over everything that the roots reach.
-struct Walk<'a> {
-    reader: Reader<'a>,
+pub(super) struct Walk<'a> {
+    pub(super) reader: Reader<'a>,
     pool: &'a Pool,
     reached: HashSet<u64>,
     report: CheckReport,
 }
 
 impl Walk<'_> {
-    fn fault(&mut self, fault: String) {
+    pub(super) fn fault(&mut self, fault: String) {
         if self.report.faults.len() < FAULTS_MAX {
             self.report.faults.push(fault);
         }
     }
 
     /// Notes that a block of at least `bytes` is in use; whether this is the first time.
-    fn reach(&mut self, at: u64, bytes: u64) -> bool {
+    pub(super) fn reach(&mut self, at: u64, bytes: u64) -> bool {
         if !self.reached.insert(at) {
             self.fault(format!("block {at:#x} is reached twice"));
             return false;
@@ -128,6 +128,7 @@ impl Walk<'_> {
                 let known = match kind {
                     trash::Kind::Array => self.trashed_array(node),
                     trash::Kind::Collection => self.collection(node, node + 24, None),
+                    trash::Kind::Stream => self.trashed_stream(node),
                     trash::Kind::Slot => self.trashed_table(node, node, node + 24),
                 };
                 if !known {
@@ -222,7 +223,7 @@ impl Walk<'_> {
         }
     }
 
-    fn found(&mut self, found: &mut Found) {
+    pub(super) fn found(&mut self, found: &mut Found) {
         for (at, bytes) in found.blocks.drain(..) {
             self.reach(at, bytes);
         }
@@ -275,6 +276,9 @@ impl Walk<'_> {
             let header = blob.value_word(&self.reader);
             self.collection(header, 0, Some(self.reader.load(header + 8)));
         }
+        if blob.encoding() == Encoding::Stream {
+            self.stream(blob.value_word(&self.reader));
+        }
         key
     }
 
@@ -301,9 +305,9 @@ impl Walk<'_> {
 
 /// What a table holds, collected before it is judged.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     blocks: Vec<(u64, u64)>,
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     faults: Vec<String>,
 }
 

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::dash::Words;
 use super::dash::hash::KeyHasher;
 use super::medium::{Pending, Reader};
+use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
 use super::slot::Slots;
 use super::totals::Totals;
@@ -113,6 +114,10 @@ pub struct Settings {
     pub hash_packed_entries_max: AtomicU32,
     /// A hash with a longer field or value, in bytes, becomes a table (`hash-max-listpack-value`).
     pub hash_packed_value_max: AtomicU32,
+    /// Bytes, as a listpack has them, up to which a stream's node takes entries; 0: no bound (`stream-node-max-bytes`).
+    pub stream_node_bytes_max: AtomicU64,
+    /// Entries that a stream's node takes; 0: no bound (`stream-node-max-entries`).
+    pub stream_node_entries_max: AtomicU64,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
     /// Views record the keys they create ([`View::created`]).
@@ -145,6 +150,8 @@ impl Default for Settings {
         Settings {
             hash_packed_entries_max: AtomicU32::new(128),
             hash_packed_value_max: AtomicU32::new(64),
+            stream_node_bytes_max: AtomicU64::new(4096),
+            stream_node_entries_max: AtomicU64::new(100),
             clocks_count_uses: AtomicBool::new(false),
             note_created: AtomicBool::new(false),
         }
@@ -154,6 +161,13 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn hash_packed_entries_max(&self) -> usize {
         self.hash_packed_entries_max.load(Relaxed) as usize
+    }
+
+    pub(super) fn stream_limits(&self) -> Limits {
+        Limits {
+            bytes_max: self.stream_node_bytes_max.load(Relaxed),
+            entries_max: self.stream_node_entries_max.load(Relaxed),
+        }
     }
 
     pub(super) fn fresh_clock(&self) -> FreshClock {

@@ -182,6 +182,16 @@ impl<'a> Writer<'_, 'a> {
         self.state.tx.store_fresh_u64(Offset::from_raw(at), word);
     }
 
+    /// Writes bytes behind what is used of a block, which later stores of this change put in use. Unlike hidden words
+    /// they are never logged: they must not have been in use before in this transaction.
+    pub(super) fn append(&mut self, at: u64, bytes: &[u8]) {
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
+        self.state.tx.write_unused(Offset::from_raw(at), bytes);
+    }
+
     /// Zeroes bytes of a block of this transaction.
     pub(super) fn fill_zero(&mut self, at: u64, bytes: usize) {
         self.state.tx.zero_fresh(Offset::from_raw(at), bytes);

@@ -19,6 +19,7 @@ pub(crate) mod btree;
 mod catalogue;
 mod change;
 mod check;
+mod check_stream;
 pub(crate) mod dash;
 mod encoding;
 mod entry;
@@ -34,6 +35,7 @@ mod ring;
 mod root;
 mod sample;
 mod slot;
+mod stream_view;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod totals;
@@ -46,6 +48,11 @@ pub use error::StoreError;
 pub use hash_ref::{HashIter, HashRef};
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
+};
+pub use object::stream::{
+    ConsumerImage, ConsumerRef, GroupImage, GroupRef, NodeEntry, NodeImage, Pending, PendingImage,
+    StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,
+    TrimTo,
 };
 pub use sample::Among;
 pub use view::{Access, Committed, Savepoint, View};

@@ -8,6 +8,7 @@
 //! ```text
 //!   link                 byte offset of a trash node | kind (bits 0..3), or 0
 //!   collection header    { root word, count, link, cursor }
+//!   stream, group, consumer   the same, but the fourth word says which of them it is
 //!   table of a slot      the same, made when a slot is flushed
 //!   root array           { link, slot cursor, directory cursor, - }, then the slots
 //! ```
@@ -32,6 +33,8 @@ pub(super) enum Kind {
     Collection,
     /// A flushed slot: a table of entries.
     Slot,
+    /// A stream, or a consumer group or consumer of one.
+    Stream,
 }
 
 impl Kind {
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Array => 1,
             Kind::Collection => 2,
             Kind::Slot => 3,
+            Kind::Stream => 6,
         }
     }
 
@@ -47,7 +51,7 @@ impl Kind {
     fn link(self, node: u64) -> u64 {
         match self {
             Kind::Array => node,
-            Kind::Collection | Kind::Slot => node + 16,
+            Kind::Collection | Kind::Slot | Kind::Stream => node + 16,
         }
     }
 }
@@ -61,6 +65,7 @@ pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)>
         1 => Kind::Array,
         2 => Kind::Collection,
         3 => Kind::Slot,
+        6 => Kind::Stream,
         _ => return None,
     };
     let node = link & !7;
@@ -100,6 +105,7 @@ pub(super) fn step(
                 freed += 1;
                 drop_entry(writer, head_at, record)
             })?,
+            Kind::Stream => object::stream::discard::step(writer, head_at, node, &mut freed)?,
             Kind::Array => array(writer, head_at, node, blocks_min, &mut freed)?,
         };
         freed += 1;

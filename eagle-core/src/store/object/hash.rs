@@ -347,6 +347,9 @@ impl Change<'_, '_> {
     /// Copies what a blob's value refers to, for another key: the value of the copy's blob.
     pub(in crate::store) fn copied_value(&mut self, blob: &Blob) -> Result<Vec<u8>, StoreError> {
         let reader = self.writer.reader();
+        if blob.encoding() == Encoding::Stream {
+            return self.copied_stream(blob);
+        }
         if blob.encoding() != Encoding::Hashtable {
             return Ok(blob.value(&reader).to_vec());
         }

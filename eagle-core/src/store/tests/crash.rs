@@ -7,6 +7,7 @@
 
 use super::super::Ttl;
 use super::model::{Model, Op, exec, open};
+use super::streams::StreamOp;
 use crate::pmem::Sim;
 use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
 
@@ -253,6 +254,101 @@ fn hashes_in_both_forms_and_between() {
     );
 }
 
+fn stream(op: StreamOp) -> Op {
+    Op::Stream { db: 0, key: 1, op }
+}
+
+fn add(count: u8, len: usize) -> Op {
+    let value = vec![b'v'; len];
+    stream(StreamOp::Add {
+        count,
+        step_ms: 0,
+        value,
+    })
+}
+
+#[test]
+fn entries_of_streams() {
+    let mut images = 0;
+    // The first entry; into spare room, into a larger block, into a new node (of five entries).
+    for (before, count) in [(0, 1), (1, 1), (2, 3), (4, 2), (5, 1), (9, 4)] {
+        images += crash(&[add(before, 10)], &[add(count, 10)]);
+        images += crash(&[add(before, 10)], &[add(count, 300)]);
+    }
+    let prepare = [add(18, 10)];
+    for (from, count) in [(0, 1), (1, 1), (2, 3), (0, 5), (4, 9), (17, 1), (0, 18)] {
+        images += crash(&prepare, &[stream(StreamOp::Delete { from, count })]);
+    }
+    for len in [17, 10, 3, 0] {
+        images += crash(&prepare, &[stream(StreamOp::TrimTo { len })]);
+        let both = [add(1, 10), stream(StreamOp::TrimTo { len })];
+        images += crash(&prepare, &both);
+    }
+    images += crash(&prepare, &[stream(StreamOp::TrimBefore { entry: 7 })]);
+    images += crash(&prepare, &[stream(StreamOp::SetIds { step_ms: 3 })]);
+    images += crash(&prepare, &[Op::Remove { db: 0, key: 1 }]);
+    assert!(images > 500, "{images}");
+}
+
+#[test]
+fn groups_of_streams() {
+    let group = |group| stream(StreamOp::CreateGroup { group });
+    let deliver = |consumer, from, count| {
+        stream(StreamOp::Deliver {
+            group: 0,
+            consumer,
+            from,
+            count,
+        })
+    };
+    crash(&[], &[group(0)]);
+    crash(&[add(3, 10), group(0)], &[group(1)]);
+    let prepare = [add(18, 10), group(0), group(1)];
+    crash(&prepare, &[deliver(0, 0, 1)]);
+    crash(&prepare, &[deliver(0, 0, 7)]);
+    let prepare = [&prepare[..], &[deliver(0, 0, 6), deliver(1, 4, 9)]].concat();
+    crash(&prepare, &[deliver(2, 3, 5)]);
+    crash(
+        &prepare,
+        &[stream(StreamOp::Acknowledge {
+            group: 0,
+            from: 0,
+            count: 1,
+        })],
+    );
+    crash(
+        &prepare,
+        &[stream(StreamOp::Acknowledge {
+            group: 0,
+            from: 2,
+            count: 11,
+        })],
+    );
+    crash(
+        &prepare,
+        &[stream(StreamOp::DeleteConsumer {
+            group: 0,
+            consumer: 1,
+        })],
+    );
+    crash(&prepare, &[stream(StreamOp::DestroyGroup { group: 0 })]);
+    crash(&prepare, &[Op::Remove { db: 0, key: 1 }]);
+    crash(
+        &prepare,
+        &[Op::Rename {
+            from: (0, 1),
+            to: (0, 2),
+        }],
+    );
+    crash(
+        &prepare,
+        &[Op::Copy {
+            from: (0, 1),
+            to: (1, 2),
+        }],
+    );
+}
+
 #[test]
 fn renaming_and_copying() {
     for value in [hash(1, 0..20), hash(1, 0..3), set(1)] {
@@ -360,7 +456,17 @@ fn the_log_ring_has_what_was_committed() {
 fn reaping() {
     let sim = Sim::new(16 << 20, 2);
     let (keyspace, mut worker) = open(&sim);
-    let mut ops = keys(0..60);
+    let mut ops = keys(2..60);
+    ops.extend([add(40, 10), stream(StreamOp::CreateGroup { group: 0 })]);
+    ops.extend((0..3).map(|consumer| {
+        let from = 10 * consumer;
+        stream(StreamOp::Deliver {
+            group: 0,
+            consumer,
+            from,
+            count: 12,
+        })
+    }));
     ops.extend([hash(70, 0..100), hash(101, 0..30), Op::FlushDb { db: 0 }]);
     for op in &ops {
         exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();

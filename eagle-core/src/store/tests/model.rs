@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
+use super::streams::{StreamModel, StreamOp, stream_op};
+
 use super::super::{
     Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Ttl, View, Worker,
     key_slot,
@@ -17,6 +19,7 @@ use crate::pmem::{Pool, Sim};
 pub(super) enum Value {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Stream(StreamModel),
 }
 
 /// What all databases should hold.
@@ -66,6 +69,11 @@ pub(super) enum Op {
         fields: std::ops::Range<u8>,
         ttl: Ttl,
     },
+    Stream {
+        db: u8,
+        key: u8,
+        op: StreamOp,
+    },
     Rename {
         from: (u8, u8),
         to: (u8, u8),
@@ -114,6 +122,7 @@ impl Op {
             | Op::HashSet { key, .. }
             | Op::HashRemove { key, .. }
             | Op::SetHash { key, .. }
+            | Op::Stream { key, .. }
             | Op::FlushSlot { key, .. } => vec![*key],
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
             Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => {
@@ -174,6 +183,7 @@ impl Op {
                     .collect();
                 view.set_hash(*db, &key_name(*key), &pairs, *ttl)
             }
+            Op::Stream { db, key, op } => op.run(view, *db, &key_name(*key)),
             Op::Rename { from, to } => view
                 .rename(from.0, &key_name(from.1), to.0, &key_name(to.1))
                 .map(drop),
@@ -238,7 +248,9 @@ impl Model {
             } => {
                 let at = place((*db, *key));
                 let (mut hash, ttl) = match live(all, &at) {
-                    Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
+                    Some((Value::Text(_) | Value::Stream(_), _)) => {
+                        return Err(StoreError::WrongType);
+                    }
                     Some((Value::Hash(hash), ttl)) => (hash, ttl),
                     None => (BTreeMap::new(), None),
                 };
@@ -254,7 +266,9 @@ impl Model {
             Op::HashRemove { db, key, fields } => {
                 let at = place((*db, *key));
                 match live(all, &at) {
-                    Some((Value::Text(_), _)) => return Err(StoreError::WrongType),
+                    Some((Value::Text(_) | Value::Stream(_), _)) => {
+                        return Err(StoreError::WrongType);
+                    }
                     Some((Value::Hash(mut hash), ttl)) => {
                         fields
                             .clone()
@@ -284,6 +298,18 @@ impl Model {
                     all.remove(&at);
                 } else {
                     all.insert(at, (Value::Hash(hash), ttl));
+                }
+            }
+            Op::Stream { db, key, op } => {
+                let at = place((*db, *key));
+                let (old, ttl) = match live(all, &at) {
+                    Some((Value::Stream(stream), ttl)) => (Some(stream), ttl),
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => (None, None),
+                };
+                match op.apply(old) {
+                    Some(new) => drop(all.insert(at, (Value::Stream(new), ttl))),
+                    None => drop(all.remove(&at)),
                 }
             }
             Op::Rename { from, to } | Op::Copy { from, to } => {
@@ -349,6 +375,10 @@ impl Model {
                         }
                         Value::Hash(pairs)
                     }
+                    Kind::Stream => {
+                        let stream = view.stream(db, entry.key()).unwrap().unwrap();
+                        Value::Stream(StreamModel::of(&stream))
+                    }
                     _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
                 };
                 model
@@ -370,6 +400,10 @@ pub(super) fn open(sim: &Sim) -> (Keyspace, Worker) {
         .hash_packed_entries_max
         .store(6, Relaxed);
     keyspace.settings().hash_packed_value_max.store(20, Relaxed);
+    keyspace
+        .settings()
+        .stream_node_entries_max
+        .store(5, Relaxed);
     let worker = keyspace.worker();
     (keyspace, worker)
 }
@@ -447,6 +481,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (db(), 0..5u8, fields(), bytes()).prop_map(|(db, key, fields, value)| Op::HashSet { db, key, fields, value }),
         6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
         1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
+        8 => (db(), 5..8u8, stream_op()).prop_map(|(db, key, op)| Op::Stream { db, key, op }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Rename { from, to }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Copy { from, to }),
         1 => db().prop_map(|db| Op::FlushDb { db }),

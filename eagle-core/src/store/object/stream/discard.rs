@@ -18,14 +18,15 @@ pub(in crate::store) fn step(
     freed: &mut usize,
 ) -> Result<bool, StoreError> {
     let part = Part::of(writer, at);
-    let gone = Index::at(at + TREE_AT).dismantle(writer, &mut |writer: &mut Writer<'_, '_>, block| {
-        // A pending is its group's, not its consumer's.
-        if part != Part::Consumer {
-            *freed += 1;
-            writer.free(block)?;
-        }
-        Ok(())
-    })?;
+    let gone =
+        Index::at(at + TREE_AT).dismantle(writer, &mut |writer: &mut Writer<'_, '_>, block| {
+            // A pending is its group's, not its consumer's.
+            if part != Part::Consumer {
+                *freed += 1;
+                writer.free(block)?;
+            }
+            Ok(())
+        })?;
     if !gone || part == Part::Consumer {
         return Ok(gone);
     }

@@ -1,11 +1,11 @@
 //! Changing a stream: adding and removing entries, and setting its ids.
 
+use crate::pmem::{Offset, Pool};
+use crate::store::blob::Draft;
 use crate::store::change::{Change, Contents, Place};
-use crate::store::dash::{Words, WordsMut};
+use crate::store::dash::WordsMut;
 use crate::store::entry::{Encoding, Kind, Ttl};
 use crate::store::error::StoreError;
-use crate::store::blob::Draft;
-use crate::pmem::{Offset, Pool};
 
 use super::id::StreamId;
 use super::index::Index;
@@ -144,7 +144,8 @@ impl<'a> StreamEdit<'_, '_, 'a> {
                     0 => 2 * state.used,
                     bytes_max => (2 * state.used).min(bytes_max as usize),
                 };
-                let grown = node::write_block(writer, &[&node.with_state(state), &bytes], expected)?;
+                let grown =
+                    node::write_block(writer, &[&node.with_state(state), &bytes], expected)?;
                 nodes.replace(writer, node.first, grown)?;
                 return writer.free(at);
             }
@@ -179,7 +180,11 @@ impl<'a> StreamEdit<'_, '_, 'a> {
             }
         }
         if deleted > 0 {
-            store_id(&mut self.change.writer, self.at + MAX_DELETED_AT, max_deleted)?;
+            store_id(
+                &mut self.change.writer,
+                self.at + MAX_DELETED_AT,
+                max_deleted,
+            )?;
             self.store_len(len, first_deleted || len == 0)?;
             self.note(deleted);
             self.touch();

@@ -43,10 +43,7 @@ pub(super) fn make_group(
 }
 
 /// A consumer in fresh memory, which nothing refers to yet.
-pub(super) fn make_consumer(
-    writer: &mut Writer<'_, '_>,
-    seen_ms: u64,
-) -> Result<u64, StoreError> {
+pub(super) fn make_consumer(writer: &mut Writer<'_, '_>, seen_ms: u64) -> Result<u64, StoreError> {
     let consumer = alloc_part(writer, Part::Consumer)?;
     writer.fill_word(consumer + SEEN_AT, seen_ms);
     Ok(consumer)
@@ -81,11 +78,7 @@ fn insert_named(
 }
 
 /// Takes a name out of the table of groups or consumers of `owner`.
-fn remove_named(
-    writer: &mut Writer<'_, '_>,
-    owner: u64,
-    name: &[u8],
-) -> Result<(), StoreError> {
+fn remove_named(writer: &mut Writer<'_, '_>, owner: u64, name: &[u8]) -> Result<(), StoreError> {
     let hash = writer.hasher.hash(name);
     let root = NodeRef::from_raw(writer.load(owner + TABLE_AT));
     let Some(found) = table::find(writer, root, hash, name) else {
@@ -182,7 +175,11 @@ impl<'a> StreamEdit<'_, '_, 'a> {
     }
 
     /// Notes when a consumer came. Counts no change.
-    pub fn see_consumer(&mut self, consumer: &ConsumerRef<'_>, now_ms: u64) -> Result<(), StoreError> {
+    pub fn see_consumer(
+        &mut self,
+        consumer: &ConsumerRef<'_>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
         self.settle();
         store_changed(&mut self.change.writer, consumer.at + SEEN_AT, now_ms)
     }

@@ -44,12 +44,18 @@ impl Index {
 
     /// A walk whose next block is the first one not before `id`.
     pub(in crate::store) fn from<W: Words>(self, words: &W, id: StreamId) -> Walk {
-        Walk(self.tree().seek(words, |entry| id_of(words, entry, id) < id))
+        Walk(
+            self.tree()
+                .seek(words, |entry| id_of(words, entry, id) < id),
+        )
     }
 
     /// A walk whose block before is the last one not after `id`.
     pub(in crate::store) fn behind<W: Words>(self, words: &W, id: StreamId) -> Walk {
-        Walk(self.tree().seek(words, |entry| id_of(words, entry, id) <= id))
+        Walk(
+            self.tree()
+                .seek(words, |entry| id_of(words, entry, id) <= id),
+        )
     }
 
     /// The block with this id.
@@ -104,7 +110,7 @@ impl Index {
         id: StreamId,
     ) -> Result<(), StoreError> {
         let place = self.from(words, id).0;
-        self.tree().remove(words, &place)
+        self.tree().remove(words, &place).map(drop)
     }
 
     /// Takes a piece of the tree apart, passing its blocks to `drop_block`; whether nothing is left.

@@ -116,7 +116,8 @@ impl State {
     }
 
     fn change_counts(&mut self, live: u32, deleted: u32) {
-        let bytes = |state: &State| listpack_int(state.live.into()) + listpack_int(state.deleted.into());
+        let bytes =
+            |state: &State| listpack_int(state.live.into()) + listpack_int(state.deleted.into());
         let before = bytes(self);
         (self.live, self.deleted) = (live, deleted);
         self.listpack_bytes = self.listpack_bytes + bytes(self) - before;
@@ -149,7 +150,12 @@ impl<'a> Node<'a> {
             deleted: (counts >> 32) as u32,
             head: word(4) as u32 as usize,
         };
-        Node::of(at, StreamId::new(word(0), word(1)), state, reader.bytes(at, state.used))
+        Node::of(
+            at,
+            StreamId::new(word(0), word(1)),
+            state,
+            reader.bytes(at, state.used),
+        )
     }
 
     fn of(at: u64, first: StreamId, state: State, bytes: &'a [u8]) -> Node<'a> {
@@ -234,7 +240,12 @@ impl<'a> Node<'a> {
     }
 
     /// The entry as bytes to append, and the state of the node after it.
-    pub(in crate::store) fn appended(&self, id: StreamId, fields: &[&[u8]], out: &mut Vec<u8>) -> State {
+    pub(in crate::store) fn appended(
+        &self,
+        id: StreamId,
+        fields: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) -> State {
         let same = fields.len() / 2 == self.names_len
             && self.names().eq(fields.iter().step_by(2).copied());
         let begin = out.len();
@@ -300,7 +311,11 @@ impl<'a> Entries<'a> {
             false => varint::take(&mut self.rest)? as usize,
         };
         let values = self.rest;
-        for _ in 0..if same_names { len } else { len.saturating_mul(2) } {
+        for _ in 0..if same_names {
+            len
+        } else {
+            len.saturating_mul(2)
+        } {
             varint::take_bytes(&mut self.rest)?;
         }
         let at = self.at;
@@ -426,11 +441,21 @@ impl NodeDraft {
             deleted: 0,
             head: 0,
         };
-        NodeDraft { bytes, first, state }
+        NodeDraft {
+            bytes,
+            first,
+            state,
+        }
     }
 
     /// Appends an entry; `fields` are names and values in turn.
-    pub(in crate::store) fn push(&mut self, id: StreamId, fields: &[&[u8]], same: bool, deleted: bool) {
+    pub(in crate::store) fn push(
+        &mut self,
+        id: StreamId,
+        fields: &[&[u8]],
+        same: bool,
+        deleted: bool,
+    ) {
         self.state.listpack_bytes += encode(self.first, id, fields, same, deleted, &mut self.bytes);
         let (live, gone) = (self.state.live, self.state.deleted);
         self.state
@@ -550,7 +575,9 @@ mod tests {
     fn plain(node: &Node<'_>) -> Vec<Plain> {
         node.entries()
             .map(|entry| {
-                let fields = entry.fields.flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
+                let fields = entry
+                    .fields
+                    .flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
                 (entry.id, fields.collect(), entry.deleted)
             })
             .collect()

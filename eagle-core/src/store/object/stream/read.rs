@@ -76,7 +76,11 @@ impl<'a> StreamRef<'a> {
     }
 
     /// The entries from `from` to `to`, first to last.
-    pub fn range(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = StreamEntry<'a>> + use<'a> {
+    pub fn range(
+        &self,
+        from: StreamId,
+        to: StreamId,
+    ) -> impl Iterator<Item = StreamEntry<'a>> + use<'a> {
         let reader = self.reader;
         let mut walk = self.nodes().behind(&reader, from);
         // The node that `from` falls in begins before it, unless all begin behind it.
