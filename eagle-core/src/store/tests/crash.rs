@@ -271,16 +271,14 @@ fn add(count: u8, len: usize) -> Op {
 fn entries_of_streams() {
     let mut images = 0;
     // The first entry; into spare room, into a larger block, into a new node (of five entries).
-    for (before, count) in [(0, 1), (1, 1), (2, 3), (4, 2), (5, 1), (9, 4)] {
-        images += crash(&[add(before, 10)], &[add(count, 10)]);
-        images += crash(&[add(before, 10)], &[add(count, 300)]);
+    for (before, count, len) in [(0, 1, 10), (1, 1, 10), (2, 1, 300), (4, 2, 10), (5, 1, 300)] {
+        images += crash(&[add(before, 10)], &[add(count, len)]);
     }
-    let prepare = [add(18, 10)];
-    for (from, count) in [(0, 1), (1, 1), (2, 3), (0, 5), (4, 9), (17, 1), (0, 18)] {
+    let prepare = [add(12, 10)];
+    for (from, count) in [(0, 1), (2, 2), (0, 5), (11, 1), (0, 12)] {
         images += crash(&prepare, &[stream(StreamOp::Delete { from, count })]);
     }
-    for len in [17, 10, 3, 0] {
-        images += crash(&prepare, &[stream(StreamOp::TrimTo { len })]);
+    for len in [9, 3, 0] {
         let both = [add(1, 10), stream(StreamOp::TrimTo { len })];
         images += crash(&prepare, &both);
     }
