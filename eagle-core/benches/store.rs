@@ -109,6 +109,24 @@ fn store(c: &mut Criterion) {
             black_box(view.find(0, &key)).is_none()
         });
     });
+    // The same sixteen look-ups one after the other, and with all of them asked for first.
+    for (name, ahead) in [("get-16", false), ("get-16-prefetched", true)] {
+        group.throughput(Throughput::Elements(16));
+        group.bench_function(name, |b| {
+            let guard = keyspace.pin();
+            b.iter(|| {
+                let batch: [[u8; 16]; 16] = std::array::from_fn(|_| keys.next());
+                if ahead {
+                    keyspace.prefetch(&guard, 0, &batch.each_ref().map(|key| &key[..]));
+                }
+                for key in &batch {
+                    let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
+                    black_box(view.string(0, key).expect("a string").map(|text| text.len()));
+                }
+            });
+        });
+    }
+    group.throughput(Throughput::Elements(1));
     // A pin for every few operations, as a server takes one for every batch of commands: without that nothing is
     // ever reclaimed.
     group.bench_function("set-again", |b| {

@@ -12,6 +12,7 @@
 //! blobs, which do not change once published.
 
 use super::{MediumKind, Offset, dax, map::Mapping, sim::Recorder};
+use crate::sync::prefetch;
 use std::{
     ptr,
     sync::atomic::{AtomicU64, Ordering, compiler_fence},
@@ -265,15 +266,7 @@ impl Medium {
     /// Hints that a line will be read soon. Any offset is allowed.
     #[inline]
     pub fn prefetch(&self, at: Offset) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let hint = self.map.base().wrapping_add(at.raw() as usize);
-            // SAFETY: a prefetch reads nothing and faults on no address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(hint.cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
+        prefetch(self.map.base().wrapping_add(at.raw() as usize));
     }
 
     /// Starts writing a range back to the persistence domain.

@@ -6,6 +6,7 @@
 
 mod argv;
 mod limits;
+mod lookahead;
 mod parser;
 mod protocol_error;
 mod reply;
@@ -14,6 +15,7 @@ mod writer;
 
 pub use argv::Argv;
 pub use limits::Limits;
+pub use lookahead::lookahead;
 pub use parser::{Parser, Step};
 pub use protocol_error::ProtocolError;
 pub use reply::Reply;

@@ -67,6 +67,12 @@ impl<'a> Reader<'a> {
         self.load(at)
     }
 
+    /// Asks for the cache line at `at`. A hint: any offset will do.
+    #[inline]
+    pub(super) fn prefetch(&self, at: u64) {
+        self.pool.prefetch(Offset::from_raw(at));
+    }
+
     /// Bytes of a blob.
     #[inline]
     pub(super) fn bytes(&self, at: u64, len: usize) -> &'a [u8] {

@@ -30,6 +30,7 @@ mod keys;
 mod keyspace;
 mod medium;
 mod object;
+mod prefetch;
 mod relocate;
 mod ring;
 mod root;
@@ -54,6 +55,7 @@ pub use object::stream::{
     StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,
     TrimTo,
 };
+pub use prefetch::PREFETCH_MAX;
 pub use sample::Among;
 pub use view::{Access, Committed, Savepoint, View};
 

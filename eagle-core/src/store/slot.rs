@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::SLOTS;
 use super::view::Access;
+use crate::sync::prefetch;
 use crate::sync::primitive::spin_loop;
 use crate::sync::{ReadStamp, SlotSeq, WriteGuard};
 
@@ -48,6 +49,12 @@ impl Slots {
             },
         };
         Locks { slots: self, held }
+    }
+
+    /// Asks for the cache line of a slot's lock and sequence word.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u16) {
+        prefetch(&self.0[usize::from(slot)]);
     }
 
     /// Begins an optimistic read of a slot; waits while a transaction is being applied to it.

@@ -4,9 +4,11 @@
 //! This module imports nothing of the crate. Under `--cfg loom` only what the models need is
 //! compiled (crossbeam's epochs are not modelled; they are trusted).
 
+mod prefetch;
 pub mod primitive;
 mod slot_seq;
 
+pub use prefetch::prefetch;
 pub use slot_seq::{ReadStamp, SlotSeq, WriteGuard};
 
 #[cfg(not(loom))]

@@ -18,7 +18,8 @@ use crate::command::{self, Batch, Flow};
 use crate::node::{Node, Thread};
 use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
-use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer};
+use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
+use eagle_core::store::PREFETCH_MAX;
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -292,6 +293,7 @@ impl Connection<'_> {
         self.note_sizes();
         let guard = self.thread.node.keyspace.pin();
         let mut batch = Batch::new(self.thread, &guard);
+        let mut warm = 0;
         for _ in 0..BATCH_MAX {
             if self.out.len() + self.replies.len() > OUTPUT_BYTES_HIGH || self.replies.is_full() {
                 return Progress::OutputFull;
@@ -322,6 +324,10 @@ impl Connection<'_> {
                     }
                 },
             };
+            if warm == 0 && self.input.len() > consumed {
+                warm = prefetch(&batch, self.session.db, &self.input);
+            }
+            warm = warm.saturating_sub(1);
             let argv: SmallVec<[&[u8]; 16]> = self.parser.argv(&self.input).iter().collect();
             let flow = command::run(&mut batch, &mut self.session, &mut self.out, &argv);
             drop(argv);
@@ -418,6 +424,17 @@ impl Connection<'_> {
             () = shutdown => {}
         }
     }
+}
+
+/// Brings what the next requests will look at into the cache; how many requests.
+fn prefetch(batch: &Batch<'_>, db: u8, input: &[u8]) -> usize {
+    let mut keys: SmallVec<[&[u8]; PREFETCH_MAX]> = SmallVec::new();
+    let seen = lookahead(input, PREFETCH_MAX, &mut |key| keys.push(key));
+    if keys.len() > 1 {
+        let keyspace = &batch.thread.node.keyspace;
+        keyspace.prefetch(batch.guard, db, &keys);
+    }
+    seen
 }
 
 fn limits(batch: &Batch<'_>, session: &Session) -> Limits {

@@ -115,6 +115,61 @@ pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -
     })
 }
 
+/// Byte offsets of the control words that a look-up of `hash` in a node begins with. For prefetching, like the two
+/// functions below: nothing may be concluded from them.
+pub(crate) fn headers_of(node: NodeRef, hash: Hash) -> impl Iterator<Item = u64> {
+    groups_of(node, hash)
+        .into_iter()
+        .flatten()
+        .map(|(group, _)| group.at)
+}
+
+/// Byte offsets of the records that a look-up of `hash` in a node will compare.
+pub(crate) fn records_of<W: Words>(
+    words: &W,
+    node: NodeRef,
+    hash: Hash,
+    visit: &mut impl FnMut(u64),
+) {
+    for (group, which) in groups_of(node, hash).into_iter().flatten() {
+        let ctl = group.ctl(words);
+        let mut set =
+            which.select(group.shape, ctl) & group.candidates(words, ctl, hash.fingerprint());
+        while set != 0 {
+            visit(group.record_at(set.trailing_zeros()));
+            set &= set - 1;
+        }
+    }
+}
+
+/// Byte offsets of the blobs that a look-up of `hash` in a node will compare.
+pub(crate) fn blobs_of<W: Words>(
+    words: &W,
+    node: NodeRef,
+    hash: Hash,
+    visit: &mut impl FnMut(u64),
+) {
+    let tag = tag_of(hash.position(), node.base());
+    records_of(words, node, hash, &mut |at| {
+        let record = Record::from_raw(words.load(at));
+        if record.tag() == tag {
+            visit(record.blob());
+        }
+    });
+}
+
+/// The groups of a node that may hold `hash`; none if the node has no records.
+fn groups_of(node: NodeRef, hash: Hash) -> [Option<(Group, Which)>; 2] {
+    match node.form() {
+        Form::Empty | Form::Directory => [None, None],
+        _ => {
+            let homes = Homes::of(node, hash.position());
+            let foreign = homes.foreign.map(|group| (group, Which::Foreign));
+            [Some((homes.native, Which::Native)), foreign]
+        }
+    }
+}
+
 #[inline]
 fn probe<W: Words>(
     words: &W,

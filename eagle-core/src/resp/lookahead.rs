@@ -1,0 +1,92 @@
+//! A look at the requests that wait in a buffer, before they are parsed.
+
+/// Words of a request up to which it is looked through.
+const WORDS_MAX: usize = 64;
+
+/// Visits the second word of each of the next requests in `input`, which is the key of most commands; at most
+/// `requests_max` requests. Returns how many requests were seen to their end.
+///
+/// A hint for prefetching: it ends at the first request that is not whole, not an array, long, or not well-formed,
+/// and the parser has the last word on all of them.
+pub fn lookahead<'a>(
+    input: &'a [u8],
+    requests_max: usize,
+    visit: &mut impl FnMut(&'a [u8]),
+) -> usize {
+    let mut rest = input;
+    for seen in 0..requests_max {
+        let Some((words, mut next)) = header(rest, b'*').filter(|(words, _)| *words <= WORDS_MAX)
+        else {
+            return seen;
+        };
+        for i in 0..words {
+            let Some((bytes, body)) = header(next, b'$') else {
+                return seen;
+            };
+            // The body and the line break behind it.
+            let Some(after) = bytes.checked_add(2).and_then(|end| body.get(end..)) else {
+                return seen;
+            };
+            if i == 1 {
+                visit(&body[..bytes]);
+            }
+            next = after;
+        }
+        rest = next;
+    }
+    requests_max
+}
+
+/// Reads `<mark><number>\r\n`; the number, and what follows it.
+#[inline]
+fn header(input: &[u8], mark: u8) -> Option<(usize, &[u8])> {
+    /// Digits of a header: enough for the longest bulk.
+    const DIGITS_MAX: usize = 10;
+    if *input.first()? != mark {
+        return None;
+    }
+    let mut number = 0;
+    for (i, byte) in input.iter().enumerate().skip(1).take(DIGITS_MAX) {
+        match byte {
+            b'0'..=b'9' => number = 10 * number + usize::from(byte - b'0'),
+            b'\r' => return Some((number, input.get(i + 2..)?)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(input: &[u8]) -> (usize, Vec<&[u8]>) {
+        let mut keys = Vec::new();
+        let seen = lookahead(input, 3, &mut |key| keys.push(key));
+        (seen, keys)
+    }
+
+    #[test]
+    fn the_second_words_are_seen() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$0\r\n\r\n";
+        assert_eq!(keys(input), (3, vec![&b"a"[..], b"bb"]));
+        assert_eq!(lookahead(input, 1, &mut |_| {}), 1);
+    }
+
+    #[test]
+    fn what_is_not_whole_or_odd_ends_it() {
+        let whole = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+        for cut in 0..whole.len() {
+            assert_eq!(keys(&whole[..cut]).0, 0, "{cut}");
+        }
+        for odd in [
+            &b"GET a\r\n"[..],
+            b"*-1\r\n",
+            b"*99\r\n$1\r\na\r\n",
+            b"*2\r\n$3\r\nGET\r\n$99999999999\r\na\r\n",
+            b"*2\r\n$3\r\nGET\r\n+a\r\n",
+        ] {
+            assert_eq!(keys(odd), (0, vec![]), "{odd:?}");
+        }
+    }
+}
