@@ -121,7 +121,11 @@ fn store(c: &mut Criterion) {
                 }
                 for key in &batch {
                     let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
-                    black_box(view.string(0, key).expect("a string").map(|text| text.len()));
+                    black_box(
+                        view.string(0, key)
+                            .expect("a string")
+                            .map(|text| text.len()),
+                    );
                 }
             });
         });
