@@ -203,6 +203,7 @@ const THRESHOLDS: &[&str] = &[
     "hash-max-listpack-value",
     "maxmemory-policy",
     "notify-keyspace-events",
+    "set-max-intset-entries",
 ];
 
 fn set_thresholds(keyspace: &Keyspace, config: &Config) {
@@ -221,6 +222,9 @@ fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     settings
         .hash_packed_value_max
         .store(bound(encoding.hash_max_listpack_value), Ordering::Relaxed);
+    settings
+        .set_intset_entries_max
+        .store(bound(encoding.set_max_intset_entries), Ordering::Relaxed);
 }
 
 /// Parts of the server that must act when directives change.

@@ -7,6 +7,13 @@
 //!        key, value
 //! ```
 //!
+//! A member without a value (of a set) has a lean header:
+//!
+//! ```text
+//!   u32  31 wide: 1 | 30 room: 0 | 29..27 encoding: 7 | 26..24 zero | 23..0 key bytes
+//!        key
+//! ```
+//!
 //! A blob never changes once a record refers to it, with two exceptions that are words by themselves: the
 //! clock, and the expiry. Whether the expiry counts is not said here but in the record ([`Meta`]), so that
 //! setting and clearing it are each one store too. Large blobs have room for an expiry from the start: giving one to
@@ -27,6 +34,11 @@ const ROOM_VALUE_MIN: usize = 512;
 const CLOCK_MASK: u64 = (1 << 24) - 1;
 const ROOM: u64 = 1 << 30;
 const WIDE: u64 = 1 << 31;
+/// With [`WIDE`]: the lean header.
+const LEAN: u64 = 7 << 27;
+
+/// Longer keys than this have no lean header.
+const KEY_LEAN_MAX: usize = (1 << 24) - 1;
 
 /// The meta bits of a record: `0` has an expiry, `1..4` kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +81,14 @@ impl Blob {
                 (header >> 32) as usize & KEY_NARROW_MAX,
                 (header >> 44) as usize,
             )
+        } else if header & LEAN == LEAN {
+            return Blob {
+                at,
+                header,
+                key_len: (header & CLOCK_MASK) as usize,
+                value_len: 0,
+                key_at: at + 4,
+            };
         } else {
             let lengths = reader.load_header(key_at);
             key_at += 8;
@@ -159,6 +179,26 @@ impl Blob {
             reader.store_hint(self.at, header);
         }
     }
+}
+
+/// Writes the blob of a member without a value, and makes the record for it.
+pub(super) fn write_lean(writer: &mut Writer<'_, '_>, key: &[u8]) -> Result<Record, StoreError> {
+    if key.len() > KEY_LEAN_MAX {
+        let draft = Draft {
+            kind: Kind::String,
+            encoding: Encoding::Raw,
+            clock: 0,
+            ttl_at: None,
+            key,
+            value: b"",
+        };
+        return draft.write(writer);
+    }
+    let at = writer.alloc(4 + key.len())?;
+    let header = (WIDE | LEAN | key.len() as u64) as u32;
+    writer.fill(at, &header.to_le_bytes());
+    writer.fill(at + 4, key);
+    Ok(Record::new(at, 0))
 }
 
 /// A blob to be written.

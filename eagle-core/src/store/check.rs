@@ -10,6 +10,7 @@ use super::catalogue;
 use super::dash::Words;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::verify::{self, Visitor};
+use super::encoding::intset::Intset;
 use super::entry::Encoding;
 use super::keyspace::{Keyspace, OpenError, counts};
 use super::medium::Reader;
@@ -278,6 +279,9 @@ impl Walk<'_> {
         }
         if blob.encoding() == Encoding::Stream {
             self.stream(blob.value_word(&self.reader));
+        }
+        if blob.encoding() == Encoding::Intset && !Intset::is_sound(blob.value(&self.reader)) {
+            self.fault(format!("blob {:#x} is no proper intset", record.blob()));
         }
         key
     }

@@ -1,6 +1,8 @@
 //! What a key holds, as readers see it.
 
-use crate::text::integer::decimal_len;
+use std::borrow::Cow;
+
+use crate::text::integer::{decimal_len, parse_i64};
 
 /// The type of a value, as `TYPE` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,7 +132,7 @@ pub enum StringForm {
 }
 
 /// A string value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Text<'a> {
     /// Stored as a number; its text is the canonical decimal form.
     Int(i64),
@@ -147,6 +149,27 @@ impl<'a> Text<'a> {
         match *self {
             Text::Int(n) => buffer.format(n).as_bytes(),
             Text::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The number that the text is the canonical form of, if there is one.
+    pub fn integer(&self) -> Option<i64> {
+        match *self {
+            Text::Int(number) => Some(number),
+            Text::Bytes(bytes) => parse_i64(bytes),
+        }
+    }
+
+    /// The same text in one form: a number if it can be one.
+    pub fn canonical(self) -> Text<'a> {
+        self.integer().map_or(self, Text::Int)
+    }
+
+    /// The value as bytes, which only the digits of an integer are copied for.
+    pub fn to_cow(&self) -> Cow<'a, [u8]> {
+        match *self {
+            Text::Int(number) => Cow::Owned(itoa::Buffer::new().format(number).into()),
+            Text::Bytes(bytes) => Cow::Borrowed(bytes),
         }
     }
 

@@ -1,65 +1,32 @@
 //! A hash as a view sees it.
 
-use super::blob::Blob;
 use super::dash::layout::Record;
-use super::dash::walk;
 use super::encoding::packed::PackedIter;
 use super::entry::Encoding;
+use super::located::{self, Located};
 use super::medium::Reader;
 use super::object::hash::HashForm;
-use super::view::View;
-use crate::sync::ReadStamp;
+use super::object::member_table::pair;
 
 /// A hash as a view sees it.
 ///
 /// Without a lock each call is atomic by itself. Iteration wants the slot locked.
 #[derive(Clone, Copy)]
 pub struct HashRef<'v, 'a> {
-    view: &'v View<'a>,
-    db: u8,
-    slot: u16,
-    key: &'v [u8],
+    at: Located<'v, 'a>,
     form: HashForm<'a>,
-    stamp: Option<ReadStamp>,
 }
 
 impl<'v, 'a> HashRef<'v, 'a> {
-    pub(super) fn new(
-        view: &'v View<'a>,
-        db: u8,
-        slot: u16,
-        key: &'v [u8],
-        form: HashForm<'a>,
-        stamp: Option<ReadStamp>,
-    ) -> HashRef<'v, 'a> {
-        HashRef {
-            view,
-            db,
-            slot,
-            key,
-            form,
-            stamp,
-        }
+    pub(super) fn new(at: Located<'v, 'a>, form: HashForm<'a>) -> HashRef<'v, 'a> {
+        HashRef { at, form }
     }
 
-    /// Reads the hash. Without a lock: if the slot has changed since the hash was found, finds it again, and answers
-    /// `gone` if it is no longer there.
     fn read<T>(&self, gone: T, read: impl Fn(&Reader<'a>, &HashForm<'a>) -> T) -> T {
-        let result = read(&self.view.reader(), &self.form);
-        let Some(stamp) = self.stamp else {
-            return result;
-        };
-        if matches!(self.form, HashForm::Packed(_))
-            || self.view.keyspace().slots().validate(self.slot, stamp)
-        {
-            return result;
+        match self.form {
+            HashForm::Packed(_) => read(&self.at.view.reader(), &self.form),
+            HashForm::Table(_) => self.at.read(&self.form, HashForm::read, gone, read),
         }
-        let again = |reader: &Reader<'a>| {
-            let here = self.view.lookup(reader, self.db, self.slot, self.key)?;
-            let form = HashForm::read(reader, &here.blob).ok()?;
-            Some(read(reader, &form))
-        };
-        self.view.read(self.slot, again).0.unwrap_or(gone)
     }
 
     /// Number of fields; zero only if the hash has gone since it was found, which a lock prevents.
@@ -95,17 +62,14 @@ impl<'v, 'a> HashRef<'v, 'a> {
         match self.form {
             HashForm::Packed(packed) => HashIter(Inner::Packed(packed.iter())),
             HashForm::Table(_) => {
-                let (reader, records) =
-                    self.read((self.view.reader(), Vec::new()), |reader, form| {
-                        let mut records = Vec::new();
-                        if let HashForm::Table(table) = form {
-                            walk::for_each(reader, table.root(reader), &mut |record| {
-                                records.push(record);
-                                true
-                            });
-                        }
-                        (*reader, records)
-                    });
+                let gone = (self.at.view.reader(), Vec::new());
+                let (reader, records) = self.read(gone, |reader, form| {
+                    let records = match form {
+                        HashForm::Table(table) => table.records(reader),
+                        HashForm::Packed(_) => Vec::new(),
+                    };
+                    (*reader, records)
+                });
                 HashIter(Inner::Table {
                     reader,
                     records: records.into_iter(),
@@ -126,33 +90,17 @@ impl<'v, 'a> HashRef<'v, 'a> {
             packed.iter().for_each(|(field, value)| visit(field, value));
             return 0;
         }
-        let mut position = cursor & POSITION_MASK;
-        let mut visited = 0;
-        loop {
-            let (records, next) = self.read((Vec::new(), None), |reader, form| {
-                let mut records = Vec::new();
-                let next = match form {
-                    HashForm::Table(table) => {
-                        walk::scan(reader, table.root(reader), position, &mut |record| {
-                            records.push(record)
-                        })
-                    }
-                    HashForm::Packed(_) => None,
-                };
-                (records, next)
-            });
-            let reader = self.view.reader();
-            for record in &records {
-                let (field, value) = pair(&reader, *record);
-                visit(field, value);
-            }
-            visited += records.len();
-            match next {
-                None => return 0,
-                Some(next) if visited >= count => return next,
-                Some(next) => position = next,
-            }
-        }
+        let step = |position| {
+            self.read((Vec::new(), None), |reader, form| match form {
+                HashForm::Table(table) => table.scan_step(reader, position),
+                HashForm::Packed(_) => (Vec::new(), None),
+            })
+        };
+        let reader = self.at.view.reader();
+        located::scan(cursor, count, step, &mut |record| {
+            let (field, value) = pair(&reader, record);
+            visit(field, value);
+        })
     }
 
     /// A field and value drawn uniformly with `rng`. Wants the slot locked: should the hash have gone since it was
@@ -163,20 +111,10 @@ impl<'v, 'a> HashRef<'v, 'a> {
                 let n = rng() % packed.len().max(1) as u64;
                 packed.iter().nth(n as usize)
             }
-            HashForm::Table(table) => {
-                let reader = self.view.reader();
-                walk::random(&reader, table.root(&reader), rng).map(|record| pair(&reader, record))
-            }
+            HashForm::Table(table) => table.random(&self.at.view.reader(), rng),
         };
         drawn.unwrap_or_default()
     }
-}
-
-const POSITION_MASK: u64 = (1 << super::dash::hash::POSITION_BITS) - 1;
-
-fn pair<'a>(reader: &Reader<'a>, record: Record) -> (&'a [u8], &'a [u8]) {
-    let blob = Blob::read(reader, record.blob());
-    (blob.key(reader), blob.value(reader))
 }
 
 /// Iterator over the fields and values of a hash.

@@ -118,6 +118,8 @@ pub struct Settings {
     pub stream_node_bytes_max: AtomicU64,
     /// Entries that a stream's node takes; 0: no bound (`stream-node-max-entries`).
     pub stream_node_entries_max: AtomicU64,
+    /// A set of integers with more members than this becomes a table (`set-max-intset-entries`).
+    pub set_intset_entries_max: AtomicU32,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
     /// Views record the keys they create ([`View::created`]).
@@ -152,6 +154,7 @@ impl Default for Settings {
             hash_packed_value_max: AtomicU32::new(64),
             stream_node_bytes_max: AtomicU64::new(4096),
             stream_node_entries_max: AtomicU64::new(100),
+            set_intset_entries_max: AtomicU32::new(512),
             clocks_count_uses: AtomicBool::new(false),
             note_created: AtomicBool::new(false),
         }
@@ -168,6 +171,13 @@ impl Settings {
             bytes_max: self.stream_node_bytes_max.load(Relaxed),
             entries_max: self.stream_node_entries_max.load(Relaxed),
         }
+    }
+
+    /// Members up to which a set of integers is an intset.
+    pub fn set_intset_entries_max(&self) -> usize {
+        /// The number of members is a 32-bit word of the intset.
+        const ENTRIES_MAX: u32 = 1 << 30;
+        self.set_intset_entries_max.load(Relaxed).min(ENTRIES_MAX) as usize
     }
 
     pub(super) fn fresh_clock(&self) -> FreshClock {

@@ -28,6 +28,7 @@ mod expire;
 mod hash_ref;
 mod keys;
 mod keyspace;
+mod located;
 mod medium;
 mod object;
 mod prefetch;
@@ -35,6 +36,8 @@ mod relocate;
 mod ring;
 mod root;
 mod sample;
+pub mod set_algebra;
+mod set_ref;
 mod slot;
 mod stream_view;
 #[cfg(all(test, not(loom)))]
@@ -57,6 +60,7 @@ pub use object::stream::{
 };
 pub use prefetch::PREFETCH_MAX;
 pub use sample::Among;
+pub use set_ref::{SetIter, SetRef};
 pub use view::{Access, Committed, Savepoint, View};
 
 pub use crate::pmem::{Lapped, RING_LABEL_BYTES, RingReader, RingRecord, RingState};

@@ -10,10 +10,14 @@ use super::entry::{Entry, StringForm, Text, Ttl};
 use super::error::StoreError;
 use super::hash_ref::HashRef;
 use super::keyspace::{Guard, Keyspace, Worker, counts};
+use super::located::{FormOf, Located};
 use super::medium::{Pending, Reader, Writer, WriterState};
-use super::object::hash::{HashForm, Pair};
+use super::object::hash::HashForm;
+use super::object::member_table::Pair;
+use super::object::set::SetForm;
 use super::object::string;
 use super::root::{self, ARRAY_BYTES};
+use super::set_ref::SetRef;
 use super::slot::Locks;
 use super::totals::Delta;
 use super::{SLOTS, key_slot, trash};
@@ -218,13 +222,37 @@ impl<'a> View<'a> {
         db: u8,
         key: &'v [u8],
     ) -> Result<Option<HashRef<'v, 'a>>, StoreError> {
+        let found = self.locate(db, key, HashForm::read)?;
+        Ok(found.map(|(at, form)| HashRef::new(at, form)))
+    }
+
+    /// The set at `key`.
+    pub fn set<'v>(&'v self, db: u8, key: &'v [u8]) -> Result<Option<SetRef<'v, 'a>>, StoreError> {
+        let found = self.locate(db, key, SetForm::read)?;
+        Ok(found.map(|(at, form)| SetRef::new(at, form)))
+    }
+
+    /// A collection at `key`, and the form it has.
+    fn locate<'v, F>(
+        &'v self,
+        db: u8,
+        key: &'v [u8],
+        form_of: FormOf<'a, F>,
+    ) -> Result<Option<(Located<'v, 'a>, F)>, StoreError> {
         let slot = key_slot(key);
         let (form, stamp) = self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
-                .map(|here| HashForm::read(reader, &here.blob))
+                .map(|here| form_of(reader, &here.blob))
                 .transpose()
         });
-        Ok(form?.map(|form| HashRef::new(self, db, slot, key, form, stamp)))
+        let at = Located {
+            view: self,
+            db,
+            slot,
+            key,
+            stamp,
+        };
+        Ok(form?.map(|form| (at, form)))
     }
 
     /// Makes one change: all of it or, if `change` fails, nothing.
@@ -395,6 +423,44 @@ impl<'a> View<'a> {
         self.change(|change| {
             let place = change.place(db, key);
             change.put_hash(&place, pairs, ttl)
+        })
+    }
+
+    /// Adds members to the set at `key`, which is made if absent; the number of new ones.
+    pub fn set_add(&mut self, db: u8, key: &[u8], members: &[&[u8]]) -> Result<usize, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.add_members(&place, members)
+        })
+    }
+
+    /// Removes members; the number removed. A set without members is removed.
+    pub fn set_remove(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        members: &[&[u8]],
+    ) -> Result<usize, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.remove_members(&place, here, members),
+                None => change.remove(&place, Contents::Discard).map(|_| 0),
+            }
+        })
+    }
+
+    /// Replaces whatever `key` holds by a set of these members (SUNIONSTORE, RESTORE). No members: removes the key.
+    pub fn set_set(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        members: &[Text<'_>],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.put_set(&place, members, ttl)
         })
     }
 

@@ -5,6 +5,7 @@
 
 use super::context::{Context, Flow, Outcome};
 use super::errors::CommandError;
+use eagle_core::resp::Writer;
 use eagle_core::store::{StoreError, Text};
 
 impl<'a> Context<'a> {
@@ -25,10 +26,17 @@ impl<'a> Context<'a> {
     /// Replies a string value, or null.
     pub fn reply_text(&mut self, text: Option<Text<'_>>) -> Outcome {
         match text {
-            Some(Text::Int(value)) => self.out.bulk_integer(value),
-            Some(Text::Bytes(bytes)) => self.out.bulk(bytes),
+            Some(text) => write_text(self.out, text),
             None => self.out.null(),
         }
         Ok(Flow::Done)
+    }
+}
+
+/// Writes a string value.
+pub fn write_text(out: &mut Writer, text: Text<'_>) {
+    match text {
+        Text::Int(value) => out.bulk_integer(value),
+        Text::Bytes(bytes) => out.bulk(bytes),
     }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod lookup;
 mod permission;
 mod redirect;
+mod sample;
 mod scan;
 pub mod spec;
 mod syntax;

@@ -243,6 +243,7 @@ impl Generator {
                 "<key>" => format!("k{}", self.rng.random_range(0..KEYS)).into(),
                 "<field>" => format!("f{}", self.rng.random_range(0..FIELDS)).into(),
                 "<value>" => self.value(),
+                "<member>" => self.member(),
                 "<int>" => self.number(INTS),
                 "<float>" => self.number(FLOATS),
                 "<index>" => self.pick(INDEXES).into(),
@@ -265,6 +266,15 @@ impl Generator {
     fn number(&mut self, pool: &[&'static str]) -> Vec<u8> {
         let pool = if self.one_in(2) { pool } else { &pool[..2] };
         self.pick(pool).into()
+    }
+
+    /// Mostly small integers, so that sets are intsets for a while.
+    fn member(&mut self) -> Vec<u8> {
+        match self.rng.random_range(0..30) {
+            0 => self.value(),
+            1 | 2 => format!("f{}", self.rng.random_range(0..FIELDS)).into(),
+            _ => self.rng.random_range(-2..12).to_string().into(),
+        }
     }
 
     fn value(&mut self) -> Vec<u8> {

@@ -2,7 +2,8 @@
 //!
 //! A rule is a command line whose words are literals or take a value from a small pool, so that
 //! keys collide and types clash:
-//! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>`.
+//! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>
+//! <member>`.
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
 
@@ -70,7 +71,7 @@ pub const GRAMMAR: &[Rule] = &[
     // The order of keys follows from each server's own table.
     rule("KEYS <pattern>", Unordered),
     rule(
-        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|list|none?",
+        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|set|list|none?",
         Unordered,
     ),
     // Cursors mean something to one server only.
@@ -119,6 +120,27 @@ pub const GRAMMAR: &[Rule] = &[
     rule("HSCAN <key> 0 COUNT 100000 MATCH:<pattern>?", Pairs),
     rule("HRANDFIELD <key>", Shape),
     rule("HRANDFIELD <key> <count> WITHVALUES?", Shape),
+    // set
+    rule("SADD <key> <member>+", Exact),
+    rule("SADD <key> <member>+", Exact),
+    rule("SREM <key> <member>+", Exact),
+    rule("SISMEMBER <key> <member>", Exact),
+    rule("SMISMEMBER <key> <member>+", Exact),
+    rule("SCARD <key>", Exact),
+    rule("SMEMBERS <key>", Unordered),
+    rule("SMOVE <key> <key> <member>", Exact),
+    rule("SINTER <key>+", Unordered),
+    rule("SINTERSTORE <key> <key>+", Exact),
+    rule("SINTERCARD 1|2 <key> <key> LIMIT:<count>?", Exact),
+    rule("SUNION <key>+", Unordered),
+    rule("SUNIONSTORE <key> <key>+", Exact),
+    rule("SDIFF <key>+", Unordered),
+    rule("SDIFFSTORE <key> <key>+", Exact),
+    rule("SSCAN <key> 0 COUNT 100000 MATCH:<pattern>?", Unordered),
+    rule("SRANDMEMBER <key>", Shape),
+    rule("SRANDMEMBER <key> <count>", Shape),
+    // Which members go is drawn by each server: all of them, or none.
+    rule("SPOP <key> 100|0|-1|x", Unordered),
     // connection
     rule("PING", Exact),
     rule("PING <value>", Exact),

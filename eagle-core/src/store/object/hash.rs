@@ -2,39 +2,29 @@
 //!
 //! ```text
 //!   packed   entry blob: the packed bytes
-//!   table    entry blob: byte offset of the header
-//!            header 32 B: { root word, fields, trash link, trash cursor }
-//!            each field: a blob whose key is the field
+//!   table    entry blob: byte offset of the header of a member table
 //! ```
 //!
-//! The header is what changes; the entry blob that names it may be rewritten (RENAME, EXPIRE) at any time. A hash
-//! never goes back to the packed form.
+//! A hash never goes back to the packed form.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::iter;
 
+use super::member_table::{MemberTable, Pair, Removal};
 use crate::store::blob::{Blob, Draft};
 use crate::store::change::{Change, Contents, Here, Place};
-use crate::store::dash::hash::Hash;
-use crate::store::dash::layout::NodeRef;
-use crate::store::dash::table::{self, Found};
-use crate::store::dash::{Words, WordsMut, walk};
 use crate::store::encoding::packed::{self, Packed};
 use crate::store::entry::{Encoding, Kind, Ttl};
 use crate::store::error::StoreError;
 use crate::store::keyspace::Settings;
-use crate::store::medium::{Reader, Writer};
-use crate::store::trash::HEADER_BYTES;
-
-/// A field and its value.
-pub(in crate::store) type Pair<'p> = (&'p [u8], &'p [u8]);
+use crate::store::medium::Reader;
 
 /// A hash in either form.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum HashForm<'a> {
     Packed(Packed<'a>),
-    Table(Table),
+    Table(MemberTable),
 }
 
 impl<'a> HashForm<'a> {
@@ -45,9 +35,7 @@ impl<'a> HashForm<'a> {
     ) -> Result<HashForm<'a>, StoreError> {
         match blob.encoding() {
             _ if blob.kind() != Kind::Hash => Err(StoreError::WrongType),
-            Encoding::Hashtable => Ok(HashForm::Table(Table {
-                header: blob.value_word(reader),
-            })),
+            Encoding::Hashtable => Ok(HashForm::Table(MemberTable::read(reader, blob))),
             _ => Ok(HashForm::Packed(Packed::new(blob.value(reader)))),
         }
     }
@@ -64,108 +52,8 @@ impl<'a> HashForm<'a> {
     pub(in crate::store) fn find(&self, reader: &Reader<'a>, field: &[u8]) -> Option<&'a [u8]> {
         match self {
             HashForm::Packed(packed) => packed.find(field),
-            HashForm::Table(table) => {
-                let found = table.find(reader, reader.hasher.hash(field), field)?;
-                Some(Blob::read(reader, found.record.blob()).value(reader))
-            }
+            HashForm::Table(table) => table.value(reader, field),
         }
-    }
-}
-
-/// A large hash, known by its header.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Table {
-    header: u64,
-}
-
-impl Table {
-    fn len_at(self) -> u64 {
-        self.header + 8
-    }
-
-    /// Number of fields.
-    pub(in crate::store) fn len(self, reader: &Reader<'_>) -> u64 {
-        reader.load(self.len_at())
-    }
-
-    /// The root word of the table.
-    pub(in crate::store) fn root(self, reader: &Reader<'_>) -> NodeRef {
-        NodeRef::from_raw(reader.load(self.header))
-    }
-
-    fn find(self, reader: &Reader<'_>, hash: Hash, field: &[u8]) -> Option<Found> {
-        table::find(reader, self.root(reader), hash, field)
-    }
-
-    /// A table of these fields, which are distinct.
-    fn of<'p>(
-        writer: &mut Writer<'_, '_>,
-        pairs: impl ExactSizeIterator<Item = Pair<'p>>,
-    ) -> Result<Table, StoreError> {
-        let len = pairs.len() as u64;
-        let mut records = Vec::with_capacity(pairs.len());
-        for (field, value) in pairs {
-            records.push((
-                writer.hasher.hash(field),
-                member(field, value).write(writer)?,
-            ));
-        }
-        let root = table::build(writer, records.into_iter())?;
-        let mut header = [0; HEADER_BYTES / 8];
-        header[..2].copy_from_slice(&[root.raw(), len]);
-        Ok(Table {
-            header: writer.alloc_words(&header)?,
-        })
-    }
-
-    /// Sets a field; whether it is new.
-    fn set(
-        self,
-        writer: &mut Writer<'_, '_>,
-        field: &[u8],
-        value: &[u8],
-    ) -> Result<bool, StoreError> {
-        let record = member(field, value).write(writer)?;
-        let hash = writer.hasher.hash(field);
-        let reader = writer.reader();
-        match self.find(&reader, hash, field) {
-            Some(found) => {
-                table::replace(writer, &found, record)?;
-                writer.free(found.record.blob())?;
-                Ok(false)
-            }
-            None => {
-                writer.store(self.len_at(), self.len(&reader) + 1)?;
-                table::insert(writer, self.header, hash, record)?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Removes a field, which must not be the last one; whether it was there.
-    fn remove(self, writer: &mut Writer<'_, '_>, field: &[u8]) -> Result<bool, StoreError> {
-        let reader = writer.reader();
-        let hash = writer.hasher.hash(field);
-        let Some(found) = self.find(&reader, hash, field) else {
-            return Ok(false);
-        };
-        let left = self.len(&reader) - 1;
-        writer.store(self.len_at(), left)?;
-        table::remove(writer, self.header, &found, hash, left)?;
-        writer.free(found.record.blob())?;
-        Ok(true)
-    }
-}
-
-/// The blob of a field.
-fn member<'d>(field: &'d [u8], value: &'d [u8]) -> Draft<'d> {
-    Draft {
-        kind: Kind::String,
-        encoding: Encoding::Raw,
-        clock: 0,
-        ttl_at: None,
-        key: field,
-        value,
     }
 }
 
@@ -276,8 +164,8 @@ impl Change<'_, '_> {
             packed::pack(pairs.iter().copied(), &mut value);
             Encoding::Listpack
         } else {
-            let table = Table::of(&mut self.writer, pairs.iter().copied())?;
-            value.extend_from_slice(&table.header.to_le_bytes());
+            let table = MemberTable::build(&mut self.writer, pairs.iter().copied())?;
+            value.extend_from_slice(&table.to_bytes());
             Encoding::Hashtable
         };
         let draft = Draft {
@@ -291,7 +179,7 @@ impl Change<'_, '_> {
         self.put(place, &draft, Contents::Discard)
     }
 
-    fn fill_table(&mut self, table: Table, pairs: &[Pair<'_>]) -> Result<usize, StoreError> {
+    fn fill_table(&mut self, table: MemberTable, pairs: &[Pair<'_>]) -> Result<usize, StoreError> {
         let mut new = 0;
         for (field, value) in pairs {
             self.writer.settle();
@@ -322,47 +210,17 @@ impl Change<'_, '_> {
                 }
                 Ok(removed)
             }
-            HashForm::Table(table) => {
-                let mut removed = 0;
-                for field in fields {
-                    self.writer.settle();
-                    let reader = self.writer.reader();
-                    let hash = reader.hasher.hash(field);
-                    if table.len(&reader) > 1 {
-                        removed += usize::from(table.remove(&mut self.writer, field)?);
-                    } else if table.find(&reader, hash, field).is_some() {
-                        // The table goes to the trash with its last field in it.
-                        self.remove(place, Contents::Discard)?;
-                        return Ok(removed + 1);
-                    }
-                }
-                if removed > 0 {
+            HashForm::Table(table) => match table.remove_all(&mut self.writer, fields)? {
+                Removal::Some(0) => Ok(0),
+                Removal::Some(removed) => {
                     self.note_change(place.db, place.key);
+                    Ok(removed)
                 }
-                Ok(removed)
-            }
+                Removal::All(removed) => {
+                    self.remove(place, Contents::Discard)?;
+                    Ok(removed)
+                }
+            },
         }
-    }
-
-    /// Copies what a blob's value refers to, for another key: the value of the copy's blob.
-    pub(in crate::store) fn copied_value(&mut self, blob: &Blob) -> Result<Vec<u8>, StoreError> {
-        let reader = self.writer.reader();
-        if blob.encoding() == Encoding::Stream {
-            return self.copied_stream(blob);
-        }
-        if blob.encoding() != Encoding::Hashtable {
-            return Ok(blob.value(&reader).to_vec());
-        }
-        let HashForm::Table(source) = HashForm::read(&reader, blob)? else {
-            return Ok(blob.value(&reader).to_vec());
-        };
-        let mut pairs = Vec::new();
-        walk::for_each(&reader, source.root(&reader), &mut |record| {
-            let field = Blob::read(&reader, record.blob());
-            pairs.push((field.key(&reader), field.value(&reader)));
-            true
-        });
-        let table = Table::of(&mut self.writer, pairs.into_iter())?;
-        Ok(table.header.to_le_bytes().to_vec())
     }
 }

@@ -1,11 +1,16 @@
 //! The data step of each type: what a value is in the pool, and how it changes. Knows no wire and no command.
 
 pub(super) mod hash;
+pub(super) mod member_table;
+pub(super) mod set;
 pub(super) mod stream;
 pub(super) mod string;
 use super::blob::Blob;
+use super::change::Change;
 use super::entry::Encoding;
+use super::error::StoreError;
 use super::trash;
+use member_table::MemberTable;
 
 /// What the trash calls the large form that a blob's value refers to; `None` if the blob is all there is.
 pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
@@ -13,5 +18,20 @@ pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
         Encoding::Hashtable => Some(trash::Kind::Collection),
         Encoding::Stream => Some(trash::Kind::Stream),
         _ => None,
+    }
+}
+
+impl Change<'_, '_> {
+    /// Copies what a blob's value refers to, for another key: the value of the copy's blob.
+    pub(super) fn copied_value(&mut self, blob: &Blob) -> Result<Vec<u8>, StoreError> {
+        let reader = self.writer.reader();
+        match blob.encoding() {
+            Encoding::Hashtable => {
+                let table = MemberTable::read(&reader, blob);
+                Ok(table.duplicate(&mut self.writer)?.to_bytes().to_vec())
+            }
+            Encoding::Stream => self.copied_stream(blob),
+            _ => Ok(blob.value(&reader).to_vec()),
+        }
     }
 }

@@ -347,9 +347,59 @@ fn groups_of_streams() {
     );
 }
 
+fn members(key: u8, members: std::ops::Range<u8>) -> Op {
+    Op::SetAdd {
+        db: 0,
+        key,
+        members,
+    }
+}
+
+fn without(key: u8, members: std::ops::Range<u8>) -> Op {
+    Op::SetRemove {
+        db: 0,
+        key,
+        members,
+    }
+}
+
+#[test]
+fn sets_in_both_forms_and_between() {
+    // Integers, then one that is wider, then too many, then one that is none.
+    crash(&[], &[members(1, 0..3)]);
+    crash(&[members(1, 0..3)], &[members(1, 40..41)]);
+    crash(&[members(1, 0..6)], &[members(1, 6..7)]);
+    crash(&[members(1, 0..3)], &[members(1, 60..61)]);
+    crash(&[], &[members(1, 30..60)]);
+    // Tables: a new member, members there already, the step to another rung.
+    crash(&[members(1, 30..60)], &[members(1, 60..61)]);
+    crash(&[members(1, 30..60)], &[members(1, 55..62)]);
+    crash(&[members(1, 33..60)], &[members(1, 60..61)]);
+    crash(&[members(1, 0..3)], &[without(1, 1..2)]);
+    crash(&[members(1, 0..3)], &[without(1, 0..3)]);
+    crash(&[members(1, 30..60)], &[without(1, 35..37)]);
+    crash(&[members(1, 30..60)], &[without(1, 30..60)]);
+    crash(&[members(1, 30..60)], &[set(1)]);
+    crash(
+        &[members(1, 30..60)],
+        &[Op::SetSet {
+            db: 0,
+            key: 1,
+            members: 3..6,
+            ttl: Ttl::Keep,
+        }],
+    );
+}
+
 #[test]
 fn renaming_and_copying() {
-    for value in [hash(1, 0..20), hash(1, 0..3), set(1)] {
+    for value in [
+        hash(1, 0..20),
+        hash(1, 0..3),
+        members(1, 30..60),
+        members(1, 0..3),
+        set(1),
+    ] {
         for to in [(0, 2), (0, 101), (1, 1)] {
             let prepare = [value.clone(), hash(2, 0..10), set(101)];
             crash(&prepare, &[Op::Rename { from: (0, 1), to }]);

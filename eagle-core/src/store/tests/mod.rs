@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod hashes;
 mod model;
+mod sets;
 mod streams;
 mod threads;
 mod walks;

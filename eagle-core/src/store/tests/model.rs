@@ -1,6 +1,6 @@
 //! The keyspace against a plain model: random commands, transactions, rollbacks and restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::streams::{StreamModel, StreamOp, stream_op};
 
 use super::super::{
-    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Ttl, View, Worker,
-    key_slot,
+    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl, View,
+    Worker, key_slot,
 };
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
@@ -20,6 +20,7 @@ pub(super) enum Value {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     Stream(StreamModel),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 /// What all databases should hold.
@@ -74,6 +75,23 @@ pub(super) enum Op {
         key: u8,
         op: StreamOp,
     },
+    /// The members are integers up to 50, words above.
+    SetAdd {
+        db: u8,
+        key: u8,
+        members: std::ops::Range<u8>,
+    },
+    SetRemove {
+        db: u8,
+        key: u8,
+        members: std::ops::Range<u8>,
+    },
+    SetSet {
+        db: u8,
+        key: u8,
+        members: std::ops::Range<u8>,
+        ttl: Ttl,
+    },
     Rename {
         from: (u8, u8),
         to: (u8, u8),
@@ -111,6 +129,19 @@ fn field_name(field: u8) -> Vec<u8> {
     format!("f{field}").into_bytes()
 }
 
+fn member_name(member: u8) -> Vec<u8> {
+    match member {
+        // Some need a wider intset.
+        40..50 => (i64::from(member) << 40).to_string().into_bytes(),
+        0..40 => member.to_string().into_bytes(),
+        _ => format!("m{member}").into_bytes(),
+    }
+}
+
+fn member_names(members: &std::ops::Range<u8>) -> Vec<Vec<u8>> {
+    members.clone().map(member_name).collect()
+}
+
 impl Op {
     /// The slots the command works on; `None` for all.
     fn slots(&self) -> Option<Vec<u16>> {
@@ -123,6 +154,9 @@ impl Op {
             | Op::HashRemove { key, .. }
             | Op::SetHash { key, .. }
             | Op::Stream { key, .. }
+            | Op::SetAdd { key, .. }
+            | Op::SetRemove { key, .. }
+            | Op::SetSet { key, .. }
             | Op::FlushSlot { key, .. } => vec![*key],
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
             Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => {
@@ -184,6 +218,26 @@ impl Op {
                 view.set_hash(*db, &key_name(*key), &pairs, *ttl)
             }
             Op::Stream { db, key, op } => op.run(view, *db, &key_name(*key)),
+            Op::SetAdd { db, key, members } => {
+                let names = member_names(members);
+                let members: Vec<_> = names.iter().map(Vec::as_slice).collect();
+                view.set_add(*db, &key_name(*key), &members).map(drop)
+            }
+            Op::SetRemove { db, key, members } => {
+                let names = member_names(members);
+                let members: Vec<_> = names.iter().map(Vec::as_slice).collect();
+                view.set_remove(*db, &key_name(*key), &members).map(drop)
+            }
+            Op::SetSet {
+                db,
+                key,
+                members,
+                ttl,
+            } => {
+                let names = member_names(members);
+                let members: Vec<_> = names.iter().map(|name| Text::Bytes(name)).collect();
+                view.set_set(*db, &key_name(*key), &members, *ttl)
+            }
             Op::Rename { from, to } => view
                 .rename(from.0, &key_name(from.1), to.0, &key_name(to.1))
                 .map(drop),
@@ -248,10 +302,8 @@ impl Model {
             } => {
                 let at = place((*db, *key));
                 let (mut hash, ttl) = match live(all, &at) {
-                    Some((Value::Text(_) | Value::Stream(_), _)) => {
-                        return Err(StoreError::WrongType);
-                    }
                     Some((Value::Hash(hash), ttl)) => (hash, ttl),
+                    Some(_) => return Err(StoreError::WrongType),
                     None => (BTreeMap::new(), None),
                 };
                 if !fields.is_empty() {
@@ -266,9 +318,6 @@ impl Model {
             Op::HashRemove { db, key, fields } => {
                 let at = place((*db, *key));
                 match live(all, &at) {
-                    Some((Value::Text(_) | Value::Stream(_), _)) => {
-                        return Err(StoreError::WrongType);
-                    }
                     Some((Value::Hash(mut hash), ttl)) => {
                         fields
                             .clone()
@@ -279,6 +328,7 @@ impl Model {
                             all.insert(at, (Value::Hash(hash), ttl));
                         }
                     }
+                    Some(_) => return Err(StoreError::WrongType),
                     None => drop(all.remove(&at)),
                 }
             }
@@ -310,6 +360,48 @@ impl Model {
                 match op.apply(old) {
                     Some(new) => drop(all.insert(at, (Value::Stream(new), ttl))),
                     None => drop(all.remove(&at)),
+                }
+            }
+            Op::SetAdd { db, key, members } => {
+                let at = place((*db, *key));
+                let (mut set, ttl) = match live(all, &at) {
+                    Some((Value::Set(set), ttl)) => (set, ttl),
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => (BTreeSet::new(), None),
+                };
+                if !members.is_empty() {
+                    set.extend(member_names(members));
+                    all.insert(at, (Value::Set(set), ttl));
+                }
+            }
+            Op::SetRemove { db, key, members } => {
+                let at = place((*db, *key));
+                match live(all, &at) {
+                    Some((Value::Set(mut set), ttl)) => {
+                        set.retain(|member| !member_names(members).contains(member));
+                        if set.is_empty() {
+                            all.remove(&at);
+                        } else {
+                            all.insert(at, (Value::Set(set), ttl));
+                        }
+                    }
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => drop(all.remove(&at)),
+                }
+            }
+            Op::SetSet {
+                db,
+                key,
+                members,
+                ttl,
+            } => {
+                let at = place((*db, *key));
+                let ttl = ttl_of(all, &at, *ttl);
+                let set: BTreeSet<_> = member_names(members).into_iter().collect();
+                if set.is_empty() {
+                    all.remove(&at);
+                } else {
+                    all.insert(at, (Value::Set(set), ttl));
                 }
             }
             Op::Rename { from, to } | Op::Copy { from, to } => {
@@ -379,6 +471,14 @@ impl Model {
                         let stream = view.stream(db, entry.key()).unwrap().unwrap();
                         Value::Stream(StreamModel::of(&stream))
                     }
+                    Kind::Set => {
+                        let set = view.set(db, entry.key()).unwrap().unwrap();
+                        let members: BTreeSet<_> =
+                            set.iter().map(|member| member.to_vec()).collect();
+                        assert_eq!(set.len(), members.len() as u64);
+                        assert!(members.iter().all(|member| set.contains(member)));
+                        Value::Set(members)
+                    }
                     _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
                 };
                 model
@@ -404,6 +504,7 @@ pub(super) fn open(sim: &Sim) -> (Keyspace, Worker) {
         .settings()
         .stream_node_entries_max
         .store(5, Relaxed);
+    keyspace.settings().set_intset_entries_max.store(6, Relaxed);
     let worker = keyspace.worker();
     (keyspace, worker)
 }
@@ -473,6 +574,7 @@ fn op() -> impl Strategy<Value = Op> {
     let key = || prop_oneof![0..40u8, 98..104u8];
     let place = move || (db(), key());
     let fields = || (0..40u8, 0..12u8).prop_map(|(first, count)| first..first + count);
+    let members = || (20..70u8, 0..12u8).prop_map(|(first, count)| first..first + count);
     prop_oneof![
         8 => (place(), bytes(), ttl()).prop_map(|((db, key), value, ttl)| Op::Set { db, key, value, ttl }),
         2 => (place(), any::<i64>()).prop_map(|((db, key), value)| Op::SetInt { db, key, value }),
@@ -482,6 +584,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
         1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
         8 => (db(), 5..8u8, stream_op()).prop_map(|(db, key, op)| Op::Stream { db, key, op }),
+        8 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetAdd { db, key, members }),
+        6 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetRemove { db, key, members }),
+        1 => (place(), members(), ttl()).prop_map(|((db, key), members, ttl)| Op::SetSet { db, key, members, ttl }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Rename { from, to }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Copy { from, to }),
         1 => db().prop_map(|db| Op::FlushDb { db }),

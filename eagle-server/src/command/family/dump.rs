@@ -8,7 +8,7 @@ use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, K
 use crate::config::special::EventClasses;
 use crate::persist::rdb::dump::{self, DumpError};
 use crate::persist::rdb::{Compression, HashForm, Value};
-use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Ttl, View};
+use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
 use itoa::Buffer;
 
 pub const FAMILY: Family = Family {
@@ -72,7 +72,15 @@ pub(super) fn payload(
             let pairs: Vec<_> = hash.iter().collect();
             Ok(dump::hash(pairs.into_iter(), form, compression))
         }
-        Kind::List | Kind::Set | Kind::Zset | Kind::Stream => Err(errors::WRONG_TYPE),
+        Kind::Set => {
+            let set = view.set(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
+            if let Some(blob) = set.intset() {
+                return Ok(dump::intset(blob, compression));
+            }
+            let members: Vec<_> = set.iter().map(|member| member.to_cow()).collect();
+            Ok(dump::set(members.iter().map(AsRef::as_ref), compression))
+        }
+        Kind::List | Kind::Zset | Kind::Stream => Err(errors::WRONG_TYPE),
     }
 }
 
@@ -192,6 +200,10 @@ fn set(
                 .map(|(field, value)| (&field[..], &value[..]))
                 .collect();
             view.set_hash(db, key, &pairs, ttl)
+        }
+        Value::Set(members) => {
+            let members: Vec<_> = members.iter().map(|member| Text::Bytes(member)).collect();
+            view.set_set(db, key, &members, ttl)
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors;
 use crate::command::spec::{Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
 use crate::metrics::process;
-use eagle_core::store::{Encoding, Entry, View};
+use eagle_core::store::{Encoding, Entry, Kind, View};
 
 pub const FAMILY: Family = Family {
     name: "memory",
@@ -74,27 +74,41 @@ fn usage(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
 }
 
-/// About what a hash takes besides its entry: its fields, by the mean of the first `samples`.
+/// About what a large hash or set takes besides its entry: its members, by the mean of the first `samples`.
 fn table_bytes(
     view: &View<'_>,
     db: u8,
     entry: &Entry<'_>,
     samples: usize,
 ) -> Result<u64, errors::CommandError> {
-    /// Bytes of a field's place in the table and of the header of its blob.
-    const FIELD_OVERHEAD_BYTES: usize = 24;
+    /// Bytes of a member's place in the table and of the header of its blob.
+    const MEMBER_OVERHEAD_BYTES: usize = 24;
     if entry.encoding() != Encoding::Hashtable {
         return Ok(0);
     }
-    let Some(hash) = view.hash(db, entry.key())? else {
-        return Ok(0);
-    };
     let (mut bytes, mut sampled) = (0u64, 0u64);
-    for (field, value) in hash.iter().take(samples) {
-        bytes += (field.len() + value.len() + FIELD_OVERHEAD_BYTES) as u64;
+    let mut sample = |len: usize| {
+        bytes += (len + MEMBER_OVERHEAD_BYTES) as u64;
         sampled += 1;
-    }
-    let total = u128::from(bytes) * u128::from(hash.len());
+    };
+    let len = match entry.kind() {
+        Kind::Set => {
+            let set = view.set(db, entry.key())?;
+            let members = set.iter().flat_map(|set| set.iter());
+            members
+                .take(samples)
+                .for_each(|member| sample(member.len()));
+            set.map_or(0, |set| set.len())
+        }
+        _ => {
+            let hash = view.hash(db, entry.key())?;
+            let pairs = hash.iter().flat_map(|hash| hash.iter());
+            let lens = pairs.map(|(field, value)| field.len() + value.len());
+            lens.take(samples).for_each(sample);
+            hash.map_or(0, |hash| hash.len())
+        }
+    };
+    let total = u128::from(bytes) * u128::from(len);
     Ok(total.checked_div(u128::from(sampled)).unwrap_or(0) as u64)
 }
 

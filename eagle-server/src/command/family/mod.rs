@@ -21,6 +21,7 @@ mod migrate;
 mod multi;
 mod pubsub;
 mod server;
+mod set;
 mod slowlog;
 mod string;
 
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&Family] = &[
     &expire::FAMILY,
     &string::FAMILY,
     &hash::FAMILY,
+    &set::FAMILY,
     &dump::FAMILY,
     &migrate::FAMILY,
     &connection::FAMILY,

@@ -51,6 +51,23 @@ pub fn hash<'p>(
     seal(out)
 }
 
+/// The payload of a set that is a table.
+pub fn set<'m>(
+    members: impl ExactSizeIterator<Item = &'m [u8]>,
+    compression: Compression,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    value::write_set(&mut out, members, compression);
+    seal(out)
+}
+
+/// The payload of a set that is packed as an intset.
+pub fn intset(blob: &[u8], compression: Compression) -> Vec<u8> {
+    let mut out = Vec::with_capacity(blob.len() + OVERHEAD_BYTES);
+    value::write_intset(&mut out, blob, compression);
+    seal(out)
+}
+
 /// The value in a payload. The envelope is checked first, so that chance damage never reaches the
 /// decoder; a forged payload does, and meets its checks.
 pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
@@ -158,7 +175,7 @@ mod tests {
         #[test]
         fn any_forged_value_is_survived(body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..100),
-            (proptest::sample::select(vec![0u8, 4, 9, 13, 16]), proptest::collection::vec(any::<u8>(), 0..100))
+            (proptest::sample::select(vec![0u8, 2, 4, 9, 11, 13, 16, 20]), proptest::collection::vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, rest)| [&[kind][..], &rest].concat()),
         ]) {
             if let Ok(value) = read(&sealed_as(VERSION, &body)) {

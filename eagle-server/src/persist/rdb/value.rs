@@ -1,15 +1,18 @@
 //! A whole value behind its type byte: read in every form of versions 1 to 10, written in 10's.
 //!
-//! Strings and hashes are held today; a type byte of anything else is refused, because only a
+//! Strings, hashes and sets are held today; a type byte of anything else is refused, because only a
 //! type that can be kept may be taken over. A further type adds its variant to [`Value`], its
 //! rows to [`Value::read`], and a `write_` function.
 //!
 //! ```text
 //!  0  string
+//!  2  set: count, string member
 //!  4  hash: count, (string field, string value)
 //!  9  hash: string with a zipmap
+//! 11  set: string with an intset
 //! 13  hash: string with a ziplist, fields and values alternating
 //! 16  hash: string with a listpack, fields and values alternating
+//! 20  set: string with a listpack (only read: later versions write it)
 //! ```
 
 use std::borrow::Cow;
@@ -18,13 +21,16 @@ use std::collections::HashSet;
 use super::cursor::Cursor;
 use super::element::Element;
 use super::string::{self, Compression};
-use super::{DecodeError, length, listpack, ziplist, zipmap};
+use super::{DecodeError, integer, intset, length, listpack, ziplist, zipmap};
 
 const STRING: u8 = 0;
+const SET: u8 = 2;
 const HASH: u8 = 4;
 const HASH_ZIPMAP: u8 = 9;
+const SET_INTSET: u8 = 11;
 const HASH_ZIPLIST: u8 = 13;
 const HASH_LISTPACK: u8 = 16;
+const SET_LISTPACK: u8 = 20;
 
 /// A field and its value, borrowed from the input where they stand there as they are.
 pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
@@ -35,6 +41,8 @@ pub enum Value<'a> {
     String(Cow<'a, [u8]>),
     /// At least one pair, no field twice, in the order of the input.
     Hash(Vec<FieldValue<'a>>),
+    /// At least one member, none twice, in the order of the input.
+    Set(Vec<Cow<'a, [u8]>>),
 }
 
 /// Up to where a hash is written packed (directives `hash-max-listpack-entries` and
@@ -96,14 +104,13 @@ impl<'a> Value<'a> {
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
         match cursor.byte()? {
             STRING => string::read(cursor).map(Value::String),
+            SET => set_of(read_members(cursor)?),
+            SET_INTSET => set_of(intset_members(&string::read(cursor)?)?),
+            SET_LISTPACK => set_of(unpack(string::read(cursor)?, listpack_strings)?),
             HASH => hash_of(read_pairs(cursor)?),
-            HASH_ZIPMAP => hash_of(unpack(string::read(cursor)?, zipmap_pairs)?),
-            HASH_ZIPLIST => hash_of(unpack(string::read(cursor)?, |blob| {
-                alternating(ziplist::elements(blob)?)
-            })?),
-            HASH_LISTPACK => hash_of(unpack(string::read(cursor)?, |blob| {
-                alternating(listpack::elements(blob)?)
-            })?),
+            HASH_ZIPMAP => hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?),
+            HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?),
+            HASH_LISTPACK => hash_of(paired(unpack(string::read(cursor)?, listpack_strings)?)?),
             other => Err(DecodeError::UnsupportedType(other)),
         }
     }
@@ -145,6 +152,52 @@ pub fn write_hash<'p>(
     }
 }
 
+/// Appends a set of members that are not all small integers, with its type byte.
+pub fn write_set<'m>(
+    out: &mut Vec<u8>,
+    members: impl ExactSizeIterator<Item = &'m [u8]>,
+    compression: Compression,
+) {
+    out.push(SET);
+    length::write(out, members.len() as u64);
+    members.for_each(|member| string::write(out, member, compression));
+}
+
+/// Appends a set that is packed as an intset, with its type byte.
+pub fn write_intset(out: &mut Vec<u8>, blob: &[u8], compression: Compression) {
+    out.push(SET_INTSET);
+    string::write(out, blob, compression);
+}
+
+/// Accepts the members as a set: at least one, and none twice.
+fn set_of(members: Vec<Cow<'_, [u8]>>) -> Result<Value<'_>, DecodeError> {
+    if members.is_empty() {
+        return Err(DecodeError::EmptyCollection);
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    if !members.iter().all(|member| seen.insert(member.as_ref())) {
+        return Err(DecodeError::Corrupt("set with a member twice"));
+    }
+    Ok(Value::Set(members))
+}
+
+fn read_members<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<Cow<'a, [u8]>>, DecodeError> {
+    const MEMBER_BYTES_MIN: usize = 1;
+    let count = length::read_count(cursor, MEMBER_BYTES_MIN)?;
+    // Grown as members arrive, as with pairs.
+    let mut members = Vec::new();
+    for _ in 0..count {
+        members.push(string::read(cursor)?);
+    }
+    Ok(members)
+}
+
+fn intset_members(blob: &[u8]) -> Result<Vec<Cow<'static, [u8]>>, DecodeError> {
+    let members = intset::members(blob)?;
+    let text = |member| Cow::Owned(integer::text(member));
+    Ok(members.into_iter().map(text).collect())
+}
+
 /// Accepts the pairs as a hash: at least one, and no field twice.
 fn hash_of(pairs: Vec<FieldValue<'_>>) -> Result<Value<'_>, DecodeError> {
     if pairs.is_empty() {
@@ -168,39 +221,49 @@ fn read_pairs<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<FieldValue<'a>>, Decode
     Ok(pairs)
 }
 
-/// Unpacks a blob; what comes out borrows from the input unless the blob itself was compressed.
+/// Unpacks the strings of a blob; they borrow from the input unless the blob itself was compressed.
 fn unpack<'a>(
     blob: Cow<'a, [u8]>,
-    pairs_of: impl for<'b> Fn(&'b [u8]) -> Result<Vec<FieldValue<'b>>, DecodeError>,
-) -> Result<Vec<FieldValue<'a>>, DecodeError> {
-    let owned = |text: Cow<'_, [u8]>| Cow::Owned(text.into_owned());
+    strings_of: impl for<'b> Fn(&'b [u8]) -> Result<Vec<Cow<'b, [u8]>>, DecodeError>,
+) -> Result<Vec<Cow<'a, [u8]>>, DecodeError> {
     match blob {
-        Cow::Borrowed(blob) => pairs_of(blob),
+        Cow::Borrowed(blob) => strings_of(blob),
         Cow::Owned(blob) => {
-            let pairs = pairs_of(&blob)?;
-            Ok(pairs
-                .into_iter()
-                .map(|(field, value)| (owned(field), owned(value)))
-                .collect())
+            let strings = strings_of(&blob)?.into_iter();
+            Ok(strings.map(|text| Cow::Owned(text.into_owned())).collect())
         }
     }
 }
 
-fn zipmap_pairs(blob: &[u8]) -> Result<Vec<FieldValue<'_>>, DecodeError> {
-    zipmap::pairs(blob)?
-        .map(|pair| pair.map(|(field, value)| (field.into(), value.into())))
-        .collect()
+/// Fields and values of a zipmap, alternating.
+fn zipmap_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
+    let mut strings = Vec::new();
+    for pair in zipmap::pairs(blob)? {
+        let (field, value) = pair?;
+        strings.extend([Cow::Borrowed(field), Cow::Borrowed(value)]);
+    }
+    Ok(strings)
 }
 
-fn alternating<'a>(
-    mut elements: impl Iterator<Item = Result<Element<'a>, DecodeError>>,
-) -> Result<Vec<FieldValue<'a>>, DecodeError> {
-    let mut pairs = Vec::new();
-    while let Some(field) = elements.next().transpose()? {
-        let value = elements
+fn ziplist_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
+    let elements = ziplist::elements(blob)?;
+    elements.map(|element| element.map(Element::text)).collect()
+}
+
+fn listpack_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
+    let elements = listpack::elements(blob)?;
+    elements.map(|element| element.map(Element::text)).collect()
+}
+
+/// Alternating fields and values as pairs.
+fn paired(strings: Vec<Cow<'_, [u8]>>) -> Result<Vec<FieldValue<'_>>, DecodeError> {
+    let mut pairs = Vec::with_capacity(strings.len() / 2);
+    let mut strings = strings.into_iter();
+    while let Some(field) = strings.next() {
+        let value = strings
             .next()
-            .ok_or(DecodeError::Corrupt("hash with a field without value"))??;
-        pairs.push((field.text(), value.text()));
+            .ok_or(DecodeError::Corrupt("hash with a field without value"))?;
+        pairs.push((field, value));
     }
     Ok(pairs)
 }
@@ -315,6 +378,45 @@ mod tests {
         assert_eq!(read(&listpack_of(&[])), empty);
         assert_eq!(read(&packed(HASH_ZIPLIST, &old::blob_of(&[]))), empty);
         assert_eq!(read(&packed(HASH_ZIPMAP, b"\x00\xff")), empty);
+    }
+
+    fn set(members: &[&'static str]) -> Value<'static> {
+        let bytes = |text: &&'static str| Cow::Borrowed(text.as_bytes());
+        Value::Set(members.iter().map(bytes).collect())
+    }
+
+    #[test]
+    fn every_form_of_a_set_reads_as_the_same_value() {
+        let expected = set(&["-1", "5"]);
+        assert_eq!(read(b"\x02\x02\xc0\xff\xc0\x05").unwrap(), expected);
+        let intset = packed(SET_INTSET, b"\x02\0\0\0\x02\0\0\0\xff\xff\x05\0");
+        assert_eq!(read(&intset).unwrap(), expected);
+        let mut listpack = listpack_of(&[b"-1", b"5"]);
+        listpack[0] = SET_LISTPACK;
+        assert_eq!(read(&listpack).unwrap(), expected);
+    }
+
+    #[test]
+    fn sets_are_written_as_they_are_packed() {
+        let mut out = Vec::new();
+        write_set(&mut out, [&b"a"[..], b"5"].into_iter(), Compression::Off);
+        assert_eq!(out, b"\x02\x02\x01a\xc0\x05");
+        assert_eq!(read(&out).unwrap(), set(&["a", "5"]));
+        let blob = b"\x02\0\0\0\x01\0\0\0\x05\0";
+        out.clear();
+        write_intset(&mut out, blob, Compression::Off);
+        assert_eq!(out, packed(SET_INTSET, blob));
+    }
+
+    #[test]
+    fn improper_sets_are_refused() {
+        assert_eq!(read(b"\x02\x00"), Err(DecodeError::EmptyCollection));
+        assert!(read(b"\x02\x02\x01a\x01a").is_err(), "a member twice");
+        assert!(read(b"\x02\x02\x015\xc0\x05").is_err(), "a number twice");
+        assert!(read(b"\x02\x03\x01a").is_err(), "too short");
+        let empty = packed(SET_INTSET, b"\x02\0\0\0\0\0\0\0");
+        assert_eq!(read(&empty), Err(DecodeError::EmptyCollection));
+        assert!(read(&packed(SET_INTSET, b"\x02\0\0\0\x02\0\0\0\x05\0\x05\0")).is_err());
     }
 
     #[test]

@@ -57,7 +57,14 @@ impl Digest {
                 }
             }
             // The keyspace holds no such value yet.
-            Kind::List | Kind::Set | Kind::Zset | Kind::Stream => {}
+            Kind::Set => {
+                let set = view.set(db, entry.key())?;
+                let mut buffer = itoa::Buffer::new();
+                for member in set.iter().flat_map(|set| set.iter()) {
+                    self.add(member.as_bytes(&mut buffer));
+                }
+            }
+            Kind::List | Kind::Zset | Kind::Stream => {}
         }
         if entry.ttl_at().is_some() {
             self.add(b"!!expire!!");
