@@ -60,7 +60,11 @@ fn spop_count(cx: &mut Context<'_>, key: &[u8], mut args: Args<'_>) -> Outcome {
     if args.len() > 1 {
         return Err(errors::SYNTAX);
     }
-    let count = args.integer_in(0..=i64::MAX, errors::NOT_POSITIVE)? as usize;
+    let count = args
+        .integer()
+        .ok()
+        .and_then(|count| usize::try_from(count).ok());
+    let count = count.ok_or(errors::NOT_POSITIVE)?;
     let db = cx.db();
     let Some(set) = cx.view.set(db, key)?.filter(|_| count > 0) else {
         cx.out.set(0);
