@@ -2,6 +2,7 @@
 //! keyspace has a thread of its own, so that it never delays a heartbeat of the cluster bus.
 
 use crate::clock::unix_ms;
+use crate::command::blocking::post_ready;
 use crate::command::evict::{Evictor, Room};
 use crate::command::publish_event;
 use crate::config::special::EventClasses;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub async fn clients(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut shape = Shape::default();
     loop {
         tokio::select! {
             () = node.shutdown.requested() => return,
@@ -25,6 +27,7 @@ pub async fn clients(node: Arc<Node>) {
                 }
                 let now_ms = unix_ms();
                 close_idle(&node, now_ms);
+                shape.follow(&node);
                 sample(&node, now_ms);
             }
         }
@@ -42,6 +45,38 @@ fn close_idle(node: &Node, now_ms: u64) {
         if idle_ms > idle_max_ms && !client.blocked.load(Ordering::Relaxed) {
             tracing::debug!("Closing idle client: id={} addr={}", client.id, client.addr);
             client.kill();
+        }
+    }
+}
+
+/// Looks at blocked clients after each change of the cluster's shape: a client may block after the first.
+const LOOKS: u32 = 2;
+
+/// What is known of the cluster's shape.
+#[derive(Default)]
+struct Shape {
+    version: u64,
+    looks_left: u32,
+}
+
+impl Shape {
+    /// Has the blocked clients looked at if the cluster has changed.
+    fn follow(&mut self, node: &Node) {
+        let Some(cluster) = &node.cluster else {
+            return;
+        };
+        let version = cluster.topology().version();
+        if version != self.version {
+            *self = Shape {
+                version,
+                looks_left: LOOKS,
+            };
+        }
+        if self.looks_left > 0 {
+            self.looks_left -= 1;
+            if !node.blocked.is_empty() {
+                node.blocked.post_recheck();
+            }
         }
     }
 }
@@ -127,6 +162,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                     // Whoever watched a key while it lived knows when its time comes.
                     &mut |view| {
                         let committed = view.commit_locked(None);
+                        post_ready(node, &committed.touched);
                         for (db, key) in &committed.expired {
                             publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
                         }

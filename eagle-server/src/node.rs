@@ -11,7 +11,7 @@ use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
 use crate::pubsub::Broker;
-use crate::session::{ClientInfo, Pause, Registry, WatchTable};
+use crate::session::{BlockedTable, ClientInfo, Pause, Registry, WatchTable};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
 use parking_lot::Mutex;
@@ -34,6 +34,8 @@ pub struct Node {
     pub acl: Arc<Acl>,
     pub clients: Registry,
     pub watch: WatchTable,
+    /// Clients that wait for keys.
+    pub blocked: BlockedTable,
     /// Who listens to which channel.
     pub broker: Broker,
     pub pause: Pause,

@@ -504,6 +504,7 @@ impl Node {
             cluster,
             clients: Default::default(),
             watch: Default::default(),
+            blocked: Default::default(),
             broker: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),

@@ -334,7 +334,7 @@ impl<'a> Change<'_, 'a> {
     /// Notes that a key was changed.
     pub(super) fn note_change(&mut self, db: u8, key: &[u8]) {
         self.notes.dirty += 1;
-        if self.keyspace.is_watched() {
+        if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
             self.notes.touched.push((db, key.into()));
         }
     }

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::dash::Words;
 use super::dash::hash::KeyHasher;
+use super::interest::Interest;
 use super::medium::{Pending, Reader};
 use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
@@ -201,6 +202,7 @@ pub struct Keyspace {
     totals: [Totals; DATABASES_MAX],
     settings: Settings,
     watchers: AtomicU64,
+    awaited: Interest,
     expired_keys: AtomicU64,
     /// Where the expiry cycle goes on: database and slot.
     pub(super) expire_cursor: AtomicUsize,
@@ -271,6 +273,7 @@ impl Keyspace {
             totals: std::array::from_fn(|_| Totals::new()),
             settings: Settings::default(),
             watchers: AtomicU64::new(0),
+            awaited: Interest::new(),
             expired_keys: AtomicU64::new(0),
             expire_cursor: AtomicUsize::new(0),
             trash: std::array::from_fn(|_| Mutex::new(())),
@@ -370,6 +373,11 @@ impl Keyspace {
     /// ([`View::touched`]).
     pub fn watchers(&self) -> &AtomicU64 {
         &self.watchers
+    }
+
+    /// The keys that blocked clients wait for; views record the changes of those too ([`View::touched`]).
+    pub fn awaited(&self) -> &Interest {
+        &self.awaited
     }
 
     /// Indexes some of the pool's allocation maps after a restart, so that the free space in them can be used

@@ -26,6 +26,7 @@ mod entry;
 mod error;
 mod expire;
 mod hash_ref;
+mod interest;
 mod keys;
 mod keyspace;
 mod located;
@@ -50,6 +51,7 @@ pub use check::{CheckReport, check};
 pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
 pub use error::StoreError;
 pub use hash_ref::{HashIter, HashRef};
+pub use interest::Interest;
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };

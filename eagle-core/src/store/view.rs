@@ -644,8 +644,8 @@ impl<'a> View<'a> {
         self.notes.dirty
     }
 
-    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero. FLUSHDB and SWAPDB
-    /// record nothing: the caller knows.
+    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero, or if somebody waits
+    /// for a key of their slot ([`Keyspace::awaited`]). FLUSHDB and SWAPDB record nothing: the caller knows.
     pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
         &self.notes.touched
     }

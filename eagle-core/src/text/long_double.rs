@@ -8,8 +8,8 @@
 //! needs `m * 10^17` divided by a power of two, and 64 + 57 bits fit a `u128`; with `e >= 0` it is
 //! an integer of up to 4933 digits, for which limbs in base 10^9 do.
 
-use rustc_apfloat::Float;
 use rustc_apfloat::ieee::X87DoubleExtended;
+use rustc_apfloat::{Float, Round, Status};
 
 use super::c_float::{CFloat, nearest};
 
@@ -45,6 +45,14 @@ impl LongDouble {
     /// Whether the number is neither infinite nor a `nan`; a sum that is not must not be stored.
     pub fn is_finite(self) -> bool {
         self.0.is_finite()
+    }
+
+    /// The least integer that is no less than a thousand times the number; `None` if that is no `i64`.
+    pub fn ceil_thousandfold(self) -> Option<i64> {
+        let scaled = (self.0 * Self::from(1000).0).value;
+        let rounded = scaled.to_i128_r(64, Round::TowardPositive, &mut false);
+        let fits = !rounded.status.contains(Status::INVALID_OP);
+        i64::try_from(rounded.value).ok().filter(|_| fits)
     }
 
     /// Appends the number as `%.17Lf` prints it without trailing zeros; `-0` becomes `0`.
@@ -225,6 +233,21 @@ mod tests {
         let negative = LongDouble::parse(b"-infinity").unwrap();
         assert_eq!(negative.print(), b"-inf");
         assert!((infinity + negative).print().ends_with(b"nan"));
+    }
+
+    #[test]
+    fn thousandths_round_up() {
+        let of = |text: &str| {
+            LongDouble::parse(text.as_bytes())
+                .unwrap()
+                .ceil_thousandfold()
+        };
+        assert_eq!(of("0.0001"), Some(1));
+        assert_eq!(of("-0.0019"), Some(-1));
+        assert_eq!(of("9223372036854775.807"), Some(i64::MAX));
+        for text in ["9223372036854775.808", "1e30", "inf", "-inf"] {
+            assert_eq!(of(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::admit::{Verdict, admit};
 use super::args::Args;
+use super::blocking::{self, note_ready, post_ready};
 use super::context::{Context, Flow};
 use super::deliver::{deliver, publish_event, remove_expired, send_all};
 use super::effect::Effects;
@@ -18,7 +19,7 @@ use crate::cluster::route::Route;
 use crate::config::Config;
 use crate::config::special::EventClasses;
 use crate::node::{Node, Thread, unix_ms};
-use crate::session::{Queued, ReplyMode, Session};
+use crate::session::{Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot};
 use smallvec::SmallVec;
@@ -35,6 +36,8 @@ pub struct Batch<'a> {
     pub now_ms: u64,
     /// When the previous command ended.
     pub clock: Instant,
+    /// Keys that blocked clients may be served from as soon as the command has ended.
+    pub(super) ready: Vec<ReadyKey>,
 }
 
 impl<'a> Batch<'a> {
@@ -45,6 +48,7 @@ impl<'a> Batch<'a> {
             config: thread.node.config.snapshot(),
             now_ms: unix_ms(),
             clock: Instant::now(),
+            ready: Vec::new(),
         }
     }
 }
@@ -127,7 +131,7 @@ fn refuse(
     reply_error(batch.thread, out, error);
 }
 
-fn reply_error(thread: &Thread, out: &mut Writer, error: &CommandError) {
+pub(super) fn reply_error(thread: &Thread, out: &mut Writer, error: &CommandError) {
     thread.stats.error_replies.add(1);
     thread.node.errors.record(error.code());
     out.error(error.as_bytes());
@@ -214,8 +218,23 @@ fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
     }
 }
 
-/// Runs one command that has passed the gates, here or at another node.
+/// Runs one command that has passed the gates, here or at another node, and serves the clients that waited for what it
+/// changed.
 pub(super) fn execute(
+    batch: &mut Batch<'_>,
+    session: &mut Session,
+    out: &mut Writer,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+) -> Flow {
+    let flow = execute_alone(batch, session, out, entry, argv);
+    if !batch.ready.is_empty() {
+        blocking::serve(batch);
+    }
+    flow
+}
+
+fn execute_alone(
     batch: &mut Batch<'_>,
     session: &mut Session,
     out: &mut Writer,
@@ -315,8 +334,29 @@ fn execute_as(
             wait_ms: TRANSFER_WAIT_MS,
         });
     }
+    let (flow, late) = in_context(batch, session, out, entry, view, |cx| {
+        invoke(cx, entry, argv)
+    });
+    if let Some(events) = late {
+        drop(worker);
+        remove_expired(batch, session, entry, argv);
+        deliver(node, session, out, events);
+    }
+    Some(flow)
+}
+
+/// Does `work` in a context with this view, then [ends](end) it.
+pub(super) fn in_context<'a, T>(
+    batch: &'a mut Batch<'_>,
+    session: &'a mut Session,
+    out: &'a mut Writer,
+    entry: &'static Entry,
+    view: View<'a>,
+    work: impl FnOnce(&mut Context<'a>) -> T,
+) -> (T, Option<Vec<Event>>) {
+    let thread = batch.thread;
     let mut cx = Context {
-        node,
+        node: &thread.node,
         thread,
         session,
         out,
@@ -327,24 +367,23 @@ fn execute_as(
         config: &batch.config,
         effects: Effects::new(false),
         events: Events::default(),
+        may_block: true,
+        ready: Vec::new(),
     };
-    let flow = invoke(&mut cx, entry, argv);
+    let result = work(&mut cx);
     batch.clock = cx.clock;
-    if let Some(events) = end(cx) {
-        drop(worker);
-        remove_expired(batch, session, entry, argv);
-        deliver(node, session, out, events);
-    }
-    Some(flow)
+    (result, end(cx, &mut batch.ready))
 }
 
 /// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
-/// first that key is to be removed.
-fn end(mut cx: Context<'_>) -> Option<Vec<Event>> {
+/// first that key is to be removed. Adds to `ready` the keys that blocked clients wait for.
+fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
     let events = cx.events.take();
+    ready.append(&mut cx.ready);
     let late = cx.view.met_expired() && !cx.view.may_write();
     let committed = commit(cx.node, cx.view);
+    note_ready(cx.node, &committed.touched, ready);
     if late {
         return Some(events);
     }
@@ -388,6 +427,7 @@ pub(super) fn apply<T>(
     let mut notices = Vec::new();
     let result = change(&mut view, &mut notices);
     let committed = commit(node, view);
+    post_ready(node, &committed.touched);
     send_all(node, &notices);
     drop(committed);
     result
@@ -407,6 +447,7 @@ pub(super) fn remove_if_expired(
     // Removing what does not exist removes what is left of it; a full pool can wait.
     if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
         let committed = view.commit_locked(None);
+        post_ready(node, &committed.touched);
         for (db, key) in &committed.expired {
             publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
         }
@@ -448,16 +489,47 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let nanos = (now - started).as_nanos() as u64;
     counters.record(nanos);
     cx.thread.stats.commands_processed.add(1);
-    account_slow(cx, entry, argv, nanos);
+    let is_blocked = matches!(flow, Flow::Blocked(_));
+    account_slow(cx, entry, argv, nanos, is_blocked);
     flow
 }
 
-fn account_slow(cx: &Context<'_>, entry: &'static Entry, argv: &[&[u8]], nanos: u64) {
+/// Accounts for what a command did that had blocked: its time is added to the time of the call, which was counted when
+/// it blocked.
+pub(super) fn account_served(
+    cx: &mut Context<'_>,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+    failed: bool,
+) {
+    let started = cx.clock;
+    cx.clock = Instant::now();
+    let nanos = (cx.clock - started).as_nanos() as u64;
+    let counters = &cx.thread.stats.commands[entry.id];
+    counters.nanos.add(nanos);
+    counters.failed.add(u64::from(failed));
+    account_slow(cx, entry, argv, nanos, false);
+    cx.node.latency.record(
+        "command-unblocking",
+        cx.now_ms / 1000,
+        nanos / 1_000_000,
+        cx.config.monitoring.latency_monitor_threshold,
+    );
+}
+
+fn account_slow(
+    cx: &Context<'_>,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+    nanos: u64,
+    is_blocked: bool,
+) {
     // CONFIG SET may just have changed what is slow.
     let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
     let config = changed.as_deref().unwrap_or(cx.config);
     let us = nanos / 1000;
     if !entry.has(Flags::SKIP_SLOWLOG)
+        && !is_blocked
         && config.monitoring.slowlog_log_slower_than >= 0
         && us >= config.monitoring.slowlog_log_slower_than as u64
     {
@@ -495,6 +567,7 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
     cx.out.array(queue.len());
     let exec = cx.entry;
     cx.session.in_exec = true;
+    let may_block = std::mem::replace(&mut cx.may_block, false);
     for queued in queue {
         cx.entry = queued_entry(queued);
         let words = queued.words();
@@ -521,5 +594,6 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
         }
     }
     cx.session.in_exec = false;
+    cx.may_block = may_block;
     cx.entry = exec;
 }

@@ -1,12 +1,13 @@
 //! What a handler works with.
 
+use super::blocking::Blocked;
 use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::Events;
 use super::table::Entry;
 use crate::config::Config;
 use crate::node::{Node, Thread};
-use crate::session::Session;
+use crate::session::{ReadyKey, Session};
 use bytes::Bytes;
 use eagle_core::resp::Writer;
 use eagle_core::store::{DATABASES_MAX, View};
@@ -23,6 +24,8 @@ pub enum Flow {
     Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
     /// The request went to another node; later commands may run, replies keep their order.
     Forwarded(Pin<Box<dyn Future<Output = Bytes>>>),
+    /// The client waits for a key; the connection runs no further command before the answer is there.
+    Blocked(Blocked),
     /// Clients are paused: run the same request again after this long, or when the pause ends.
     Paused { wait_ms: u64 },
 }
@@ -50,6 +53,10 @@ pub struct Context<'a> {
     pub effects: Effects,
     /// Keyspace events raised so far; they are sent once the view is committed.
     pub events: Events,
+    /// Whether the client may be made to wait: not within a transaction or a script.
+    pub may_block: bool,
+    /// Keys that blocked clients may now be served from, besides those the view has recorded.
+    pub ready: Vec<ReadyKey>,
 }
 
 impl Context<'_> {

@@ -97,6 +97,15 @@ impl Context<'_> {
         self.events.end(mark, self.out.mark(), places);
     }
 
+    /// Ends the events of what was done for a client that had blocked, begun at `mark`. Only the slot of one of its keys
+    /// is locked.
+    pub(super) fn end_served_events(&mut self, mark: &EventsMark) {
+        if !self.config.monitoring.notify_keyspace_events.is_empty() {
+            self.raise_noted();
+        }
+        self.events.end(mark, self.out.mark(), true);
+    }
+
     /// Removes the keys of the command that it met after their time, where it has the right to.
     fn remove_met(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
         if !self.view.met_expired() || !self.view.may_write() {

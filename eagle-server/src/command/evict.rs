@@ -4,6 +4,7 @@
 //! candidate by `maxmemory-policy`, and removes it in a transaction of its own. When it has spent the time that
 //! `maxmemory-eviction-tenacity` grants, the command goes on and the keyspace thread continues in the background.
 
+use super::blocking::post_ready;
 use super::call;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use super::deliver::publish_event;
@@ -123,6 +124,7 @@ impl Evictor<'_> {
         };
         effects.also(db, &[verb, &key]);
         let committed = call::commit(self.node, view);
+        post_ready(self.node, &committed.touched);
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);
         self.node.stats.evicted_keys.add_shared(1);

@@ -200,6 +200,7 @@ pub(super) fn silenced(flow: Flow) -> Flow {
             reply.await;
             Bytes::new()
         })),
+        Flow::Blocked(blocked) => Flow::Blocked(blocked.silenced()),
         other => other,
     }
 }
@@ -280,6 +281,12 @@ pub(super) fn split(
             Flow::Later(reply) => {
                 is_ready = false;
                 replies.push(Box::pin(async { Bytes::from(reply.await) }));
+            }
+            Flow::Blocked(blocked) => {
+                is_ready = false;
+                replies.push(Box::pin(async {
+                    Bytes::from(blocked.answer().await.reply)
+                }));
             }
             // Nothing has happened yet, so the whole may be run again.
             Flow::Paused { wait_ms } if replies.is_empty() => {
@@ -377,6 +384,7 @@ async fn run_part(
             Flow::Done => return out.take(),
             Flow::Forwarded(reply) => return reply.await,
             Flow::Later(reply) => return Bytes::from(reply.await),
+            Flow::Blocked(blocked) => return Bytes::from(blocked.answer().await.reply),
             Flow::Paused { wait_ms } => {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod args;
+pub mod blocking;
 mod call;
 mod clock;
 mod context;

@@ -14,6 +14,7 @@
 use super::replies::Replies;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
+use crate::command::blocking::Blocked;
 use crate::command::{self, Batch, Flow};
 use crate::node::{Node, Thread};
 use crate::session::{Alert, ClientInfo, Session};
@@ -178,6 +179,7 @@ enum Progress {
         wait_ms: u64,
     },
     Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
+    Blocked(Blocked),
     Closing,
 }
 
@@ -246,6 +248,38 @@ impl Connection<'_> {
                     };
                     info.blocked.store(false, Ordering::Relaxed);
                     self.out.raw(&reply);
+                    continue;
+                }
+                Progress::Blocked(blocked) => {
+                    let mut answer = pin!(blocked.answer());
+                    let answer = loop {
+                        if self.input.capacity() - self.input.len() < READ_BYTES / 2 {
+                            self.input.reserve(READ_BYTES);
+                        }
+                        let read = self.input.len() < self.query_bytes_max();
+                        // Reading on is how the end of the connection shows.
+                        tokio::select! {
+                            biased;
+                            alert = poll_fn(|cx| info.poll_alert(cx)) => {
+                                if alert == Alert::Killed { return }
+                                self.collect_mail();
+                            }
+                            () = &mut shutdown => return,
+                            answer = &mut answer => break answer,
+                            sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
+                                let Ok(count) = sent else { return };
+                                self.thread.stats.net_output_bytes.add(count as u64);
+                                self.thread.stats.writes_processed.add(1);
+                            }
+                            count = reader.read_buf(&mut self.input), if read => {
+                                let Ok(count @ 1..) = count else { return };
+                                self.thread.stats.net_input_bytes.add(count as u64);
+                                self.thread.stats.reads_processed.add(1);
+                            }
+                        }
+                    };
+                    self.out.raw(&answer.reply);
+                    self.session.closing |= answer.closing;
                     continue;
                 }
             }
@@ -342,6 +376,7 @@ impl Connection<'_> {
             self.collect_mail();
             match flow {
                 Flow::Later(reply) => return Progress::Later(reply),
+                Flow::Blocked(blocked) => return Progress::Blocked(blocked),
                 Flow::Forwarded(reply) => {
                     self.replies.push(&mut self.out);
                     self.replies.push_pending(reply);

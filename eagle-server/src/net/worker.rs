@@ -4,6 +4,7 @@
 //! threads on the way of a request, and no lock is held across an `.await`.
 
 use super::connection;
+use crate::command::blocking;
 use crate::node::{Node, Thread};
 use std::io;
 use std::pin::pin;
@@ -70,6 +71,7 @@ impl Pool {
 
 async fn serve(node: Arc<Node>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
     let thread = Rc::new(Thread::new(node.clone()));
+    tokio::task::spawn_local(blocking::serve_posted(thread.clone()));
     let mut halt = pin!(node.halt.obey());
     loop {
         let accepted = tokio::select! {

@@ -1,5 +1,6 @@
 //! The state of one client connection, and the registry of all of them.
 
+mod blocked;
 mod multi;
 mod outbox;
 mod pause;
@@ -7,6 +8,7 @@ mod registry;
 mod subscriptions;
 mod watch;
 
+pub use blocked::{Answer, Arrival, Awaited, BlockedTable, Claim, ReadyKey, Waiter, timed_out};
 pub use multi::{Multi, Queued};
 pub use outbox::{Message, Outbox};
 pub use pause::{Pause, PauseMode};

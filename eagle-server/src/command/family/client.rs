@@ -1,6 +1,7 @@
 //! CLIENT: the connection's own properties, and looking after the other connections.
 
 use crate::command::args::Args;
+use crate::command::blocking;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, Handler};
@@ -662,13 +663,26 @@ fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             b"'. Try CLIENT HELP.",
         ]));
     }
+    const UNBLOCKED: CommandError =
+        CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     let id = args.word()?;
-    if !args.is_empty() && !args.accept("TIMEOUT") && !args.accept("ERROR") {
+    let with_error = args.accept("ERROR");
+    if !args.is_empty() && !args.accept("TIMEOUT") {
         return Err(CommandError::new(
             "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
         ));
     }
-    integer::parse_i64(id).ok_or(errors::NOT_INTEGER)?;
-    // No command of this server blocks yet, so there is nobody to wake.
-    cx.reply_integer(0)
+    let id = integer::parse_i64(id).ok_or(errors::NOT_INTEGER)?;
+    let waiter = u64::try_from(id)
+        .ok()
+        .and_then(|id| cx.node.blocked.of_client(id));
+    let unblocked = match waiter {
+        None => false,
+        Some(waiter) if with_error => {
+            cx.thread.stats.error_replies.add(1);
+            blocking::fail(cx.node, &waiter, &UNBLOCKED, false)
+        }
+        Some(waiter) => blocking::give_up(cx.node, &waiter),
+    };
+    cx.reply_bool(unblocked)
 }

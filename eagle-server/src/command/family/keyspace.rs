@@ -137,6 +137,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = cx.db();
     touch_watched(cx, db);
     cx.view.flush_db(db)?;
+    cx.signal_database(db);
     cx.reply_ok()
 }
 
@@ -161,6 +162,9 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         touch_watched(cx, db);
     }
     cx.view.flush_all()?;
+    for db in 0..DATABASES_MAX as u8 {
+        cx.signal_database(db);
+    }
     cx.reply_ok()
 }
 
@@ -216,6 +220,8 @@ fn swapdb(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             });
         }
         cx.view.swap_db(a, b)?;
+        cx.signal_database(a);
+        cx.signal_database(b);
     }
     cx.reply_ok()
 }

@@ -97,7 +97,7 @@ pub(super) fn clients(report: &mut Report, cx: &Context<'_>) {
         ("client_recent_max_output_buffer", output_max),
         ("blocked_clients", blocked),
         ("tracking_clients", 0),
-        ("clients_in_timeout_table", 0),
+        ("clients_in_timeout_table", cx.node.blocked.with_deadline()),
     ]);
 }
 
