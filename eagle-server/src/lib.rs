@@ -19,6 +19,7 @@ mod log;
 pub mod metrics;
 pub mod net;
 pub mod node;
+mod oom_score;
 pub mod persist;
 pub mod pubsub;
 mod reconfigure;

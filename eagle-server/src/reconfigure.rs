@@ -3,6 +3,7 @@
 use crate::config::directive::find;
 use crate::config::{Change, Config, Live, Reject};
 use crate::log;
+use crate::oom_score::{OomScore, Role};
 
 /// Makes the server follow changes of its configuration.
 pub fn follow(config: &Live) {
@@ -15,6 +16,16 @@ pub fn follow(config: &Live) {
             .map_err(|error| crate::config::special::os_error_text(&error).into())
     });
     config.on_apply(&["maxclients"], raise_descriptor_limit);
+    let oom_score = OomScore::default();
+    if let Err(error) = oom_score.apply(&config.load(), Role::Primary) {
+        tracing::warn!("Unable to set oom_score_adj: {error}");
+    }
+    config.on_apply(&["oom-score-adj", "oom-score-adj-values"], move |change| {
+        oom_score.apply(change.new, Role::Primary).map_err(|error| {
+            tracing::warn!("Unable to write oom_score_adj: {error}");
+            "Failed to set current oom_score_adj. Check server logs.".into()
+        })
+    });
     config.on_apply(NOT_SERVED, |change| match not_served(change.new) {
         None => Ok(()),
         Some(_) => Err("not available in this version of EagleDB".into()),

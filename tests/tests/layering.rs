@@ -32,6 +32,7 @@ const CRATES: [Layers; 2] = [
             &["node"],
             &["cluster", "persist", "pubsub", "session", "socket"],
             &["acl"],
+            &["oom_score"],
             &["config", "metrics"],
             &["clock", "eviction", "halt", "log", "shutdown", "reference"],
         ],

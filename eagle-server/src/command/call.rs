@@ -488,6 +488,9 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     cx.clock = now;
     let nanos = (now - started).as_nanos() as u64;
     counters.record(nanos);
+    if cx.config.monitoring.latency_tracking {
+        counters.latencies.record(nanos);
+    }
     cx.thread.stats.commands_processed.add(1);
     let is_blocked = matches!(flow, Flow::Blocked(_));
     account_slow(cx, entry, argv, nanos, is_blocked);

@@ -6,7 +6,7 @@ use super::syntax::{self, Argument, ArgumentKind};
 use super::table::{Entry, table};
 use crate::reference::{Reference, items, text};
 use eagle_core::resp::{Protocol, Reply, ReplyLimits, Writer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Map = BTreeMap<String, Reply>;
 
@@ -236,4 +236,57 @@ fn short(reply: &Reply) -> String {
         Reply::Integer(number) => number.to_string(),
         other => format!("{:?}", text(other)),
     }
+}
+
+/// Commands of 7.0.15 that this server does not have, and why.
+const ABSENT: &[(&str, &[&str])] = &[
+    (
+        "not there yet: client-side caching",
+        &["client|caching", "client|tracking"],
+    ),
+    ("for tests of Redis's own HyperLogLog code", &["pfselftest"]),
+];
+
+/// Our own commands, and those of later versions.
+const OWN: &[&str] = &[
+    "client|no-touch",
+    "client|routing",
+    "client|setinfo",
+    "cluster|myshardid",
+];
+
+#[test]
+fn every_command_of_7_0_15_is_there() {
+    let Some(mut server) = reference() else {
+        return;
+    };
+    let mut theirs = BTreeSet::new();
+    for (name, doc) in map(&server.call(&["COMMAND", "DOCS"])) {
+        if let Some(subcommands) = map(&doc).get("subcommands") {
+            theirs.extend(map(subcommands).into_keys());
+        }
+        theirs.insert(name);
+    }
+    let ours: BTreeSet<String> = table()
+        .entries()
+        .iter()
+        .map(|entry| entry.full_name.clone())
+        .collect();
+    let absent: BTreeSet<String> = ABSENT
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .map(|name| (*name).to_owned())
+        .collect();
+    let missing: Vec<_> = theirs
+        .difference(&ours)
+        .filter(|name| !absent.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "missing: {missing:?}");
+    let landed: Vec<_> = absent.intersection(&ours).collect();
+    assert!(landed.is_empty(), "there after all: {landed:?}");
+    let unknown: Vec<_> = ours
+        .difference(&theirs)
+        .filter(|name| !OWN.contains(&name.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "not in 7.0.15: {unknown:?}");
 }

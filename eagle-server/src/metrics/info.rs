@@ -1,6 +1,7 @@
 //! The text form of INFO: sections of `name:value` lines, and the lines made from counters.
 
-use super::stats::{BUCKETS, CommandTotals, bucket_bound_us};
+use super::distribution::Latencies;
+use super::stats::CommandTotals;
 use std::fmt::{Display, Write};
 
 /// A report under way.
@@ -46,11 +47,11 @@ impl Report {
     }
 
     /// A `latency_percentiles_usec_` line.
-    pub fn percentiles(&mut self, name: &str, totals: &CommandTotals, percentiles: &[f64]) {
+    pub fn percentiles(&mut self, name: &str, latencies: &Latencies, percentiles: &[f64]) {
         let mut values = String::new();
         for percentile in percentiles {
             let comma = if values.is_empty() { "" } else { "," };
-            let us = percentile_us(&totals.buckets, *percentile);
+            let us = latencies.percentile(*percentile) as f64 / 1000.0;
             let _ = write!(values, "{comma}p{percentile}={us:.3}");
         }
         self.line(format_args!("latency_percentiles_usec_{name}:{values}"));
@@ -65,33 +66,10 @@ impl Report {
     }
 }
 
-/// The latency in microseconds that `percentile` percent of the calls did not exceed. Within a
-/// bucket the calls are taken to be spread evenly.
-pub fn percentile_us(buckets: &[u64; BUCKETS], percentile: f64) -> f64 {
-    let calls: u64 = buckets.iter().sum();
-    let wanted = (percentile / 100.0 * calls as f64).max(1.0);
-    let mut below = 0;
-    for (index, count) in buckets.iter().enumerate() {
-        if *count > 0 && (below + count) as f64 >= wanted {
-            let upper = bucket_bound_us(index) as f64;
-            let lower = if index == 0 {
-                0.0
-            } else {
-                bucket_bound_us(index - 1) as f64
-            };
-            let share = (wanted - below as f64) / *count as f64;
-            return lower + (upper - lower) * share;
-        }
-        below += count;
-    }
-    // Reached only without calls, or when rounding asks for more calls than there were.
-    let last = buckets.iter().rposition(|count| *count > 0);
-    last.map_or(0.0, |index| bucket_bound_us(index) as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Distribution;
 
     #[test]
     fn sections_and_lines_have_the_form_clients_parse() {
@@ -117,23 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_lie_in_the_bucket_of_their_call() {
-        let mut totals = CommandTotals::default();
-        totals.buckets[3] = 99;
-        totals.buckets[10] = 1;
-        let at = |percentile| percentile_us(&totals.buckets, percentile);
-        assert!((4.0..=8.0).contains(&at(50.0)));
-        assert_eq!(at(99.0), 8.0);
-        assert!((512.0..=1024.0).contains(&at(99.9)));
-        assert_eq!(at(100.0), 1024.0);
-        assert_eq!(percentile_us(&[0; BUCKETS], 50.0), 0.0);
+    fn percentiles_are_told_in_microseconds() {
+        let worker = Distribution::default();
+        worker.record(1500);
+        let mut latencies = Latencies::default();
+        latencies.add(&worker);
         let mut report = Report::default();
-        report.percentiles("get", &totals, &[50.0, 99.9]);
-        let text = report.into_text();
-        assert!(
-            text.starts_with("latency_percentiles_usec_get:p50="),
-            "{text}"
-        );
-        assert!(text.contains(",p99.9="), "{text}");
+        report.percentiles("get", &latencies, &[50.0, 99.9]);
+        let text = "latency_percentiles_usec_get:p50=1.503,p99.9=1.503\r\n";
+        assert_eq!(report.into_text(), text);
     }
 }

@@ -1,6 +1,7 @@
 //! Counting what the server does: totals, per-command statistics, slow log, latency events.
 
 mod bounded;
+mod distribution;
 mod errorstats;
 pub mod export;
 pub mod http;
@@ -11,6 +12,7 @@ mod rates;
 mod slowlog;
 mod stats;
 
+pub use distribution::{Distribution, Latencies};
 pub use errorstats::ErrorStats;
 pub use latency::{LatencyEvent, LatencyMonitor};
 pub use rates::{Peak, Rate, Rates};

@@ -4,6 +4,7 @@
 //! counters), so counting costs no locked instruction and shares no cache line; whoever reports
 //! adds the workers up.
 
+use super::distribution::{Distribution, Latencies};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,8 @@ pub struct CommandCounters {
     /// The handler replied an error.
     pub failed: Counter,
     pub buckets: [Counter; BUCKETS],
+    /// The same times, finer, while `latency-tracking` is on.
+    pub latencies: Distribution,
 }
 
 impl CommandCounters {
@@ -70,6 +73,7 @@ impl CommandCounters {
             .into_iter()
             .for_each(Counter::reset);
         self.buckets.iter().for_each(Counter::reset);
+        self.latencies.reset();
     }
 }
 
@@ -172,6 +176,15 @@ impl Stats {
             }
         }
         totals
+    }
+
+    /// How long the calls of the command with table position `id` took.
+    pub fn latencies(&self, id: usize) -> Latencies {
+        let mut latencies = Latencies::default();
+        for worker in self.workers.read().iter() {
+            latencies.add(&worker.commands[id].latencies);
+        }
+        latencies
     }
 
     /// CONFIG RESETSTAT. A count made at this very moment may be lost, as the workers do not stop.

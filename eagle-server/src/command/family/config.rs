@@ -8,6 +8,7 @@ use crate::config::directive::{self, Flags as DirectiveFlags};
 use crate::config::live::matching;
 use crate::config::special::os_error_text;
 use crate::config::{Caller, Permission, SetError};
+use std::io;
 
 pub const FAMILY: Family = Family {
     name: "config",
@@ -188,18 +189,12 @@ const REWRITE: Command = admin(
 );
 
 fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let Some(file) = &cx.node.config_file else {
+    let Some(outcome) = rewrite_file(cx, false) else {
         return Err(CommandError::new(
             "ERR The server is running without a config file",
         ));
     };
-    // Users of an ACL file have no place here.
-    let users = if cx.config.security.aclfile.is_empty() {
-        cx.node.acl.lines()
-    } else {
-        Vec::new()
-    };
-    match cx.node.config.rewrite(file, &users, false) {
+    match outcome {
         Ok(()) => {
             tracing::warn!("CONFIG REWRITE executed with success.");
             cx.reply_ok()
@@ -212,4 +207,17 @@ fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
             )))
         }
     }
+}
+
+/// Brings the configuration file up to date, defaults included if `forces_all`. `None` if there is
+/// no file.
+pub(super) fn rewrite_file(cx: &Context<'_>, forces_all: bool) -> Option<io::Result<()>> {
+    let file = cx.node.config_file.as_ref()?;
+    // Users of an ACL file have no place here.
+    let users = if cx.config.security.aclfile.is_empty() {
+        cx.node.acl.lines()
+    } else {
+        Vec::new()
+    };
+    Some(cx.node.config.rewrite(file, &users, forces_all))
 }

@@ -18,12 +18,14 @@ mod keyspace;
 mod latency;
 mod memory;
 mod migrate;
+mod module;
 mod multi;
 mod pubsub;
 mod server;
 mod set;
 mod slowlog;
 mod string;
+mod wait;
 
 /// Every family of this server. A command that is in no family's list does not exist.
 pub const FAMILIES: &[&Family] = &[
@@ -47,6 +49,8 @@ pub const FAMILIES: &[&Family] = &[
     &latency::FAMILY,
     &slowlog::FAMILY,
     &memory::FAMILY,
+    &module::FAMILY,
+    &wait::FAMILY,
     &debug::FAMILY,
     &server::FAMILY,
 ];

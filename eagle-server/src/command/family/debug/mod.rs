@@ -8,6 +8,7 @@ mod digest;
 mod populate;
 mod protocol;
 
+use super::config::rewrite_file;
 use super::dump;
 use crate::command::args::{Args, parse_integer};
 use crate::command::clock::{CLOCK_MASK, lru_clock};
@@ -15,6 +16,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::family::generic::refcount;
 use crate::command::spec::{Command, Docs, Family, Flags, Scope};
+use crate::config::special::os_error_text;
 use crate::node::random_hex_id;
 use eagle_core::store::DATABASES_MAX;
 use eagle_core::text::memory_size::parse_memory_size;
@@ -83,6 +85,16 @@ const SUBCOMMANDS: &[Subcommand] = &[
             "CHANGE-REPL-ID",
             "    Change the replication IDs of the instance.",
             "    Dangerous: should be used only for testing the replication subsystem.",
+        ],
+    ),
+    subcommand(
+        "CONFIG-REWRITE-FORCE-ALL",
+        (0, 0),
+        rewrite_config,
+        &[
+            "CONFIG-REWRITE-FORCE-ALL",
+            "    Like CONFIG REWRITE but writes all configuration options, including",
+            "    keywords not listed in original configuration file or default values.",
         ],
     ),
     subcommand(
@@ -266,6 +278,21 @@ fn sleep(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     cx.node.halt.run(duration);
     cx.reply_ok()
+}
+
+fn rewrite_config(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
+    match rewrite_file(cx, true) {
+        Some(Ok(())) => cx.reply_ok(),
+        outcome => {
+            let text = outcome.map_or_else(
+                || "No such file or directory".to_owned(),
+                |failed| failed.map_or_else(|error| os_error_text(&error), |()| String::new()),
+            );
+            Err(CommandError::owned(format!(
+                "ERR CONFIG-REWRITE-FORCE-ALL failed: {text}"
+            )))
+        }
+    }
 }
 
 fn change_repl_id(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {

@@ -129,9 +129,11 @@ pub(super) fn latencystats(report: &mut Report, cx: &Context<'_>) {
     if !monitoring.latency_tracking {
         return;
     }
-    for (name, totals) in totals(cx) {
-        if totals.calls > 0 {
-            report.percentiles(name, &totals, &monitoring.latency_tracking_info_percentiles);
+    for entry in table().entries() {
+        let latencies = cx.node.stats.latencies(entry.id);
+        if latencies.total() > 0 {
+            let percentiles = &monitoring.latency_tracking_info_percentiles;
+            report.percentiles(&entry.full_name, &latencies, percentiles);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Command, Docs, Family, Flags, Handler};
 use crate::command::table::{Entry, table};
-use crate::metrics::{CommandTotals, bucket_bound_us};
+use crate::metrics::Latencies;
 
 pub const FAMILY: Family = Family {
     name: "latency",
@@ -185,18 +185,18 @@ fn histogram(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         wanted.push(entry);
         wanted.extend(entry.subcommands.iter().map(|id| &table().entries()[*id]));
     }
-    let found: Vec<(&Entry, CommandTotals)> = wanted
+    let found: Vec<(&Entry, Latencies)> = wanted
         .into_iter()
-        .map(|entry| (entry, cx.node.stats.command(entry.id)))
-        .filter(|(_, totals)| cx.config.monitoring.latency_tracking && totals.calls > 0)
+        .map(|entry| (entry, cx.node.stats.latencies(entry.id)))
+        .filter(|(_, latencies)| latencies.total() > 0)
         .collect();
     cx.out.map(found.len());
-    for (entry, totals) in found {
-        let steps = cumulative(&totals);
+    for (entry, latencies) in found {
+        let steps = latencies.doublings();
         cx.out.bulk(&entry.full_name);
         cx.out.map(2);
         cx.out.bulk("calls");
-        cx.out.integer(totals.calls as i64);
+        cx.out.integer(latencies.total() as i64);
         cx.out.bulk("histogram_usec");
         cx.out.map(steps.len());
         for (bound_us, count) in steps {
@@ -205,21 +205,6 @@ fn histogram(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
     }
     Ok(Flow::Done)
-}
-
-/// The bounds at which the count of calls grows: (microseconds, calls that took at most so long).
-fn cumulative(totals: &CommandTotals) -> Vec<(u64, u64)> {
-    let mut count = 0;
-    totals
-        .buckets
-        .iter()
-        .enumerate()
-        .filter(|(_, calls)| **calls > 0)
-        .map(|(index, calls)| {
-            count += calls;
-            (bucket_bound_us(index), count)
-        })
-        .collect()
 }
 
 const HELP: Command = Command::new(
@@ -253,18 +238,4 @@ fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
          names.",
         "    If no commands are specified then all histograms are replied.",
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distributions_are_cumulative_and_skip_empty_buckets() {
-        let mut totals = CommandTotals::default();
-        totals.buckets[2] = 3;
-        totals.buckets[5] = 4;
-        assert_eq!(cumulative(&totals), [(4, 3), (32, 7)]);
-        assert_eq!(cumulative(&CommandTotals::default()), []);
-    }
 }
