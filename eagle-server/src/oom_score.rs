@@ -9,20 +9,13 @@ const FILE: &str = "/proc/self/oom_score_adj";
 /// The kernel's own bounds.
 const SCORE_MAX: i32 = 1000;
 
-/// What the process is at the moment; each has a score of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    Primary = 0,
-    Replica = 1,
-}
-
 /// The score before it was changed, while it is.
 #[derive(Default)]
 pub struct OomScore(Mutex<Option<i32>>);
 
 impl OomScore {
-    /// Sets the score that `config` asks for, or the one before all changes.
-    pub fn apply(&self, config: &Config, role: Role) -> io::Result<()> {
+    /// Sets the score that `config` asks for of a primary or a replica, or the one before all changes.
+    pub fn apply(&self, config: &Config, is_replica: bool) -> io::Result<()> {
         let process = &config.process;
         let mut before = self.0.lock();
         let score = if process.oom_score_adj == OomScoreAdjust::Off {
@@ -35,7 +28,7 @@ impl OomScore {
                 Some(base) => base,
                 None => *before.insert(read()?),
             };
-            let wanted = process.oom_score_adj_values[role as usize];
+            let wanted = process.oom_score_adj_values[usize::from(is_replica)];
             if process.oom_score_adj == OomScoreAdjust::Absolute {
                 wanted
             } else {

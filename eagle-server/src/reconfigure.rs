@@ -3,7 +3,7 @@
 use crate::config::directive::find;
 use crate::config::{Change, Config, Live, Reject};
 use crate::log;
-use crate::oom_score::{OomScore, Role};
+use crate::oom_score::OomScore;
 
 /// Makes the server follow changes of its configuration.
 pub fn follow(config: &Live) {
@@ -17,11 +17,11 @@ pub fn follow(config: &Live) {
     });
     config.on_apply(&["maxclients"], raise_descriptor_limit);
     let oom_score = OomScore::default();
-    if let Err(error) = oom_score.apply(&config.load(), Role::Primary) {
+    if let Err(error) = oom_score.apply(&config.load(), false) {
         tracing::warn!("Unable to set oom_score_adj: {error}");
     }
     config.on_apply(&["oom-score-adj", "oom-score-adj-values"], move |change| {
-        oom_score.apply(change.new, Role::Primary).map_err(|error| {
+        oom_score.apply(change.new, false).map_err(|error| {
             tracing::warn!("Unable to write oom_score_adj: {error}");
             "Failed to set current oom_score_adj. Check server logs.".into()
         })

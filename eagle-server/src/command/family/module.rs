@@ -86,7 +86,7 @@ const LOADEX: Command = loader(
     -3,
     load,
     Docs::new("server", "7.0.0", "Load a module with extended parameters")
-        .syntax("path [configs=CONFIG <name value> ...] [args=ARGS <arg> ...]"),
+        .syntax("path [CONFIG configs=<name value> [CONFIG configs=<name value> ...]] [ARGS args=<arg ...>]"),
 );
 
 fn load(_: &mut Context<'_>, mut args: Args<'_>) -> Outcome {

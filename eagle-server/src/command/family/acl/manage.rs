@@ -7,6 +7,7 @@ use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Command, Docs};
 use crate::config::topic::PubsubDefault;
+use crate::node::Node;
 use std::sync::Arc;
 
 /// ACL SETUSER username [rule ...] -- changes a user, or creates one.
@@ -64,14 +65,30 @@ fn has_spaces(name: &[u8]) -> bool {
 
 /// Ends the clients of `identity` that listen to what its new rules no longer allow; whether the
 /// client `own` is one of them.
-fn end_subscribers(
-    node: &crate::node::Node,
-    own: u64,
-    identity: &Arc<Identity>,
-    new: &User,
-) -> bool {
-    let _ = (node, own, identity, new);
-    false
+fn end_subscribers(node: &Node, own: u64, identity: &Arc<Identity>, new: &User) -> bool {
+    let mut kills_itself = false;
+    for client in node.clients.all() {
+        if !client.is_user(identity) || !client.subscriptions.any() {
+            continue;
+        }
+        let topics = client.subscriptions.lock();
+        let plain = topics.channels.iter().chain(&topics.shard_channels);
+        let is_allowed = plain.clone().all(|name| new.may_use_channel(name, false))
+            && topics
+                .patterns
+                .iter()
+                .all(|name| new.may_use_channel(name, true));
+        drop(topics);
+        if is_allowed {
+            continue;
+        }
+        if client.id == own {
+            kills_itself = true;
+        } else {
+            node.clients.end(&client);
+        }
+    }
+    kills_itself
 }
 
 /// ACL DELUSER username [username ...] -- deletes users and ends their connections.
