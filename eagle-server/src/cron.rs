@@ -137,6 +137,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
         let mut busy = !node.cron_paused.load(Ordering::Relaxed);
         while busy && started.elapsed() < budget {
             busy = node.keyspace.reap_step(&mut worker, REAP_BUDGET);
+            busy |= node.keyspace.trim_step();
             if !indexed {
                 indexed = node.keyspace.index_step(INDEX_BUDGET);
                 busy |= !indexed;

@@ -30,6 +30,9 @@ const EXTENT_PAGES_MIN: u32 = (8 << 20 >> PAGE_SHIFT) as u32;
 /// The most by which it grows, unless one allocation needs more.
 const EXTENT_PAGES_MAX: u32 = (64 << 20 >> PAGE_SHIFT) as u32;
 
+/// The least that is given back to the system at once.
+const TRIM_PAGES_MIN: u32 = if cfg!(test) { 1 } else { 4 };
+
 /// An allocated block, as the allocator sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
@@ -143,7 +146,11 @@ impl Heap {
         for extent in PageWalk::new(&heap.medium, geometry, frontier) {
             let (page, pages, entry) = extent?;
             match entry {
-                PageEntry::Free => heap.pages.get_mut().give(page, pages),
+                PageEntry::Free => {
+                    let map = heap.pages.get_mut();
+                    map.give(page, pages);
+                    map.hollow_out(page, pages);
+                }
                 PageEntry::Slab { class } => {
                     let shape = &TABLE[usize::from(class)];
                     found += i64::from(shape.blocks) * i64::from(shape.block_bytes);
@@ -347,6 +354,14 @@ impl Heap {
         if end > self.mapped.load(Ordering::Relaxed) {
             self.grow(end)?;
         }
+        for (first, count) in pages.hollow_in(page, count) {
+            let at = self.geometry.page(first).raw();
+            let allocated = self
+                .medium
+                .map()
+                .allocate(at, u64::from(count) * PAGE_BYTES);
+            allocated.map_err(|_| OutOfSpace)?;
+        }
         if end > pages.frontier() {
             self.medium.store(FRONTIER, u64::from(end));
             self.medium.flush(FRONTIER, 8, Site::Frontier);
@@ -354,6 +369,32 @@ impl Heap {
         }
         pages.take(page, count);
         Ok(page)
+    }
+
+    /// Gives storage of free pages back to the system, at most about `pages_max` pages in one call, as long as more
+    /// than `keep` of them have any; whether it gave any.
+    pub fn trim_step(&self, keep: u32, pages_max: u32) -> bool {
+        let (first, count) = {
+            let mut pages = self.pages.lock();
+            let excess = pages.solid().saturating_sub(keep).min(pages_max);
+            if excess < TRIM_PAGES_MIN {
+                return false;
+            }
+            let Some((first, count)) = pages.find_solid(TRIM_PAGES_MIN, excess) else {
+                return false;
+            };
+            // Nobody gets the pages while the system takes their storage.
+            pages.take(first, count);
+            (first, count)
+        };
+        let at = self.geometry.page(first).raw();
+        let freed = self.medium.map().discard(at, u64::from(count) * PAGE_BYTES);
+        let mut pages = self.pages.lock();
+        pages.give(first, count);
+        if freed.is_ok() {
+            pages.hollow_out(first, count);
+        }
+        freed.is_ok()
     }
 
     /// Makes pages below `end` accessible. The caller holds the lock of the page map.

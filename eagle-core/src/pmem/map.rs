@@ -121,6 +121,18 @@ impl Mapping {
         }
     }
 
+    /// Gives the storage of `at..at + len` back to the system; it reads as zero from now on. To be
+    /// [allocated](Mapping::allocate) again before anything is stored there. Nobody may be accessing it.
+    pub fn discard(&self, at: u64, len: u64) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            return Ok(fs::fallocate(file, how, at, len)?);
+        }
+        let address = self.base.wrapping_add(at as usize).cast();
+        // SAFETY: the range is inside our mapping and its contents are of no use to anybody.
+        Ok(unsafe { mm::madvise(address, len as usize, mm::Advice::LinuxDontNeed)? })
+    }
+
     /// Makes `at..at + len` accessible. Both are multiples of the system's page size.
     pub fn map(&self, at: u64, len: u64) -> io::Result<()> {
         let end = at.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;

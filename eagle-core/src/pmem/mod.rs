@@ -34,6 +34,8 @@ mod slab;
 mod superblock;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trim_tests;
 mod tx;
 
 pub use error::{OpenError, OutOfSpace};

@@ -287,6 +287,13 @@ impl Pool {
         }
     }
 
+    /// Gives storage of free pages back to the system, about `bytes_max` of it, as long as more than `keep` bytes are
+    /// free and stored; whether there was any to give.
+    pub fn trim_step(&self, keep: u64, bytes_max: u64) -> bool {
+        let pages = |bytes: u64| u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX);
+        self.heap().trim_step(pages(keep), pages(bytes_max))
+    }
+
     /// Indexes up to `slabs_max` of the slabs that were found at the start; `true` when none is
     /// left. To be called now and then after a restart: it makes their free blocks available,
     /// returns empty slabs, and makes [`Usage::allocated`] exact.

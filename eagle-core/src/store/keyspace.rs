@@ -386,6 +386,17 @@ impl Keyspace {
         self.pool.index_step(slabs_max)
     }
 
+    /// Gives memory that is free in the pool back to the system, a bounded piece of it; whether there was any. What a
+    /// tenth more data would need is kept.
+    pub fn trim_step(&self) -> bool {
+        /// Free bytes that are always kept.
+        const KEPT_BYTES_MIN: u64 = 16 << 20;
+        /// Bytes given back in one step.
+        const STEP_BYTES: u64 = 16 << 20;
+        let keep = KEPT_BYTES_MIN.max(self.pool.usage().allocated / 10);
+        self.pool.trim_step(keep, STEP_BYTES)
+    }
+
     pub(super) fn is_watched(&self) -> bool {
         self.watchers.load(Relaxed) != 0
     }
