@@ -130,6 +130,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut indexed = false;
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
+        node.follow_ring();
         let hz = node.config.load().process.hz.clamp(1, 500);
         let period = Duration::from_secs(1) / hz;
         let started = Instant::now();
@@ -162,7 +163,9 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                     EXPIRE_BUDGET,
                     // Whoever watched a key while it lived knows when its time comes.
                     &mut |view| {
-                        let committed = view.commit_locked(None);
+                        let mut stream = node.stream();
+                        stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
+                        let committed = stream.commit_apart(view);
                         post_ready(node, &committed.touched);
                         for (db, key) in &committed.expired {
                             publish_event(node, EventClasses::EXPIRED, *db, "expired", key);

@@ -21,10 +21,12 @@ pub mod net;
 pub mod node;
 mod oom_score;
 pub mod persist;
+mod propagation;
 pub mod pubsub;
 mod reconfigure;
 #[cfg(test)]
 mod reference;
+pub mod repl;
 mod server;
 pub mod session;
 pub mod shutdown;

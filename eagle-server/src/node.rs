@@ -6,15 +6,18 @@ use crate::cluster::Cluster;
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::cluster::proxy::{Login, Pool};
 use crate::config::kind::Secret;
+use crate::config::topic::PoolLog;
 use crate::config::{Config, Live};
 use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
+use crate::propagation::Stream;
 use crate::pubsub::Broker;
+use crate::repl::History;
+pub use crate::repl::random_hex_id;
 use crate::session::{BlockedTable, ClientInfo, Pause, Registry, WatchTable};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
-use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -51,8 +54,10 @@ pub struct Node {
     pub halt: Halt,
     /// 40 hex digits, new at every start.
     pub run_id: String,
-    /// 40 hex digits, the name of this dataset's history (INFO `master_replid`).
-    pub replication_id: Mutex<String>,
+    /// The name of this dataset's history (INFO `master_replid`).
+    pub history: History,
+    /// Readers of the stream of changes that want the log ring kept while they are there.
+    pub ring_users: AtomicU64,
     pub started_at_ms: u64,
     pub started: Instant,
     /// Whether keys are removed when they expire, not only when they are met (DEBUG SET-ACTIVE-EXPIRE).
@@ -77,6 +82,28 @@ impl Node {
         let config = self.config.load();
         self.clients
             .send(client, message, &config.clients.client_output_buffer_limit);
+    }
+
+    /// What a transaction adds to the stream of changes. To be made once its slots are locked.
+    #[inline]
+    pub fn stream(&self) -> Stream {
+        Stream::new(self.keyspace.ring_is_on())
+    }
+
+    /// Keeps the log ring as the configuration and those who read it ask for. Called by whoever holds no slot.
+    pub fn follow_ring(&self) {
+        let config = self.config.load();
+        let pool = &config.pool;
+        let wanted = match pool.pool_log {
+            PoolLog::Yes => true,
+            PoolLog::No => false,
+            PoolLog::Auto => {
+                config.persistence.appendonly || self.ring_users.load(Ordering::Relaxed) > 0
+            }
+        };
+        let kept_bytes = pool.pool_log_size.max(config.replication.repl_backlog_size);
+        self.history
+            .keep(&self.keyspace, wanted.then_some(kept_bytes));
     }
 
     /// Adds `changes` to the count of changes.
@@ -116,12 +143,6 @@ impl Thread {
             candidates: RefCell::default(),
         }
     }
-}
-
-/// 40 random hex digits.
-pub fn random_hex_id() -> String {
-    let bytes: [u8; 20] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How this node logs in at others: as it would at its primary, or with the password it asks for itself.

@@ -22,6 +22,7 @@ use crate::metrics::Stats;
 use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
+use crate::repl::History;
 use crate::shutdown::ShutdownRequest;
 use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
 use std::path::{Path, PathBuf};
@@ -160,6 +161,7 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
         cluster.listen(Box::new(ClientsOf(Arc::downgrade(&node))));
     }
     follow_config(&node);
+    node.follow_ring();
     let outcome = runtime.block_on(async {
         if let Some(running) = &mut running {
             running.spawn();
@@ -496,6 +498,7 @@ impl Node {
         opened: (OpenReport, Duration),
         started: Instant,
     ) -> Node {
+        let history = History::open(&keyspace);
         Node {
             config,
             config_file,
@@ -517,7 +520,8 @@ impl Node {
             shutdown: Default::default(),
             halt: Default::default(),
             run_id: random_hex_id(),
-            replication_id: random_hex_id().into(),
+            history,
+            ring_users: 0.into(),
             started_at_ms: unix_ms(),
             started,
             active_expire: true.into(),

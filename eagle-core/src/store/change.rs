@@ -245,9 +245,12 @@ impl<'a> Change<'_, 'a> {
         )?;
         self.writer.free(here.found.record.blob())?;
         if expired {
+            // Nobody asked for it: it is no change as INFO and the stream of changes count them.
             self.note_expired(place.db, place.key);
+            self.note_touched(place.db, place.key);
+        } else {
+            self.note_change(place.db, place.key);
         }
-        self.note_change(place.db, place.key);
         Ok(!expired)
     }
 
@@ -334,6 +337,10 @@ impl<'a> Change<'_, 'a> {
     /// Notes that a key was changed.
     pub(super) fn note_change(&mut self, db: u8, key: &[u8]) {
         self.notes.dirty += 1;
+        self.note_touched(db, key);
+    }
+
+    fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
             self.notes.touched.push((db, key.into()));
         }

@@ -61,6 +61,7 @@ pub use object::stream::{
     TrimTo,
 };
 pub use prefetch::PREFETCH_MAX;
+pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
 pub use view::{Access, Committed, Savepoint, View};

@@ -1,9 +1,34 @@
 //! The log ring as the keyspace's callers use it: what each committed view added to the stream of changes, for
 //! whoever replays them elsewhere. What a record says is the caller's business ([`View::commit_logged`](super::View)).
 
-use super::keyspace::{Guard, Keyspace};
+use super::keyspace::{Guard, Keyspace, OpenError};
 use super::view::Access;
-use crate::pmem::{OutOfSpace, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
+use crate::pmem::{self, OutOfSpace, Pool, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
+use std::path::Path;
+
+/// Reads the log ring of a pool file that no process has open: the position of its first byte, and its bytes. Opens the
+/// pool as a start of the server would, and closes it again. `boot_id` is this boot of the machine's.
+pub fn read_ring(path: &Path, boot_id: [u8; 16]) -> Result<(u64, Vec<u8>), OpenError> {
+    let size = std::fs::metadata(path).map_err(OpenError::Io)?.len();
+    let options = pmem::PoolOptions {
+        path: Some(path.to_owned()),
+        size_max: size,
+        lanes: 1,
+        boot_id,
+        hash_seed: [0; 16],
+        pool_id: [0; 16],
+    };
+    let (pool, _) = Pool::open(&options)?;
+    let state = pool.ring_state();
+    let mut bytes = vec![0; (state.head - state.floor) as usize];
+    if let Some(mut reader) = pool.ring_reader(state.floor, false) {
+        reader
+            .read(&mut bytes)
+            .map_err(|lapped| OpenError::Invalid(lapped.to_string()))?;
+    }
+    pool.close().map_err(OpenError::Io)?;
+    Ok((state.floor, bytes))
+}
 
 impl Keyspace {
     /// Whether committed views are to log what they did. It changes only while all slots are locked: what a view sees

@@ -2,6 +2,7 @@
 //! wait for slot locks, and whoever holds slot locks may wait for the bus.
 
 use super::{SlotSet, Topology};
+use crate::propagation::Stream;
 use arc_swap::ArcSwapOption;
 use eagle_core::store::{Access, Keyspace};
 use std::sync::{Arc, mpsc};
@@ -38,8 +39,17 @@ impl SlotCleaner {
                             .as_ref()
                             .is_some_and(|cluster| owns(&cluster.topology(), slot));
                         // With the slot locked no command is half-way through; a slot that came back is left alone.
-                        if !is_mine && view.flush_slot(0, slot).is_ok() {
-                            view.commit();
+                        if is_mine {
+                            continue;
+                        }
+                        let mut stream = Stream::new(keyspace.ring_is_on());
+                        if stream.is_wanted() {
+                            view.slot_keys(0, slot, usize::MAX, &mut |entry| {
+                                stream.push_removal(0, entry.key(), false);
+                            });
+                        }
+                        if view.flush_slot(0, slot).is_ok() {
+                            drop(stream.commit_apart(view));
                         }
                     }
                 }

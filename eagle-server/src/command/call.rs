@@ -19,6 +19,7 @@ use crate::cluster::route::Route;
 use crate::config::Config;
 use crate::config::special::EventClasses;
 use crate::node::{Node, Thread, unix_ms};
+use crate::propagation::Stream;
 use crate::session::{Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot};
@@ -355,6 +356,7 @@ pub(super) fn in_context<'a, T>(
     work: impl FnOnce(&mut Context<'a>) -> T,
 ) -> (T, Option<Vec<Event>>) {
     let thread = batch.thread;
+    let is_logged = thread.node.keyspace.ring_is_on();
     let mut cx = Context {
         node: &thread.node,
         thread,
@@ -365,7 +367,8 @@ pub(super) fn in_context<'a, T>(
         now_ms: batch.now_ms,
         clock: batch.clock,
         config: &batch.config,
-        effects: Effects::new(false),
+        effects: Effects::new(is_logged),
+        stream: Stream::new(is_logged),
         events: Events::default(),
         may_block: true,
         ready: Vec::new(),
@@ -379,10 +382,12 @@ pub(super) fn in_context<'a, T>(
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
 /// first that key is to be removed. Adds to `ready` the keys that blocked clients wait for.
 fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
+    // Of work that was none of a command's: serving a blocked client.
+    cx.flow_effects(&[], false);
     let events = cx.events.take();
     ready.append(&mut cx.ready);
     let late = cx.view.met_expired() && !cx.view.may_write();
-    let committed = commit(cx.node, cx.view);
+    let committed = commit(cx.node, cx.view, cx.stream);
     note_ready(cx.node, &committed.touched, ready);
     if late {
         return Some(events);
@@ -417,16 +422,16 @@ fn writes(session: &Session, entry: &Entry) -> bool {
 pub(super) fn apply<T>(
     thread: &Thread,
     slots: &[u16],
-    change: impl FnOnce(&mut View<'_>, &mut Vec<Notice>) -> T,
+    change: impl FnOnce(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
 ) -> T {
     let node = &*thread.node;
     let guard = node.keyspace.pin();
     let mut worker = thread.worker.borrow_mut();
     let access = Access::Slots(slots);
     let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
-    let mut notices = Vec::new();
-    let result = change(&mut view, &mut notices);
-    let committed = commit(node, view);
+    let (mut stream, mut notices) = (node.stream(), Vec::new());
+    let result = change(&mut view, &mut stream, &mut notices);
+    let committed = commit(node, view, stream);
     post_ready(node, &committed.touched);
     send_all(node, &notices);
     drop(committed);
@@ -446,7 +451,9 @@ pub(super) fn remove_if_expired(
     let mut view = node.keyspace.view(worker, guard, access, unix_ms());
     // Removing what does not exist removes what is left of it; a full pool can wait.
     if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
-        let committed = view.commit_locked(None);
+        let mut stream = node.stream();
+        stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
+        let committed = stream.commit(view);
         post_ready(node, &committed.touched);
         for (db, key) in &committed.expired {
             publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
@@ -454,14 +461,14 @@ pub(super) fn remove_if_expired(
     }
 }
 
-/// Makes what the view did durable and visible, and tells those who watch keys. The slots stay locked for what
-/// else there is to tell.
-pub(super) fn commit<'a>(node: &Node, view: View<'a>) -> Committed<'a> {
+/// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots
+/// stay locked for what else there is to tell.
+pub(super) fn commit<'a>(node: &Node, view: View<'a>, stream: Stream) -> Committed<'a> {
     node.note_changes(view.dirty());
     for (db, key) in view.touched() {
         node.watch.touch(*db, key);
     }
-    view.commit_locked(None)
+    stream.commit(view)
 }
 
 /// Runs the handler of `entry`, replies its error if it fails, and accounts for it. The view keeps
@@ -472,18 +479,25 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     cx.count_uses(entry, argv);
     let savepoint = cx.view.savepoint();
     let events = cx.events.begin(mark);
+    let dirty = cx.view.dirty();
+    let outer = std::mem::replace(&mut cx.effects, Effects::new(cx.stream.is_wanted()));
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects.take();
+        cx.effects = Effects::default();
         cx.out.truncate(mark);
         counters.failed.add(1);
         reply_error(cx.thread, cx.out, &error);
         Flow::Done
     });
     cx.end_events(&events, entry, argv);
+    let has_changed = cx.view.dirty() != dirty && entry.has(Flags::WRITE);
+    cx.flow_effects(argv, has_changed);
+    cx.effects = outer;
+    // Whoever runs others has their effects.
+    cx.effects.none();
     let now = Instant::now();
     cx.clock = now;
     let nanos = (now - started).as_nanos() as u64;

@@ -7,6 +7,7 @@ use super::event::Events;
 use super::table::Entry;
 use crate::config::Config;
 use crate::node::{Node, Thread};
+use crate::propagation::Stream;
 use crate::session::{ReadyKey, Session};
 use bytes::Bytes;
 use eagle_core::resp::Writer;
@@ -51,6 +52,8 @@ pub struct Context<'a> {
     pub config: &'a Config,
     /// What replicas and the log run in this command's stead.
     pub effects: Effects,
+    /// What this request adds to the stream of changes, so far.
+    pub stream: Stream,
     /// Keyspace events raised so far; they are sent once the view is committed.
     pub events: Events,
     /// Whether the client may be made to wait: not within a transaction or a script.
@@ -60,6 +63,17 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Puts the effects of the command that has ended into the stream of changes; itself, if it `has_changed` something
+    /// and has not replaced itself.
+    pub fn flow_effects(&mut self, argv: &[&[u8]], has_changed: bool) {
+        let effects = std::mem::take(&mut self.effects);
+        if self.stream.is_wanted() {
+            let is_lazy = self.config.memory.lazyfree_lazy_expire;
+            self.stream.push_expired(&self.view, is_lazy);
+            effects.flow(&mut self.stream, self.session.db, argv, has_changed);
+        }
+    }
+
     /// The database the client has selected.
     pub fn db(&self) -> u8 {
         self.session.db

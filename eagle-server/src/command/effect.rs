@@ -3,8 +3,9 @@
 //!
 //! A write command that changed something is its own effect unless its handler says otherwise: what depends
 //! on the clock, on chance or on the data is spelled out (`EXPIRE` becomes `PEXPIREAT`, `SPOP` becomes
-//! `SREM`). A command that changed nothing has no effect.
+//! `SREM`). A command that changed nothing has no effect. One that runs others (EXEC, EVAL) has theirs.
 
+use crate::propagation::Stream;
 use smallvec::SmallVec;
 
 /// A command of the stream: its words, and the database it runs in.
@@ -20,6 +21,7 @@ pub struct Effects {
     /// Nobody listens: nothing is kept.
     idle: bool,
     replaced: bool,
+    forced: bool,
     list: SmallVec<[Effect; 1]>,
 }
 
@@ -38,6 +40,12 @@ impl Effects {
         self.also(db, words);
     }
 
+    /// Replaces the command by the removal of `key`.
+    pub fn removal_instead(&mut self, db: u8, key: &[u8], is_lazy: bool) {
+        let verb: &[u8] = if is_lazy { b"UNLINK" } else { b"DEL" };
+        self.instead(db, &[verb, key]);
+    }
+
     /// Adds a command that follows the one being run.
     pub fn also(&mut self, db: u8, words: &[&[u8]]) {
         if !self.idle {
@@ -51,14 +59,24 @@ impl Effects {
         self.replaced = true;
     }
 
-    /// Whether the command itself is to be left out.
-    pub fn is_replaced(&self) -> bool {
-        self.replaced
+    /// The command goes into the stream even if it has changed nothing.
+    pub fn force(&mut self) {
+        self.forced = true;
     }
 
-    /// Takes what was added, and is as new.
-    pub fn take(&mut self) -> SmallVec<[Effect; 1]> {
-        self.replaced = false;
-        std::mem::take(&mut self.list)
+    /// Whether the command itself is in the stream, if it has (or has not) changed something.
+    fn is_itself(&self, has_changed: bool) -> bool {
+        !self.replaced && (has_changed || self.forced)
+    }
+
+    /// Puts the command that was run, if it has an effect by itself, and what was added into the stream.
+    pub fn flow(self, stream: &mut Stream, db: u8, argv: &[&[u8]], has_changed: bool) {
+        if self.is_itself(has_changed) {
+            stream.push(db, argv);
+        }
+        for effect in &self.list {
+            let words: SmallVec<[&[u8]; 8]> = effect.words.iter().map(|word| &**word).collect();
+            stream.push(effect.db, &words);
+        }
     }
 }

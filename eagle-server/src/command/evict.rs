@@ -8,7 +8,6 @@ use super::blocking::post_ready;
 use super::call;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use super::deliver::publish_event;
-use super::effect::Effects;
 use crate::config::special::EventClasses;
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::{Candidates, time_max};
@@ -116,14 +115,9 @@ impl Evictor<'_> {
         if !may_go || !view.remove(db, &key).unwrap_or(false) {
             return Some(false);
         }
-        let mut effects = Effects::new(false);
-        let verb: &[u8] = if config.memory.lazyfree_lazy_eviction {
-            b"UNLINK"
-        } else {
-            b"DEL"
-        };
-        effects.also(db, &[verb, &key]);
-        let committed = call::commit(self.node, view);
+        let mut stream = self.node.stream();
+        stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
+        let committed = call::commit(self.node, view, stream);
         post_ready(self.node, &committed.touched);
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);

@@ -6,6 +6,7 @@ use crate::cluster::Topology;
 use crate::cluster::route::{DOWN, Route, UNBOUND, redirection};
 use crate::command::call::{Batch, account_served, in_context, reply_error};
 use crate::command::context::Context;
+use crate::command::effect::Effects;
 use crate::command::errors::CommandError;
 use crate::node::{Node, Thread};
 use crate::session::{Answer, ReadyKey, Session, Waiter};
@@ -113,7 +114,7 @@ fn run_task(cx: &mut Context<'_>, task: &Task, argv: &[&[u8]], key: &[u8]) -> Se
     let served = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects.take();
+        cx.effects = Effects::default();
         cx.out.truncate(mark);
         reply_error(cx.thread, cx.out, &error);
         Served::Done

@@ -10,6 +10,7 @@ use crate::persist::rdb::dump::{self, DumpError};
 use crate::persist::rdb::{Compression, HashForm, Value};
 use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
 use itoa::Buffer;
+use smallvec::SmallVec;
 
 pub const FAMILY: Family = Family {
     name: "dump",
@@ -169,6 +170,7 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         // The value would be gone at once; only the one it replaces goes.
         if cx.view.remove(db, key)? {
             cx.notify(EventClasses::GENERIC, "del", key);
+            cx.effects.removal_instead(db, key, false);
         }
         return cx.reply_ok();
     }
@@ -179,6 +181,13 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.notify(EventClasses::NEW_KEY, "new", key);
     }
     cx.notify(EventClasses::GENERIC, "restore", key);
+    if let (Ttl::At(at_ms), false) = (expiry, options.absolute) {
+        let mut digits = itoa::Buffer::new();
+        let mut words: SmallVec<[&[u8]; 8]> = SmallVec::from_slice(args.argv());
+        words[2] = digits.format(at_ms).as_bytes();
+        words.push(b"ABSTTL");
+        cx.effects.instead(db, &words);
+    }
     if let Some(clock) = options.clock(cx) {
         cx.view.touch(db, key, clock);
     }

@@ -6,6 +6,7 @@ use crate::command::deadline::Unit;
 use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
+use smallvec::SmallVec;
 
 pub const FAMILY: Family = Family {
     name: "expire",
@@ -121,6 +122,13 @@ fn expire_at(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome {
         match u64::try_from(at_ms) {
             Ok(at_ms) if at_ms > cx.now_ms => {
                 cx.view.set_ttl(db, key, Some(at_ms))?;
+                if unit != Unit::UnixMillis {
+                    let mut digits = itoa::Buffer::new();
+                    let mut words: SmallVec<[&[u8]; 4]> = SmallVec::from_slice(args.argv());
+                    words[0] = b"PEXPIREAT";
+                    words[2] = digits.format(at_ms).as_bytes();
+                    cx.effects.instead(db, &words);
+                }
                 cx.out.integer(1);
                 cx.notify(EventClasses::GENERIC, "expire", key);
                 return Ok(Flow::Done);
@@ -129,6 +137,8 @@ fn expire_at(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome {
             _ => {
                 cx.view.remove(db, key)?;
                 cx.notify(EventClasses::GENERIC, "del", key);
+                let is_lazy = cx.config.memory.lazyfree_lazy_expire;
+                cx.effects.removal_instead(db, key, is_lazy);
             }
         };
     }

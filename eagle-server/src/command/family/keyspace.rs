@@ -138,6 +138,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     touch_watched(cx, db);
     cx.view.flush_db(db)?;
     cx.signal_database(db);
+    cx.effects.force();
     cx.reply_ok()
 }
 
@@ -165,6 +166,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     for db in 0..DATABASES_MAX as u8 {
         cx.signal_database(db);
     }
+    cx.effects.force();
     cx.reply_ok()
 }
 
@@ -223,5 +225,6 @@ fn swapdb(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.signal_database(a);
         cx.signal_database(b);
     }
+    cx.effects.force();
     cx.reply_ok()
 }

@@ -14,6 +14,7 @@ use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, K
 use crate::config::special::EventClasses;
 use crate::node::{Thread, unix_ms};
 use crate::persist::rdb::Compression;
+use crate::propagation::Stream;
 use eagle_core::resp::{Protocol, Writer};
 use eagle_core::store::{View, key_slot};
 use std::rc::Rc;
@@ -226,8 +227,8 @@ impl MoveOut {
         let sockets = &self.thread.migrate_sockets;
         let report = self.transfer.run(sockets, unix_ms).await;
         let removed = match &self.claim {
-            Some(claim) => call::apply(&self.thread, claim.slots(), |view, notices| {
-                self.remove(view, notices, &report.accepted)
+            Some(claim) => call::apply(&self.thread, claim.slots(), |view, stream, notices| {
+                self.remove(view, stream, notices, &report.accepted)
             }),
             None => Ok(()),
         };
@@ -247,8 +248,24 @@ impl MoveOut {
     fn remove(
         &self,
         view: &mut View<'_>,
+        stream: &mut Stream,
         notices: &mut Vec<Notice>,
         accepted: &[usize],
+    ) -> Result<(), CommandError> {
+        let mut words: Vec<&[u8]> = vec![b"DEL"];
+        let outcome = self.remove_each(view, notices, accepted, &mut words);
+        if words.len() > 1 {
+            stream.push(self.db, &words);
+        }
+        outcome
+    }
+
+    fn remove_each<'s>(
+        &'s self,
+        view: &mut View<'_>,
+        notices: &mut Vec<Notice>,
+        accepted: &[usize],
+        removed: &mut Vec<&'s [u8]>,
     ) -> Result<(), CommandError> {
         let wanted = self.thread.node.config.load();
         let wanted = wanted.monitoring.notify_keyspace_events;
@@ -266,6 +283,7 @@ impl MoveOut {
                     let (db, name) = (self.db, "del");
                     notices.push(Notice::Key { db, name, key });
                 }
+                removed.push(&item.key);
             } else {
                 outcome = Err(CommandError::new(
                     "ERR A key changed while it was being transferred, and was not removed",

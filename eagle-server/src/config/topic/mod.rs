@@ -24,7 +24,7 @@ pub use memory::{EvictionPolicy, Memory};
 pub use monitoring::Monitoring;
 pub use network::Network;
 pub use persistence::{Fsync, Persistence};
-pub use pool::Pool;
+pub use pool::{Pool, PoolLog};
 pub use process::{LogLevel, OomScoreAdjust, Process, Supervision, SyslogFacility};
 pub use replication::{DisklessLoad, Replication, SanitizeDump};
 pub use security::{Permission, PubsubDefault, Security};

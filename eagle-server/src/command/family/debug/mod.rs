@@ -17,7 +17,6 @@ use crate::command::errors::{self, CommandError};
 use crate::command::family::generic::refcount;
 use crate::command::spec::{Command, Docs, Family, Flags, Scope};
 use crate::config::special::os_error_text;
-use crate::node::random_hex_id;
 use eagle_core::store::DATABASES_MAX;
 use eagle_core::text::memory_size::parse_memory_size;
 use eagle_core::text::{double, integer};
@@ -297,7 +296,9 @@ fn rewrite_config(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
 
 fn change_repl_id(cx: &mut Context<'_>, _: &[&[u8]]) -> Outcome {
     tracing::warn!("Changing replication IDs after receiving change-repl-id");
-    *cx.node.replication_id.lock() = random_hex_id();
+    cx.node
+        .history
+        .renew(&cx.node.keyspace, &cx.node.keyspace.pin());
     cx.reply_ok()
 }
 

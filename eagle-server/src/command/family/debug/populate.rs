@@ -29,7 +29,7 @@ impl Population {
             let mut slots: Vec<u16> = keys.iter().map(|(_, key)| key_slot(key)).collect();
             slots.sort_unstable();
             slots.dedup();
-            let made = call::apply(&thread, &slots, |view, _| self.make(view, &keys));
+            let made = call::apply(&thread, &slots, |view, _, _| self.make(view, &keys));
             if let Err(error) = made {
                 let error = CommandError::from(error);
                 thread.stats.error_replies.add(1);

@@ -87,6 +87,8 @@ fn hincrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
     let text = new.print();
     cx.view.hash_set(cx.session.db, key, field, &text)?;
+    cx.effects
+        .instead(cx.session.db, &[b"HSET", key, field, &text]);
     cx.out.bulk(&text);
     cx.notify(EventClasses::HASH, "hincrbyfloat", key);
     Ok(Flow::Done)

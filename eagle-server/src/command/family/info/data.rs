@@ -89,15 +89,26 @@ pub(super) fn replication(report: &mut Report, cx: &Context<'_>) {
     }
     report.field("connected_slaves", 0);
     report.field("master_failover_state", "no-failover");
-    report.field("master_replid", cx.node.replication_id.lock());
-    report.field("master_replid2", "0".repeat(40));
-    report.field("master_repl_offset", 0);
-    report.field("second_repl_offset", -1);
+    let identity = cx.node.history.identity();
+    let (before, end) = identity.before.unzip();
+    report.field("master_replid", identity.id);
+    report.field("master_replid2", before.unwrap_or_else(|| "0".repeat(40)));
+    let ring = cx.node.keyspace.ring_state();
+    report.field("master_repl_offset", ring.head);
+    report.field("second_repl_offset", end.map_or(-1, |end| end as i64));
+    let size = cx.config.replication.repl_backlog_size;
+    let is_on = ring.kept_bytes > 0;
+    // The ring may keep more than what replicas are promised.
+    let kept = (ring.head - ring.floor.min(ring.head)).min(size);
+    let first = ring.head - kept + 1;
     report.fields(&[
-        ("repl_backlog_active", 0),
-        ("repl_backlog_size", cx.config.replication.repl_backlog_size),
-        ("repl_backlog_first_byte_offset", 0),
-        ("repl_backlog_histlen", 0),
+        ("repl_backlog_active", u64::from(is_on)),
+        ("repl_backlog_size", size),
+        (
+            "repl_backlog_first_byte_offset",
+            if is_on { first } else { 0 },
+        ),
+        ("repl_backlog_histlen", kept),
     ]);
 }
 

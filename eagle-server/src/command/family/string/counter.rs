@@ -170,6 +170,7 @@ fn incrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         ttl_of_new_value(old.is_some()),
     )?;
     cx.notify(EventClasses::STRING, "incrbyfloat", key);
+    cx.effects.instead(db, &[b"SET", key, &text, b"KEEPTTL"]);
     cx.reply_bulk(&text)
 }
 

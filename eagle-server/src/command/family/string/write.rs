@@ -9,6 +9,7 @@ use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::command::{KeyRef, KeyRefs};
 use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Ttl};
+use smallvec::SmallVec;
 
 /// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT
 /// unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the key held; options make it
@@ -71,8 +72,18 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.view
             .set_string(cx.session.db, key, value, StringForm::Auto, ttl)?;
         cx.notify(EventClasses::STRING, "set", key);
-        if matches!(ttl, Ttl::At(_)) {
+        if let Ttl::At(at_ms) = ttl {
             cx.notify(EventClasses::GENERIC, "expire", key);
+            set_until(cx, key, value, at_ms);
+        } else if options.get {
+            // Who repeats the command has no use for the old value.
+            let mut words: SmallVec<[&[u8]; 6]> = SmallVec::from_slice(args.argv());
+            let mut position = 0;
+            words.retain(|word| {
+                position += 1;
+                position <= 3 || !word.eq_ignore_ascii_case(b"GET")
+            });
+            cx.effects.instead(cx.session.db, &words);
         }
     }
     match (options.get, written) {
@@ -155,7 +166,15 @@ fn set_expiring(cx: &mut Context<'_>, mut args: Args<'_>, unit: Unit) -> Outcome
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::At(at_ms))?;
     cx.notify(EventClasses::STRING, "set", key);
     cx.notify(EventClasses::GENERIC, "expire", key);
+    set_until(cx, key, value, at_ms);
     cx.reply_ok()
+}
+
+/// The effect of setting a string that expires.
+fn set_until(cx: &mut Context<'_>, key: &[u8], value: &[u8], at_ms: u64) {
+    let mut digits = itoa::Buffer::new();
+    let words = [b"SET", key, value, b"PXAT", digits.format(at_ms).as_bytes()];
+    cx.effects.instead(cx.session.db, &words);
 }
 
 /// GETSET key value -- writes a string and replies the one before.
@@ -184,6 +203,7 @@ fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let old = cx.read_string(key)?;
     cx.view
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
+    cx.effects.instead(cx.session.db, &[b"SET", key, value]);
     // Redis writes the old value first.
     let replied = cx.reply_text(old);
     cx.notify(EventClasses::STRING, "set", key);
@@ -217,6 +237,8 @@ fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if old.is_some() {
         cx.view.remove(cx.session.db, key)?;
         cx.notify(EventClasses::GENERIC, "del", key);
+        let is_lazy = cx.config.memory.lazyfree_lazy_user_del;
+        cx.effects.removal_instead(cx.session.db, key, is_lazy);
     }
     replied
 }
@@ -265,10 +287,15 @@ fn change_lifetime(
         Some(at_ms) if at_ms <= cx.now_ms => {
             cx.view.remove(db, key)?;
             cx.notify(EventClasses::GENERIC, "del", key);
+            let is_lazy = cx.config.memory.lazyfree_lazy_expire;
+            cx.effects.removal_instead(db, key, is_lazy);
         }
         Some(at_ms) => {
             cx.view.set_ttl(db, key, Some(at_ms))?;
             cx.notify(EventClasses::GENERIC, "expire", key);
+            let mut digits = itoa::Buffer::new();
+            let words = [b"PEXPIREAT", key, digits.format(at_ms).as_bytes()];
+            cx.effects.instead(db, &words);
         }
         None if lifetime == Lifetime::Forever
             && cx
@@ -278,6 +305,7 @@ fn change_lifetime(
         {
             cx.view.set_ttl(db, key, None)?;
             cx.notify(EventClasses::GENERIC, "persist", key);
+            cx.effects.instead(db, &[b"PERSIST", key]);
         }
         None => {}
     }
