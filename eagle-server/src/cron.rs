@@ -4,8 +4,7 @@
 use crate::clock::unix_ms;
 use crate::command::blocking::post_ready;
 use crate::command::evict::{Evictor, Room};
-use crate::command::publish_event;
-use crate::config::special::EventClasses;
+use crate::command::publish_expired;
 use crate::eviction::Candidates;
 use crate::node::Node;
 use std::sync::Arc;
@@ -28,6 +27,8 @@ pub async fn clients(node: Arc<Node>) {
                 let now_ms = unix_ms();
                 close_idle(&node, now_ms);
                 shape.follow(&node);
+                let keys_max = node.config.load().clients.tracking_table_max_keys;
+                node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
                 sample(&node, now_ms);
             }
         }
@@ -167,9 +168,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
                         let committed = stream.commit_apart(view);
                         post_ready(node, &committed.touched);
-                        for (db, key) in &committed.expired {
-                            publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
-                        }
+                        publish_expired(node, &committed);
                     },
                 );
                 node.note_changes(expired as u64);

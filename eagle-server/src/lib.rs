@@ -32,5 +32,6 @@ pub mod session;
 pub mod shutdown;
 mod socket;
 mod startup;
+pub mod tracking;
 
 pub use startup::main;

@@ -15,7 +15,8 @@ use crate::propagation::Stream;
 use crate::pubsub::Broker;
 use crate::repl::History;
 pub use crate::repl::random_hex_id;
-use crate::session::{BlockedTable, ClientInfo, Pause, Registry, WatchTable};
+use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
+use crate::tracking::{Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
 use std::cell::RefCell;
@@ -41,6 +42,9 @@ pub struct Node {
     pub blocked: BlockedTable,
     /// Who listens to which channel.
     pub broker: Broker,
+    /// Which clients cache which keys.
+    pub tracking: Tracking,
+    pub monitors: Monitors,
     pub pause: Pause,
     pub slots_in_transfer: Arc<SlotsInTransfer>,
     pub stats: Stats,
@@ -104,6 +108,33 @@ impl Node {
         let kept_bytes = pool.pool_log_size.max(config.replication.repl_backlog_size);
         self.history
             .keep(&self.keyspace, wanted.then_some(kept_bytes));
+    }
+
+    /// Turns tracking off for `client`.
+    pub fn stop_tracking(&self, client: &ClientInfo) {
+        if self.tracking.disable(client) {
+            self.keyspace.watchers().fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Ends everything that makes others send messages to `client`.
+    pub fn forget_listener(&self, client: &ClientInfo) {
+        self.broker.leave(client);
+        self.stop_tracking(client);
+        self.monitors.remove(client);
+    }
+
+    /// Tells the clients that cache keys. `tell` says what has changed.
+    pub fn tell_caches(&self, tell: impl FnOnce(&Tracking, &Delivery<'_>)) {
+        if self.tracking.any() {
+            // Whoever read an old value has been remembered before; this makes it seen.
+            std::sync::atomic::fence(Ordering::SeqCst);
+            let delivery = Delivery {
+                clients: &self.clients,
+                send: &|client, message| self.send(client, message),
+            };
+            tell(&self.tracking, &delivery);
+        }
     }
 
     /// Adds `changes` to the count of changes.

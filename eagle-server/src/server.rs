@@ -189,6 +189,9 @@ impl cluster::Listener for ClientsOf {
 
     fn reshaped(&self, topology: &cluster::Topology) {
         if let Some(node) = self.0.upgrade() {
+            node.tell_caches(|tracking, to| {
+                tracking.lose_slots(|slot| !topology.is_my_shards(slot), to);
+            });
             node.broker.lose_slots(
                 |slot| !topology.is_my_shards(slot),
                 &mut |client, message| {
@@ -509,6 +512,8 @@ impl Node {
             watch: Default::default(),
             blocked: Default::default(),
             broker: Default::default(),
+            tracking: Default::default(),
+            monitors: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),
             stats: Stats::new(command::table().entries().len()),

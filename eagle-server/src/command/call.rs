@@ -4,12 +4,15 @@ use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::blocking::{self, note_ready, post_ready};
 use super::context::{Context, Flow};
-use super::deliver::{deliver, publish_event, remove_expired, send_all};
+use super::deliver::{
+    deliver, publish_expired, remember_locked_reads, remove_expired, send_all, tell_caches,
+};
 use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::{Event, Events, Notice};
 use super::forward;
 use super::keys::{self, Slots};
+use super::monitor::{Shown, shown};
 use super::permission;
 use super::redirect;
 use super::spec::{Categories, Flags, Scope};
@@ -17,10 +20,9 @@ use super::table::{Entry, queued_entry};
 use crate::acl::Place;
 use crate::cluster::route::Route;
 use crate::config::Config;
-use crate::config::special::EventClasses;
 use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
-use crate::session::{Queued, ReadyKey, ReplyMode, Session};
+use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot};
 use smallvec::SmallVec;
@@ -59,8 +61,18 @@ const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"
 
 /// Runs one request; its reply goes to `out`.
 pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
+    let verdict = admit(batch, session, argv);
+    let node = &batch.thread.node;
+    if node.tracking.any() {
+        let keys_max = batch.config.clients.tracking_table_max_keys;
+        node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
+    }
+    // What the client was told until now, also by making room for its command, comes before the reply.
+    for message in session.info.outbox.take_any() {
+        out.raw(&message);
+    }
     let mark = out.mark();
-    let mut flow = match admit(batch, session, argv) {
+    let mut flow = match verdict {
         Verdict::Wait(flow) => return flow,
         Verdict::HangUp => {
             tracing::warn!(
@@ -89,6 +101,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
                 return flow;
             }
             session.asking &= entry.command.name == "asking";
+            if session.caching_said {
+                let keeps = session.in_multi() || entry.full_name.starts_with("client|");
+                session.caching_said = keeps;
+            }
             flow
         }
     };
@@ -392,6 +408,11 @@ fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
     if late {
         return Some(events);
     }
+    tell_caches(cx.node, &committed.touched, Some(cx.session.info.id));
+    if !cx.events.reads.is_empty() {
+        let info = &cx.session.info;
+        remember_locked_reads(cx.node, info, &cx.events.reads, &committed.touched);
+    }
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
@@ -433,6 +454,7 @@ pub(super) fn apply<T>(
     let result = change(&mut view, &mut stream, &mut notices);
     let committed = commit(node, view, stream);
     post_ready(node, &committed.touched);
+    tell_caches(node, &committed.touched, None);
     send_all(node, &notices);
     drop(committed);
     result
@@ -455,9 +477,7 @@ pub(super) fn remove_if_expired(
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(view);
         post_ready(node, &committed.touched);
-        for (db, key) in &committed.expired {
-            publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
-        }
+        publish_expired(node, &committed);
     }
 }
 
@@ -481,6 +501,13 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let events = cx.events.begin(mark);
     let dirty = cx.view.dirty();
     let outer = std::mem::replace(&mut cx.effects, Effects::new(cx.stream.is_wanted()));
+    if cx.session.info.caching.flags().has(CachingFlags::ON) {
+        cx.remember_reads(entry, argv);
+    }
+    let monitored = cx.node.monitors.any();
+    if monitored && shown(entry) == Shown::Before {
+        cx.show(argv);
+    }
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
@@ -508,6 +535,9 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     cx.thread.stats.commands_processed.add(1);
     let is_blocked = matches!(flow, Flow::Blocked(_));
     account_slow(cx, entry, argv, nanos, is_blocked);
+    if monitored && shown(entry) == Shown::After {
+        cx.show(argv);
+    }
     flow
 }
 

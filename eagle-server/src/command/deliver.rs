@@ -4,12 +4,14 @@ use super::call::Batch;
 use super::context::Context;
 use super::event::{Event, EventsMark, Notice};
 use super::keys;
+use super::spec::Flags;
 use super::table::Entry;
 use crate::config::special::EventClasses;
 use crate::node::Node;
-use crate::session::{ClientInfo, ReplyMode, Session};
+use crate::session::{CachingFlags, ClientInfo, ReplyMode, Session};
 use bytes::Bytes;
 use eagle_core::resp::{Mark, Writer};
+use eagle_core::store::Committed;
 use std::sync::Arc;
 
 impl Context<'_> {
@@ -60,6 +62,36 @@ impl Context<'_> {
             self.events.push(notice, self.out.mark());
         }
         receivers
+    }
+
+    /// Tells clients that cache keys, once this request is committed, that all are gone.
+    pub fn flushed(&mut self) {
+        if self.node.tracking.any() {
+            self.events.push(Notice::Flushed, self.out.mark());
+        }
+    }
+
+    /// Remembers for a client that caches keys which ones the command is about to read.
+    pub(super) fn remember_reads(&mut self, entry: &Entry, argv: &[&[u8]]) {
+        let info = &self.session.info;
+        let flags = info.caching.flags();
+        let wanted = if flags.has(CachingFlags::OPTIN) {
+            self.session.caching_said
+        } else {
+            !(flags.has(CachingFlags::OPTOUT) && self.session.caching_said)
+        };
+        if !wanted || flags.has(CachingFlags::BCAST) || !entry.has(Flags::READONLY) {
+            return;
+        }
+        for key in keys::find(entry, argv) {
+            let key = argv[key.position];
+            if self.view.may_write() {
+                let read = (self.view.touched().len(), key.into());
+                self.events.reads.push(read);
+            } else {
+                self.node.tracking.remember(info, key);
+            }
+        }
     }
 
     /// Raises the events of what the view noted: keys removed because their time has come, keys created.
@@ -223,6 +255,7 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
                 node.broker.publish(channel.as_bytes(), key, to);
             }
         }
+        Notice::Flushed => node.tell_caches(|tracking, to| tracking.invalidate_all(to)),
         Notice::Message {
             channel,
             payload,
@@ -237,6 +270,42 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
                 cluster.publish(channel, payload, *sharded);
             }
         }
+    }
+}
+
+/// Tells clients that cache keys which ones have changed. `by` is the client that changed them.
+pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u64>) {
+    if !changed.is_empty() {
+        node.tell_caches(|tracking, to| {
+            tracking.invalidate(changed.iter().map(|(_, key)| &**key), by, to);
+        });
+    }
+}
+
+/// Remembers what a client that caches keys has read while their slots were locked, which they still are. What the
+/// same request changed afterwards it is told at once.
+pub(super) fn remember_locked_reads(
+    node: &Node,
+    info: &ClientInfo,
+    reads: &[(usize, Box<[u8]>)],
+    touched: &[(u8, Box<[u8]>)],
+) {
+    for (before, key) in reads {
+        node.tracking.remember(info, key);
+        let later = touched.iter().skip(*before);
+        if later.clone().any(|(_, changed)| changed == key) {
+            node.tell_caches(|tracking, to| {
+                tracking.invalidate_read(key, info.id, to);
+            });
+        }
+    }
+}
+
+/// Tells whoever wants to know of keys that were removed because their time has come.
+pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
+    tell_caches(node, &committed.touched, None);
+    for (db, key) in &committed.expired {
+        publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
     }
 }
 

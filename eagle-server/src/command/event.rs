@@ -25,6 +25,8 @@ pub enum Notice {
         payload: Box<[u8]>,
         sharded: bool,
     },
+    /// A database was emptied: caches hold nothing of it any more.
+    Flushed,
 }
 
 /// A notice, and where it stands among the replies to the client that caused it.
@@ -57,6 +59,9 @@ pub struct Events {
     /// How many of the keys that the view removed as expired, and of those it created, have had their event.
     pub(super) expired: usize,
     pub(super) created: usize,
+    /// Keys read for a client that caches them, while their slots were locked; each with the number of changes the
+    /// view had noted before. Only those that came later made the copy stale.
+    pub(super) reads: Vec<(usize, Box<[u8]>)>,
 }
 
 impl Events {

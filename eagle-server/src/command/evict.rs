@@ -7,7 +7,7 @@
 use super::blocking::post_ready;
 use super::call;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
-use super::deliver::publish_event;
+use super::deliver::{publish_event, tell_caches};
 use crate::config::special::EventClasses;
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::{Candidates, time_max};
@@ -119,6 +119,7 @@ impl Evictor<'_> {
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
         let committed = call::commit(self.node, view, stream);
         post_ready(self.node, &committed.touched);
+        tell_caches(self.node, &committed.touched, None);
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);
         self.node.stats.evicted_keys.add_shared(1);

@@ -17,6 +17,7 @@ pub mod family;
 mod forward;
 mod keys;
 mod lookup;
+mod monitor;
 mod permission;
 mod redirect;
 mod sample;
@@ -31,7 +32,7 @@ mod conformance;
 pub use args::{Args, parse_integer};
 pub use call::{Batch, run, run_queued};
 pub use context::{Context, Flow, Outcome};
-pub use deliver::{deliver_published, publish_event};
+pub use deliver::{deliver_published, publish_event, publish_expired};
 pub use errors::CommandError;
 pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
 pub use permission::{

@@ -150,7 +150,7 @@ impl Drop for Connection<'_> {
         let node = &self.thread.node;
         self.session.discard(&node.watch, node.keyspace.watchers());
         node.clients.remove(self.session.info.id);
-        node.broker.leave(&self.session.info);
+        node.forget_listener(&self.session.info);
     }
 }
 
@@ -193,6 +193,7 @@ impl Connection<'_> {
             self.collect_mail();
             let progress = self.process();
             self.replies.push(&mut self.out);
+            self.collect_mail();
             self.note_sizes();
             if self.is_over_output_limit() || info.is_killed() {
                 return;
@@ -373,7 +374,6 @@ impl Connection<'_> {
                 self.input[..consumed].zeroize();
             }
             self.input.advance(consumed);
-            self.collect_mail();
             match flow {
                 Flow::Later(reply) => return Progress::Later(reply),
                 Flow::Blocked(blocked) => return Progress::Blocked(blocked),

@@ -1,6 +1,8 @@
 //! The state of one client connection, and the registry of all of them.
 
 mod blocked;
+mod caching;
+mod monitors;
 mod multi;
 mod outbox;
 mod pause;
@@ -9,6 +11,8 @@ mod subscriptions;
 mod watch;
 
 pub use blocked::{Answer, Arrival, Awaited, BlockedTable, Claim, ReadyKey, Waiter, timed_out};
+pub use caching::{Caching, CachingFlags};
+pub use monitors::Monitors;
 pub use multi::{Multi, Queued};
 pub use outbox::{Message, Outbox};
 pub use pause::{Pause, PauseMode};
@@ -57,6 +61,10 @@ pub struct Session {
     pub watched: Watched,
     /// EXEC is running the commands of a transaction.
     pub in_exec: bool,
+    /// A script is running commands.
+    pub in_script: bool,
+    /// CLIENT CACHING was said: it holds for the next command or transaction.
+    pub caching_said: bool,
     /// Set by ASKING for the one command that follows.
     pub asking: bool,
     /// READONLY was said: a replica may serve reads.
@@ -84,6 +92,8 @@ impl Session {
             multi: None,
             watched: Watched::default(),
             in_exec: false,
+            in_script: false,
+            caching_said: false,
             asking: false,
             readonly: false,
             routing: None,

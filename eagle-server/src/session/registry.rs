@@ -1,5 +1,6 @@
 //! All connected clients, as CLIENT LIST, CLIENT KILL and INFO see them.
 
+use super::caching::Caching;
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
 use crate::acl::Identity;
@@ -71,6 +72,10 @@ pub struct ClientInfo {
     /// What others have to say to the client.
     pub outbox: Outbox,
     pub subscriptions: Subscriptions,
+    /// What CLIENT TRACKING asked for.
+    pub caching: Caching,
+    /// The client is in MONITOR.
+    pub monitors: AtomicBool,
     /// Since when (Unix seconds) more waits to be written than the soft limit allows; 0 while it does not.
     over_soft_limit_since_s: AtomicU64,
 }
@@ -124,6 +129,8 @@ impl ClientInfo {
             killed: AtomicBool::new(false),
             outbox: Outbox::default(),
             subscriptions: Subscriptions::default(),
+            caching: Caching::default(),
+            monitors: AtomicBool::new(false),
             over_soft_limit_since_s: AtomicU64::new(0),
         }
     }

@@ -1,12 +1,15 @@
 //! CLIENT: the connection's own properties, and looking after the other connections.
 
+use super::tracking;
 use crate::command::args::Args;
 use crate::command::blocking;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, Handler};
 use crate::command::table;
-use crate::session::{ClientFilter, ClientInfo, ClientKind, PauseMode, ReplyMode, Routing};
+use crate::session::{
+    CachingFlags, ClientFilter, ClientInfo, ClientKind, PauseMode, ReplyMode, Routing,
+};
 use eagle_core::text::integer;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,8 +32,9 @@ const CLIENT: Command = Command::new(
     .complexity("Depends on subcommand."),
 )
 .subcommands(&[
+    &tracking::CACHING,
     &GETNAME,
-    &GETREDIR,
+    &tracking::GETREDIR,
     &HELP,
     &ID,
     &INFO,
@@ -43,7 +47,8 @@ const CLIENT: Command = Command::new(
     &ROUTING,
     &SETINFO,
     &SETNAME,
-    &TRACKINGINFO,
+    &tracking::TRACKING,
+    &tracking::TRACKINGINFO,
     &UNBLOCK,
     &UNPAUSE,
 ]);
@@ -51,7 +56,7 @@ const CLIENT: Command = Command::new(
 const OWN: &[Flags] = &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE];
 const ADMIN: &[Flags] = &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE];
 
-const fn own(
+pub(super) const fn own(
     name: &'static str,
     arity: i16,
     handler: Handler,
@@ -90,6 +95,8 @@ const HELP: Command = Command::new(
 
 fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.reply_help(&[
+        "CACHING (YES|NO)",
+        "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
         "GETREDIR",
         "    Return the client ID we are redirecting to when tracking is enabled.",
         "GETNAME",
@@ -130,6 +137,9 @@ fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         "    Set the name or version of the client library.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Control server assisted client side caching.",
         "TRACKINGINFO",
         "    Report tracking status for the current connection.",
         "NO-EVICT (ON|OFF)",
@@ -236,38 +246,6 @@ fn setinfo(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.reply_ok()
 }
 
-const GETREDIR: Command = own(
-    "getredir",
-    2,
-    getredir,
-    "6.0.0",
-    "Get tracking notifications redirection client ID if any",
-);
-
-fn getredir(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.reply_integer(-1)
-}
-
-const TRACKINGINFO: Command = own(
-    "trackinginfo",
-    2,
-    trackinginfo,
-    "6.2.0",
-    "Return information about server assisted client side caching for the current connection",
-);
-
-fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.out.map(3);
-    cx.out.bulk("flags");
-    cx.out.set(1);
-    cx.out.bulk("off");
-    cx.out.bulk("redirect");
-    cx.out.integer(-1);
-    cx.out.bulk("prefixes");
-    cx.out.array(0);
-    Ok(Flow::Done)
-}
-
 const INFO: Command = {
     let mut row = own(
         "info",
@@ -348,9 +326,14 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
             flags.push(letter);
         }
     };
+    let caching = client.caching.flags();
+    flag(client.monitors.load(Relaxed), 'O');
     flag(client.subscriptions.any(), 'P');
     flag(client.multi() >= 0, 'x');
     flag(client.blocked.load(Relaxed), 'b');
+    flag(caching.has(CachingFlags::ON), 't');
+    flag(caching.has(CachingFlags::BROKEN), 'R');
+    flag(caching.has(CachingFlags::BCAST), 'B');
     flag(client.is_killed(), 'A');
     flag(client.unix_socket, 'U');
     flag(client.readonly.load(Relaxed), 'r');
@@ -370,11 +353,16 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
     let command = client
         .last_command()
         .map_or("NULL", |id| &table().entries()[id].full_name);
+    let redir = if caching.has(CachingFlags::ON) {
+        client.caching.redirect() as i64
+    } else {
+        -1
+    };
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
          qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll=0 omem=0 \
-         tot-mem={total} events={} cmd={command} user={} redir=-1 resp={}",
+         tot-mem={total} events={} cmd={command} user={} redir={redir} resp={}",
         client.id,
         client.addr,
         client.laddr,

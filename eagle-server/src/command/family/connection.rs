@@ -259,7 +259,8 @@ const RESET: Command = Command::new(
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let session = &mut *cx.session;
     session.discard(&cx.node.watch, cx.node.keyspace.watchers());
-    cx.node.broker.leave(&session.info);
+    cx.node.forget_listener(&session.info);
+    session.caching_said = false;
     session.select(0);
     session.reply = ReplyMode::On;
     session.asking = false;

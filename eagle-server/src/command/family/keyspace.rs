@@ -139,6 +139,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.view.flush_db(db)?;
     cx.signal_database(db);
     cx.effects.force();
+    cx.flushed();
     cx.reply_ok()
 }
 
@@ -167,6 +168,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.signal_database(db);
     }
     cx.effects.force();
+    cx.flushed();
     cx.reply_ok()
 }
 

@@ -19,6 +19,7 @@ mod latency;
 mod memory;
 mod migrate;
 mod module;
+mod monitor;
 mod multi;
 mod pubsub;
 mod server;
@@ -26,6 +27,7 @@ mod set;
 mod slowlog;
 mod string;
 mod wait;
+mod tracking;
 
 /// Every family of this server. A command that is in no family's list does not exist.
 pub const FAMILIES: &[&Family] = &[
@@ -45,6 +47,7 @@ pub const FAMILIES: &[&Family] = &[
     &cluster::FAMILY,
     &multi::FAMILY,
     &pubsub::FAMILY,
+    &monitor::FAMILY,
     &info::FAMILY,
     &latency::FAMILY,
     &slowlog::FAMILY,

@@ -96,7 +96,7 @@ pub(super) fn clients(report: &mut Report, cx: &Context<'_>) {
         ("client_recent_max_input_buffer", input_max),
         ("client_recent_max_output_buffer", output_max),
         ("blocked_clients", blocked),
-        ("tracking_clients", 0),
+        ("tracking_clients", cx.node.tracking.clients()),
         ("clients_in_timeout_table", cx.node.blocked.with_deadline()),
     ]);
 }

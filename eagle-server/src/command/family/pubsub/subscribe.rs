@@ -5,6 +5,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
+use crate::command::errors::CommandError;
 use crate::command::spec::{Command, Docs, Flags, Handler, KeyFlags, KeySpec};
 use crate::pubsub::{Confirmation, Topic};
 use crate::session::ReplyMode;
@@ -110,6 +111,11 @@ pub(super) const SSUBSCRIBE: Command = row(
 .keys(SHARD_CHANNELS);
 
 fn ssubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if cx.session.in_exec {
+        return Err(CommandError::new(
+            "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+        ));
+    }
     let channels = args.rest();
     subscribe_to(cx, Topic::ShardChannel, channels)?;
     if let Some(cluster) = &cx.node.cluster {
