@@ -126,15 +126,32 @@ impl Node {
 
     /// Tells the clients that cache keys. `tell` says what has changed.
     pub fn tell_caches(&self, tell: impl FnOnce(&Tracking, &Delivery<'_>)) {
+        self.tell_caches_but(None, tell);
+    }
+
+    /// The same, but returns what is for the client `own`.
+    pub fn tell_caches_but(
+        &self,
+        own: Option<u64>,
+        tell: impl FnOnce(&Tracking, &Delivery<'_>),
+    ) -> Vec<Bytes> {
+        let kept = RefCell::new(Vec::new());
         if self.tracking.any() {
             // Whoever read an old value has been remembered before; this makes it seen.
             std::sync::atomic::fence(Ordering::SeqCst);
             let delivery = Delivery {
                 clients: &self.clients,
-                send: &|client, message| self.send(client, message),
+                send: &|client, message| {
+                    if own == Some(client.id) {
+                        kept.borrow_mut().push(message);
+                    } else {
+                        self.send(client, message);
+                    }
+                },
             };
             tell(&self.tracking, &delivery);
         }
+        kept.into_inner()
     }
 
     /// Adds `changes` to the count of changes.

@@ -5,7 +5,7 @@ use super::args::Args;
 use super::blocking::{self, note_ready, post_ready};
 use super::context::{Context, Flow};
 use super::deliver::{
-    deliver, publish_expired, remember_locked_reads, remove_expired, send_all, tell_caches,
+    deliver, publish_expired, remove_expired, send_all, tell_caches, update_caches,
 };
 use super::effect::Effects;
 use super::errors::{self, CommandError};
@@ -408,13 +408,17 @@ fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
     if late {
         return Some(events);
     }
-    tell_caches(cx.node, &committed.touched, Some(cx.session.info.id));
-    if !cx.events.reads.is_empty() {
-        let info = &cx.session.info;
-        remember_locked_reads(cx.node, info, &cx.events.reads, &committed.touched);
-    }
+    let stale = update_caches(cx.node, cx.session, &cx.events.reads, &committed.touched);
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
+    }
+    // What the client has to drop from its own cache it is told after the reply.
+    for message in stale {
+        if cx.session.reply == ReplyMode::On {
+            cx.out.raw(&message);
+        } else {
+            cx.node.send(&cx.session.info, message);
+        }
     }
     drop(committed);
     None

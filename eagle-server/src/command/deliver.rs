@@ -282,23 +282,29 @@ pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u
     }
 }
 
-/// Remembers what a client that caches keys has read while their slots were locked, which they still are. What the
-/// same request changed afterwards it is told at once.
-pub(super) fn remember_locked_reads(
+/// Tells clients that cache keys what a request has `touched`, and remembers what it has read for its own client while
+/// the slots are still locked; what it changed afterwards that client is told at once. Returns the messages for it.
+pub(super) fn update_caches(
     node: &Node,
-    info: &ClientInfo,
+    session: &Session,
     reads: &[(usize, Box<[u8]>)],
     touched: &[(u8, Box<[u8]>)],
-) {
-    for (before, key) in reads {
-        node.tracking.remember(info, key);
-        let later = touched.iter().skip(*before);
-        if later.clone().any(|(_, changed)| changed == key) {
-            node.tell_caches(|tracking, to| {
-                tracking.invalidate_read(key, info.id, to);
-            });
-        }
+) -> Vec<Bytes> {
+    if touched.is_empty() && reads.is_empty() {
+        return Vec::new();
     }
+    let info = &session.info;
+    node.tell_caches_but(Some(info.id), |tracking, to| {
+        let changed = touched.iter().map(|(_, key)| &**key);
+        tracking.invalidate(changed, Some(info.id), to);
+        for (before, key) in reads {
+            tracking.remember(info, key);
+            let mut later = touched.iter().skip(*before);
+            if later.any(|(_, changed)| changed == key) {
+                tracking.invalidate_read(key, info.id, to);
+            }
+        }
+    })
 }
 
 /// Tells whoever wants to know of keys that were removed because their time has come.
