@@ -30,7 +30,9 @@ const CRATES: [Layers; 2] = [
             &["net"],
             &["command"],
             &["node"],
-            &["cluster", "persist", "pubsub", "repl", "session", "socket", "tracking"],
+            &[
+                "cluster", "persist", "pubsub", "repl", "session", "socket", "tracking",
+            ],
             &["acl"],
             &["oom_score"],
             &["config", "metrics"],

@@ -26,8 +26,8 @@ mod server;
 mod set;
 mod slowlog;
 mod string;
-mod wait;
 mod tracking;
+mod wait;
 
 /// Every family of this server. A command that is in no family's list does not exist.
 pub const FAMILIES: &[&Family] = &[
