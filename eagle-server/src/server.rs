@@ -230,6 +230,12 @@ fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     settings
         .set_intset_entries_max
         .store(bound(encoding.set_max_intset_entries), Ordering::Relaxed);
+    settings
+        .stream_node_bytes_max
+        .store(encoding.stream_node_max_bytes, Ordering::Relaxed);
+    settings
+        .stream_node_entries_max
+        .store(encoding.stream_node_max_entries, Ordering::Relaxed);
 }
 
 /// Parts of the server that must act when directives change.

@@ -34,6 +34,11 @@ impl<'a> Args<'a> {
         self.argv.len() - self.next
     }
 
+    /// Which word comes next.
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -34,6 +34,11 @@ impl Effects {
         }
     }
 
+    /// Whether anybody will hear of them.
+    pub fn are_wanted(&self) -> bool {
+        !self.idle
+    }
+
     /// Replaces the command by another one. Said several times, the commands follow one another.
     pub fn instead(&mut self, db: u8, words: &[&[u8]]) {
         self.replaced = true;

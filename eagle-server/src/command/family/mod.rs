@@ -25,6 +25,7 @@ mod pubsub;
 mod server;
 mod set;
 mod slowlog;
+mod stream;
 mod string;
 mod tracking;
 mod wait;
@@ -36,6 +37,7 @@ pub const FAMILIES: &[&Family] = &[
     &expire::FAMILY,
     &string::FAMILY,
     &hash::FAMILY,
+    &stream::FAMILY,
     &set::FAMILY,
     &dump::FAMILY,
     &migrate::FAMILY,
