@@ -81,7 +81,11 @@ pub(super) fn payload(
             let members: Vec<_> = set.iter().map(|member| member.to_cow()).collect();
             Ok(dump::set(members.iter().map(AsRef::as_ref), compression))
         }
-        Kind::List | Kind::Zset | Kind::Stream => Err(errors::WRONG_TYPE),
+        Kind::Stream => {
+            let stream = view.stream(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
+            Ok(dump::stream(&stream, compression))
+        }
+        Kind::List | Kind::Zset => Err(errors::WRONG_TYPE),
     }
 }
 
@@ -203,6 +207,7 @@ fn set(
 ) -> Result<(), StoreError> {
     match value {
         Value::String(bytes) => view.set_string(db, key, bytes, StringForm::Auto, ttl),
+        Value::Stream(image) => view.set_stream(db, key, image, ttl),
         Value::Hash(pairs) => {
             let pairs: Vec<(&[u8], &[u8])> = pairs
                 .iter()

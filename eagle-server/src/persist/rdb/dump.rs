@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use eagle_core::store::StreamRef;
+
 use super::cursor::Cursor;
 use super::string::Compression;
 use super::value::{self, HashForm, Value};
@@ -48,6 +50,13 @@ pub fn hash<'p>(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     value::write_hash(&mut out, pairs, form, compression);
+    seal(out)
+}
+
+/// The payload of a stream.
+pub fn stream(stream: &StreamRef<'_>, compression: Compression) -> Vec<u8> {
+    let mut out = Vec::new();
+    value::write_stream(&mut out, stream, compression);
     seal(out)
 }
 

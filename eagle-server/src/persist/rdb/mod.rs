@@ -15,6 +15,7 @@ pub mod intset;
 pub mod length;
 pub mod listpack;
 pub mod lzf;
+pub mod stream;
 pub mod string;
 pub mod value;
 pub mod ziplist;

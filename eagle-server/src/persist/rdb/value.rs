@@ -12,16 +12,21 @@
 //! 11  set: string with an intset
 //! 13  hash: string with a ziplist, fields and values alternating
 //! 16  hash: string with a listpack, fields and values alternating
+//! 15  stream, as Redis 5.0 wrote it
+//! 19  stream
+//! 21  stream, as Redis 7.2 writes it (only read)
 //! 20  set: string with a listpack (only read: later versions write it)
 //! ```
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use eagle_core::store::{StreamImage, StreamRef};
+
 use super::cursor::Cursor;
 use super::element::Element;
 use super::string::{self, Compression};
-use super::{DecodeError, integer, intset, length, listpack, ziplist, zipmap};
+use super::{DecodeError, integer, intset, length, listpack, stream, ziplist, zipmap};
 
 const STRING: u8 = 0;
 const SET: u8 = 2;
@@ -30,7 +35,10 @@ const HASH_ZIPMAP: u8 = 9;
 const SET_INTSET: u8 = 11;
 const HASH_ZIPLIST: u8 = 13;
 const HASH_LISTPACK: u8 = 16;
+const STREAM: u8 = 15;
+const STREAM_2: u8 = 19;
 const SET_LISTPACK: u8 = 20;
+const STREAM_3: u8 = 21;
 
 /// A field and its value, borrowed from the input where they stand there as they are.
 pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
@@ -43,6 +51,7 @@ pub enum Value<'a> {
     Hash(Vec<FieldValue<'a>>),
     /// At least one member, none twice, in the order of the input.
     Set(Vec<Cow<'a, [u8]>>),
+    Stream(StreamImage),
 }
 
 /// Up to where a hash is written packed (directives `hash-max-listpack-entries` and
@@ -111,9 +120,18 @@ impl<'a> Value<'a> {
             HASH_ZIPMAP => hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?),
             HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?),
             HASH_LISTPACK => hash_of(paired(unpack(string::read(cursor)?, listpack_strings)?)?),
+            STREAM => stream::read(cursor, stream::Form::First).map(Value::Stream),
+            STREAM_2 => stream::read(cursor, stream::Form::Second).map(Value::Stream),
+            STREAM_3 => stream::read(cursor, stream::Form::Third).map(Value::Stream),
             other => Err(DecodeError::UnsupportedType(other)),
         }
     }
+}
+
+/// Appends a stream with its type byte.
+pub fn write_stream(out: &mut Vec<u8>, stream: &StreamRef<'_>, compression: Compression) {
+    out.push(STREAM_2);
+    stream::write(out, stream, compression);
 }
 
 /// Appends a string with its type byte.

@@ -241,6 +241,11 @@ impl<'a> StreamNode<'a> {
         (self.0.state.live, self.0.state.deleted)
     }
 
+    /// Bytes that are used of the node's block.
+    pub fn bytes(&self) -> u64 {
+        self.0.state.used as u64
+    }
+
     /// The field names that entries share.
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.0.names()

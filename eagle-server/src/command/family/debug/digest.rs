@@ -14,7 +14,7 @@
 //! the key was mixed before its value. All this is how redis-server 7.0.15 does it, so the digest of
 //! a value is the same on both.
 
-use eagle_core::store::{Entry, Kind, StoreError, View};
+use eagle_core::store::{Entry, Kind, StoreError, StreamId, View};
 use sha1::{Digest as _, Sha1};
 use std::fmt;
 
@@ -64,7 +64,18 @@ impl Digest {
                     self.add(member.as_bytes(&mut buffer));
                 }
             }
-            Kind::List | Kind::Zset | Kind::Stream => {}
+            Kind::Stream => {
+                let stream = view.stream(db, entry.key())?;
+                let entries = stream.map(|stream| stream.range(StreamId::MIN, StreamId::MAX));
+                for entry in entries.into_iter().flatten() {
+                    self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    for (name, value) in entry.fields {
+                        self.mix(name);
+                        self.mix(value);
+                    }
+                }
+            }
+            Kind::List | Kind::Zset => {}
         }
         if entry.ttl_at().is_some() {
             self.add(b"!!expire!!");
