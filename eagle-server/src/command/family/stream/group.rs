@@ -183,6 +183,8 @@ fn destroy(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let destroyed = edit(cx, key, None, |stream| stream.destroy_group(group))?;
     if destroyed {
         cx.notify(EventClasses::STREAM, "xgroup-destroy", key);
+        // Those who wait for the group wait in vain.
+        cx.signal_ready(key);
     }
     cx.reply_bool(destroyed)
 }

@@ -3,6 +3,7 @@
 use super::claim::{Group, arrive};
 use super::{id, no_key_or_group, reply};
 use crate::command::args::{Args, parse_integer};
+use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::keys::{KeyRef, KeyRefs};
@@ -10,8 +11,9 @@ use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, FindKeys, Flags, KeyFlags, KeySpec, Scope,
 };
 use crate::config::special::EventClasses;
+use crate::session::Awaited;
 use eagle_core::resp::Protocol;
-use eagle_core::store::{StoreError, StreamEntry, StreamId};
+use eagle_core::store::{Kind, StoreError, StreamEntry, StreamId};
 
 const UNBALANCED: CommandError = CommandError::new(
     "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
@@ -30,6 +32,10 @@ const LAST_OF_GROUP: CommandError = CommandError::new(
 const NEW_OF_XREAD: CommandError = CommandError::new(
     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
 );
+
+const GROUP_GONE: CommandError =
+    CommandError::new("NOGROUP the consumer group this client was blocked on no longer exists");
+const KEY_GONE: CommandError = CommandError::new("UNBLOCKED the stream key no longer exists");
 
 const KEY_FLAGS: KeyFlags = KeyFlags::all(&[KeyFlags::RO, KeyFlags::ACCESS]);
 
@@ -130,19 +136,19 @@ struct Request<'k> {
     consumer: Option<Consumer<'k>>,
     /// Most entries of each stream; 0: all.
     count: usize,
-    block: Option<&'k [u8]>,
+    /// Until when to wait for something, if at all.
+    block: Option<Option<u64>>,
     keys: &'k [&'k [u8]],
     ids: &'k [&'k [u8]],
 }
 
 impl<'k> Request<'k> {
-    fn parse(mut args: Args<'k>, is_group: bool) -> Result<Request<'k>, CommandError> {
+    fn parse(mut args: Args<'k>, is_group: bool, now_ms: u64) -> Result<Request<'k>, CommandError> {
         let (mut group, mut no_ack, mut count, mut block) = (None, false, 0, None);
         loop {
             let more = args.len().saturating_sub(1);
             if more > 0 && args.accept("block") {
-                let word = args.word()?;
-                block = Some(word);
+                block = Some(blocking::milliseconds(args.word()?, now_ms)?);
             } else if more > 0 && args.accept("count") {
                 count = parse_integer(args.word()?)?.max(0) as usize;
             } else if more > 0 && args.accept("streams") {
@@ -206,7 +212,7 @@ impl<'k> Request<'k> {
 }
 
 fn read(cx: &mut Context<'_>, args: Args<'_>, is_group: bool) -> Outcome {
-    let request = Request::parse(args, is_group)?;
+    let request = Request::parse(args, is_group, cx.now_ms)?;
     let starts = request.starts(cx)?;
     cx.effects.none();
     let mut header = None;
@@ -245,7 +251,7 @@ fn read(cx: &mut Context<'_>, args: Args<'_>, is_group: bool) -> Outcome {
         return Ok(Flow::Done);
     }
     match request.block {
-        Some(timeout) => wait(cx, &args, &request, &starts, timeout),
+        Some(deadline_ms) => wait(cx, &args, &request, &starts, deadline_ms),
         None => {
             cx.out.null_array();
             Ok(Flow::Done)
@@ -349,17 +355,92 @@ fn deliver(
     Ok(())
 }
 
+/// What a client waits for that nothing could be given.
+struct Wait {
+    keys: Vec<(Box<[u8]>, StreamId)>,
+    /// Group and name of a consumer, and whether it acknowledges by reading.
+    consumer: Option<(Box<[u8]>, Box<[u8]>, bool)>,
+    count: usize,
+}
+
 /// Waits for entries behind these ids.
 fn wait(
     cx: &mut Context<'_>,
     args: &Args<'_>,
     request: &Request<'_>,
     starts: &[StreamId],
-    timeout: &[u8],
+    deadline_ms: Option<u64>,
 ) -> Outcome {
-    let _ = (args, request, starts, timeout);
-    cx.out.null_array();
-    Ok(Flow::Done)
+    /// A low id given by mistake must not make a wait end with a whole large stream.
+    const COUNT_DEFAULT: usize = 1000;
+    let keys = request.keys.iter().zip(starts);
+    let wait = Wait {
+        keys: keys.map(|(key, start)| (Box::from(*key), *start)).collect(),
+        consumer: request.consumer.map(|consumer| {
+            let Consumer {
+                group,
+                name,
+                no_ack,
+            } = consumer;
+            (group.into(), name.into(), no_ack)
+        }),
+        count: match request.count {
+            0 => COUNT_DEFAULT,
+            count => count,
+        },
+    };
+    let block = Block {
+        keys: request.keys,
+        awaited: Awaited {
+            kind: Kind::Stream,
+            loss: request.consumer.is_some(),
+        },
+        deadline_ms,
+        also_locked: &[],
+        nothing: Nothing::NullArray,
+        serve: Box::new(move |cx, key| wait.serve(cx, key)),
+    };
+    cx.block(args.argv(), block)
+}
+
+impl Wait {
+    /// Gives the client what has come, if it is for it.
+    fn serve(&self, cx: &mut Context<'_>, key: &[u8]) -> Result<Served, CommandError> {
+        cx.effects.none();
+        let Some(stream) = cx.view.stream(cx.db(), key).ok().flatten() else {
+            return Err(KEY_GONE);
+        };
+        let after = match &self.consumer {
+            Some((group, ..)) => stream.group(group).ok_or(GROUP_GONE)?.last_id(),
+            None => {
+                let start = self.keys.iter().find(|(name, _)| **name == *key);
+                start.map_or(StreamId::MAX, |(_, start)| *start)
+            }
+        };
+        if stream.last_id() <= after {
+            return Ok(Served::Waits);
+        }
+        match cx.out.protocol() {
+            Protocol::Resp2 => {
+                cx.out.array(1);
+                cx.out.array(2);
+            }
+            Protocol::Resp3 => cx.out.map(1),
+        }
+        cx.out.bulk(key);
+        match &self.consumer {
+            None => plain(cx, key, after, self.count)?,
+            Some((group, name, no_ack)) => {
+                let consumer = Consumer {
+                    group,
+                    name,
+                    no_ack: *no_ack,
+                };
+                deliver(cx, key, consumer, after, self.count, false)?;
+            }
+        }
+        Ok(Served::Done)
+    }
 }
 
 #[cfg(test)]
@@ -401,7 +482,7 @@ mod tests {
             ("streams", false, errors::SYNTAX),
         ] {
             let words = words(line);
-            let parsed = Request::parse(Args::new(&words, 0), is_group);
+            let parsed = Request::parse(Args::new(&words, 0), is_group, 1);
             assert_eq!(parsed.err(), Some(error), "{line}");
         }
     }
