@@ -209,6 +209,8 @@ const THRESHOLDS: &[&str] = &[
     "maxmemory-policy",
     "notify-keyspace-events",
     "set-max-intset-entries",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
 ];
 
 fn set_thresholds(keyspace: &Keyspace, config: &Config) {

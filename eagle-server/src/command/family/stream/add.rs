@@ -30,7 +30,7 @@ pub(super) const XADD: Command = Command::new(
     xadd,
     Docs::new("stream", "5.0.0", "Appends a new entry to a stream")
     .complexity("O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.")
-    .syntax("key [NOMKSTREAM]{6.2.0} trim=[strategy=<MAXLEN | MINID{6.2.0}> operator=[equal='=' | approximately='~'] threshold [LIMIT count]{6.2.0}] id_or_auto=<auto_id='*' | ID> field value [field value ...]")
+    .syntax("key [NOMKSTREAM]{6.2.0} trim=[strategy=<MAXLEN | MINID{6.2.0}> operator=[equal='=' | approximately='~'] threshold [LIMIT count]{6.2.0}] id_or_auto=<auto_id='*' | id> field value [field value ...]")
     .history(&[("6.2.0", "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."), ("7.0.0", "Added support for the `<ms>-*` explicit ID form.")]),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
@@ -168,7 +168,7 @@ pub(super) const XDEL: Command = Command::new(
     xdel,
     Docs::new("stream", "5.0.0", "Removes the specified entries from the stream. Returns the number of items actually deleted, that may be different from the number of IDs passed in case certain IDs do not exist.")
     .complexity("O(1) for each single item to delete in the stream, regardless of the stream size.")
-    .syntax("key ID [ID ...]"),
+    .syntax("key id [id ...]"),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::STREAM)

@@ -99,7 +99,7 @@ pub(super) const XACK: Command = Command::new(
     xack,
     Docs::new("stream", "5.0.0", "Marks a pending message as correctly processed, effectively removing it from the pending entries list of the consumer group. Return value of the command is the number of messages successfully acknowledged, that is, the IDs we were actually able to resolve in the PEL.")
     .complexity("O(1) for each message ID processed.")
-    .syntax("key group ID [ID ...]"),
+    .syntax("key group id [id ...]"),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::STREAM)
@@ -185,7 +185,7 @@ pub(super) const XCLAIM: Command = Command::new(
     xclaim,
     Docs::new("stream", "5.0.0", "Changes (or acquires) ownership of a message in a consumer group, as if the message was delivered to the specified consumer.")
     .complexity("O(log N) with N being the number of messages in the PEL of the consumer group.")
-    .syntax("key group consumer min-idle-time:string ID [ID ...] [IDLE ms:integer] [TIME unix-time-milliseconds:unix-time] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id]"),
+    .syntax("key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id]"),
 )
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::STREAM)

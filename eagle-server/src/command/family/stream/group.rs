@@ -88,7 +88,7 @@ const CREATE: Command = Command::new(
     create,
     Docs::new("stream", "5.0.0", "Create a consumer group.")
         .complexity("O(1)")
-        .syntax("key group id=<ID | new_id='$'> [MKSTREAM] [ENTRIESREAD entries_read:integer]")
+        .syntax("key groupname id=<id | new_id='$'> [MKSTREAM] [ENTRIESREAD entries_read]")
         .history(&[("7.0.0", "Added the `entries_read` named argument.")]),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM])
@@ -131,7 +131,7 @@ const SETID: Command = Command::new(
         "Set a consumer group to an arbitrary last delivered ID value.",
     )
     .complexity("O(1)")
-    .syntax("key group id=<ID | new_id='$'> [entriesread=ENTRIESREAD entries_read:integer]")
+    .syntax("key groupname id=<id | new_id='$'> [ENTRIESREAD entries_read]")
     .history(&[("7.0.0", "Added the optional `entries_read` argument.")]),
 )
 .flags(&[Flags::WRITE])
@@ -172,7 +172,7 @@ const DESTROY: Command = Command::new(
         .complexity(
             "O(N) where N is the number of entries in the group's pending entries list (PEL).",
         )
-        .syntax("key group"),
+        .syntax("key groupname"),
 )
 .flags(&[Flags::WRITE])
 .family(Categories::STREAM)
@@ -196,7 +196,7 @@ const CREATECONSUMER: Command = Command::new(
     createconsumer,
     Docs::new("stream", "6.2.0", "Create a consumer in a consumer group.")
         .complexity("O(1)")
-        .syntax("key group consumer"),
+        .syntax("key groupname consumername"),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM])
 .family(Categories::STREAM)
@@ -232,7 +232,7 @@ const DELCONSUMER: Command = Command::new(
         "Delete a consumer from a consumer group.",
     )
     .complexity("O(1)")
-    .syntax("key group consumer"),
+    .syntax("key groupname consumername"),
 )
 .flags(&[Flags::WRITE])
 .family(Categories::STREAM)

@@ -29,7 +29,7 @@ const CONSUMERS: Command = Command::new(
     consumers,
     Docs::new("stream", "5.0.0", "List the consumers in a consumer group")
         .complexity("O(1)")
-        .syntax("key group"),
+        .syntax("key groupname"),
 )
 .flags(&[Flags::READONLY])
 .scope(Scope::Keys)
@@ -114,7 +114,7 @@ const STREAM: Command = Command::new(
     stream,
     Docs::new("stream", "5.0.0", "Get information about a stream")
     .complexity("O(1)")
-    .syntax("key full=[full_token=FULL [COUNT count]]")
+    .syntax("key [FULL full=<[COUNT count]>]")
     .history(&[("6.0.0", "Added the `FULL` modifier."), ("7.0.0", "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields")]),
 )
 .flags(&[Flags::READONLY])

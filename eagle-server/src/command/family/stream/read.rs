@@ -63,9 +63,9 @@ pub(super) const XREAD: Command = Command::new(
     xread,
     Docs::new("stream", "5.0.0", "Return never seen elements in multiple streams, with IDs greater than the ones reported by the caller for each stream. Can block.")
     .complexity("For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.")
-    .syntax("[COUNT count] [BLOCK milliseconds:integer] STREAMS streams=<key [key ...] ID [ID ...]>"),
+    .syntax("[COUNT count] [BLOCK milliseconds] STREAMS streams=<key [key ...] id [id ...]>"),
 )
-.flags(&[Flags::BLOCKING, Flags::READONLY])
+.flags(&[Flags::BLOCKING, Flags::READONLY, Flags::MOVABLE_KEYS])
 .scope(Scope::Keys)
 .family(Categories::STREAM)
 .keys(&[streams(1)])
@@ -83,9 +83,9 @@ pub(super) const XREADGROUP: Command = Command::new(
     xreadgroup,
     Docs::new("stream", "5.0.0", "Return new entries from a stream using a consumer group, or access the history of the pending entries for a given consumer. Can block.")
     .complexity("For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.")
-    .syntax("GROUP <group consumer> [COUNT count] [BLOCK milliseconds:integer] [NOACK] STREAMS streams=<key [key ...] ID [ID ...]>"),
+    .syntax("GROUP <group consumer> [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS streams=<key [key ...] id [id ...]>"),
 )
-.flags(&[Flags::BLOCKING, Flags::WRITE])
+.flags(&[Flags::BLOCKING, Flags::WRITE, Flags::MOVABLE_KEYS])
 .family(Categories::STREAM)
 .keys(&[streams(4)])
 .find_keys(stream_keys);
