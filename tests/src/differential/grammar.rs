@@ -71,7 +71,7 @@ pub const GRAMMAR: &[Rule] = &[
     // The order of keys follows from each server's own table.
     rule("KEYS <pattern>", Unordered),
     rule(
-        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|set|list|none?",
+        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|set|list|stream|none?",
         Unordered,
     ),
     // Cursors mean something to one server only.
@@ -141,6 +141,63 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SRANDMEMBER <key> <count>", Shape),
     // Which members go is drawn by each server: all of them, or none.
     rule("SPOP <key> 100|0|-1|x", Unordered),
+    // stream
+    rule(
+        "XADD <key> 1-1|2-*|0-*|5|7-7|8-*|9-1 <field>:<value>+",
+        Exact,
+    ),
+    rule("XADD <key> 10-*|11-*|12-*|13-* <field>:<value>+", Exact),
+    rule(
+        "XADD <key> NOMKSTREAM? MAXLEN ~|= <count> LIMIT:<count>? 8-*|14-* <field> <value>",
+        Exact,
+    ),
+    rule("XADD <key> MINID 2|5-1|9|x 8-*|14-* <field> <value>", Exact),
+    // Each server has a time of its own.
+    rule("XADD <key> * <field> <value>", Shape),
+    rule("XLEN <key>", Exact),
+    rule("XRANGE <key> - +", Exact),
+    rule("XRANGE <key> -|2|(5|8-1|x +|8|(8|9-1 COUNT:<count>?", Exact),
+    rule(
+        "XREVRANGE <key> +|8|(8|9-1 -|2|(5|8-1|x COUNT:<count>?",
+        Exact,
+    ),
+    rule("XDEL <key> 1-1|2-0|5-0|7-7|8-0|8-1|9-1|10-0|11-0+", Exact),
+    rule(
+        "XTRIM <key> MAXLEN|MINID ~|=? <count> LIMIT:<count>?",
+        Exact,
+    ),
+    rule(
+        "XSETID <key> 1|9-5|14-3 ENTRIESADDED:<count>? MAXDELETEDID:5|20?",
+        Exact,
+    ),
+    rule("XINFO STREAM <key>", Exact),
+    rule("XINFO GROUPS <key>", Exact),
+    rule("XGROUP CREATE <key> g|h 0|$|5|8-1 MKSTREAM?", Exact),
+    rule(
+        "XGROUP SETID <key> g|h 0|$|5|8-1 ENTRIESREAD:<count>?",
+        Exact,
+    ),
+    rule("XGROUP DESTROY <key> g|h", Exact),
+    rule("XGROUP CREATECONSUMER <key> g|h a|b", Exact),
+    rule("XGROUP DELCONSUMER <key> g|h a|b", Exact),
+    rule("XREAD COUNT:<count>? STREAMS <key> 0|2|8-1|$|x", Exact),
+    rule("XREAD STREAMS <key> <key> 0|2|8-1|$ 0|2|8-1|$", Exact),
+    rule(
+        "XREADGROUP GROUP g|h a|b COUNT:<count>? NOACK? STREAMS <key> >|0|5|x",
+        Exact,
+    ),
+    rule("XACK <key> g|h 1-1|2-0|5-0|7-7|8-0|8-1|9-1|10-0+", Exact),
+    rule("XPENDING <key> g|h", Exact),
+    rule("XPENDING <key> g|h - + 10 a|b?", Time(2000)),
+    rule(
+        "XCLAIM <key> g|h a|b 0 1-1|5-0|8-0|8-1|9-1 2-0|7-7|10-0 FORCE? JUSTID?",
+        Exact,
+    ),
+    rule(
+        "XAUTOCLAIM <key> g|h a|b 0 0|5|8 COUNT:<count>? JUSTID?",
+        Exact,
+    ),
+    rule("XINFO CONSUMERS <key> g|h", Time(2000)),
     // connection
     rule("PING", Exact),
     rule("PING <value>", Exact),
