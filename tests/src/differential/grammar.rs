@@ -152,8 +152,6 @@ pub const GRAMMAR: &[Rule] = &[
         Exact,
     ),
     rule("XADD <key> MINID 2|5-1|9|x 8-*|14-* <field> <value>", Exact),
-    // Each server has a time of its own.
-    rule("XADD <key> * <field> <value>", Shape),
     rule("XLEN <key>", Exact),
     rule("XRANGE <key> - +", Exact),
     rule("XRANGE <key> -|2|(5|8-1|x +|8|(8|9-1 COUNT:<count>?", Exact),

@@ -1,6 +1,6 @@
 //! Adding and removing entries: XADD, XDEL, XTRIM, XSETID.
 
-use super::id::{self, NewId};
+use super::id::{self, EXHAUSTED, NewId, TOO_LARGE};
 use super::reply::IdText;
 use super::trim_options::TrimOptions;
 use crate::command::args::{Args, parse_integer};
@@ -15,13 +15,6 @@ const ENTRY_BYTES_MAX: usize = 1 << 30;
 
 const ID_ZERO: CommandError =
     CommandError::new("ERR The ID specified in XADD must be greater than 0-0");
-const EXHAUSTED: CommandError = CommandError::new(
-    "ERR The stream has exhausted the last possible ID, unable to add more items",
-);
-const NOT_HIGHER: CommandError = CommandError::new(
-    "ERR The ID specified in XADD is equal or smaller than the target stream top item",
-);
-const TOO_LARGE: CommandError = CommandError::new("ERR Elements are too large to be stored");
 
 /// XADD key [NOMKSTREAM] [trimming] id|* field value [field value ...] -- appends an entry; its id.
 pub(super) const XADD: Command = Command::new(
@@ -55,8 +48,9 @@ fn xadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         if last == StreamId::MAX {
             return Ok(Err(EXHAUSTED));
         }
-        let Some(id) = options.id.after(last, now_ms) else {
-            return Ok(Err(NOT_HIGHER));
+        let id = match options.id.after(last, now_ms) {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error)),
         };
         let bytes: usize = fields.iter().map(|field| field.len()).sum();
         if bytes > ENTRY_BYTES_MAX {

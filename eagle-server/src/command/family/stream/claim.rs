@@ -325,7 +325,10 @@ fn xautoclaim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (mut count, mut just_id) = (100, false);
     while !args.is_empty() {
         if args.len() > 1 && args.accept("count") {
-            count = args.integer_in(1..=COUNT_MAX, COUNT_RANGE)? as u64;
+            count = match args.integer() {
+                Ok(count @ 1..=COUNT_MAX) => count as u64,
+                _ => return Err(COUNT_RANGE),
+            };
         } else if args.accept("justid") {
             just_id = true;
         } else {

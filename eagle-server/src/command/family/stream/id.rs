@@ -6,6 +6,14 @@ use eagle_core::text::integer;
 
 const INVALID: CommandError =
     CommandError::new("ERR Invalid stream ID specified as stream command argument");
+pub(super) const EXHAUSTED: CommandError = CommandError::new(
+    "ERR The stream has exhausted the last possible ID, unable to add more items",
+);
+const NOT_HIGHER: CommandError = CommandError::new(
+    "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+);
+pub(super) const TOO_LARGE: CommandError =
+    CommandError::new("ERR Elements are too large to be stored");
 const INVALID_START: CommandError = CommandError::new("ERR invalid start ID for the interval");
 const INVALID_END: CommandError = CommandError::new("ERR invalid end ID for the interval");
 
@@ -71,16 +79,19 @@ impl NewId {
         strict(word, 0).map(NewId::Given)
     }
 
-    /// The id that an entry gets behind `last`; `None` if it would not be higher.
-    pub(super) fn after(self, last: StreamId, now_ms: u64) -> Option<StreamId> {
+    /// The id that an entry gets behind `last`.
+    pub(super) fn after(self, last: StreamId, now_ms: u64) -> Result<StreamId, CommandError> {
         let id = match self {
             NewId::Given(id) => id,
             NewId::Auto if now_ms > last.ms => StreamId::new(now_ms, 0),
-            NewId::Auto => last.next()?,
-            NewId::AutoSeq(ms) if ms == last.ms => StreamId::new(ms, last.seq.checked_add(1)?),
+            NewId::Auto => last.next().ok_or(EXHAUSTED)?,
+            NewId::AutoSeq(ms) if ms == last.ms => {
+                // What Redis says here depends on the last call that failed; this is what it mostly says.
+                StreamId::new(ms, last.seq.checked_add(1).ok_or(TOO_LARGE)?)
+            }
             NewId::AutoSeq(ms) => StreamId::new(ms, 0),
         };
-        (id > last).then_some(id)
+        if id > last { Ok(id) } else { Err(NOT_HIGHER) }
     }
 }
 
@@ -155,13 +166,13 @@ mod tests {
     #[test]
     fn new_ids_are_higher_than_the_last() {
         let id = StreamId::new;
-        assert_eq!(NewId::Auto.after(id(5, 5), 9), Some(id(9, 0)));
-        assert_eq!(NewId::Auto.after(id(9, 5), 9), Some(id(9, 6)));
+        assert_eq!(NewId::Auto.after(id(5, 5), 9), Ok(id(9, 0)));
+        assert_eq!(NewId::Auto.after(id(9, 5), 9), Ok(id(9, 6)));
         assert_eq!(NewId::parse(b"7-*"), Ok(NewId::AutoSeq(7)));
-        assert_eq!(NewId::AutoSeq(7).after(id(7, 1), 9), Some(id(7, 2)));
-        assert_eq!(NewId::AutoSeq(7).after(id(7, u64::MAX), 9), None);
-        assert_eq!(NewId::AutoSeq(7).after(id(8, 1), 9), None);
-        assert_eq!(NewId::AutoSeq(0).after(StreamId::MIN, 9), Some(id(0, 1)));
-        assert_eq!(NewId::Given(id(7, 1)).after(id(7, 1), 9), None);
+        assert_eq!(NewId::AutoSeq(7).after(id(7, 1), 9), Ok(id(7, 2)));
+        assert_eq!(NewId::AutoSeq(7).after(id(7, u64::MAX), 9), Err(TOO_LARGE));
+        assert_eq!(NewId::AutoSeq(7).after(id(8, 1), 9), Err(NOT_HIGHER));
+        assert_eq!(NewId::AutoSeq(0).after(StreamId::MIN, 9), Ok(id(0, 1)));
+        assert_eq!(NewId::Given(id(7, 1)).after(id(7, 1), 9), Err(NOT_HIGHER));
     }
 }

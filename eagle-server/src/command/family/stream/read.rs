@@ -6,7 +6,6 @@ use crate::command::args::{Args, parse_integer};
 use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
-use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, FindKeys, Flags, KeyFlags, KeySpec, Scope,
 };
@@ -68,8 +67,7 @@ pub(super) const XREAD: Command = Command::new(
 .flags(&[Flags::BLOCKING, Flags::READONLY, Flags::MOVABLE_KEYS])
 .scope(Scope::Keys)
 .family(Categories::STREAM)
-.keys(&[streams(1)])
-.find_keys(stream_keys);
+.keys(&[streams(1)]);
 
 fn xread(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     read(cx, args, false)
@@ -87,39 +85,10 @@ pub(super) const XREADGROUP: Command = Command::new(
 )
 .flags(&[Flags::BLOCKING, Flags::WRITE, Flags::MOVABLE_KEYS])
 .family(Categories::STREAM)
-.keys(&[streams(4)])
-.find_keys(stream_keys);
+.keys(&[streams(4)]);
 
 fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     read(cx, args, true)
-}
-
-/// The keys, whatever the group and the consumer are called.
-fn stream_keys(argv: &[&[u8]]) -> KeyRefs {
-    let mut at = 1;
-    while let Some(word) = argv.get(at) {
-        let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
-        if is("streams") {
-            break;
-        }
-        at += match () {
-            () if is("block") || is("count") => 2,
-            () if is("group") => 3,
-            () if is("noack") => 1,
-            // A syntax error.
-            () => return KeyRefs::new(),
-        };
-    }
-    let words = argv.len().saturating_sub(at + 1);
-    if !words.is_multiple_of(2) {
-        return KeyRefs::new();
-    }
-    (at + 1..at + 1 + words / 2)
-        .map(|position| KeyRef {
-            position,
-            flags: KEY_FLAGS,
-        })
-        .collect()
 }
 
 /// On whose behalf a group is read.
@@ -449,24 +418,6 @@ mod tests {
 
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()
-    }
-
-    #[test]
-    fn keys_are_found_behind_the_right_word() {
-        let keys = |line: &str| -> Vec<usize> {
-            stream_keys(&words(line))
-                .iter()
-                .map(|key| key.position)
-                .collect()
-        };
-        assert_eq!(keys("xread count 1 streams a b 0 0"), [4, 5]);
-        assert_eq!(
-            keys("xreadgroup group streams streams noack streams a >"),
-            [6]
-        );
-        assert_eq!(keys("xread streams a b 0"), []);
-        assert_eq!(keys("xread what streams a 0"), []);
-        assert_eq!(keys("xread block"), []);
     }
 
     #[test]
