@@ -1,5 +1,6 @@
 //! EagleDB storage engine.
 
+pub mod bits;
 #[cfg(not(loom))]
 pub mod pmem;
 pub mod resp;

@@ -18,7 +18,7 @@ struct Layers {
 const CRATES: [Layers; 2] = [
     Layers {
         crate_dir: "eagle-core",
-        layers: &[&["store"], &["pmem"], &["sync", "resp"], &["text"]],
+        layers: &[&["store"], &["pmem"], &["sync", "resp", "bits"], &["text"]],
         leaves: &["sync", "text"],
     },
     Layers {

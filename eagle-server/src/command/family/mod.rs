@@ -3,7 +3,8 @@
 use super::spec::Family;
 
 mod acl;
-pub(super) mod client;
+pub(super) mod bitmap;
+pub mod client;
 mod cluster;
 mod command;
 mod config;
@@ -13,6 +14,7 @@ mod dump;
 mod expire;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod info;
 mod keyspace;
 mod latency;
@@ -36,6 +38,8 @@ pub const FAMILIES: &[&Family] = &[
     &keyspace::FAMILY,
     &expire::FAMILY,
     &string::FAMILY,
+    &bitmap::FAMILY,
+    &hyperloglog::FAMILY,
     &hash::FAMILY,
     &stream::FAMILY,
     &set::FAMILY,

@@ -1,0 +1,188 @@
+//! Adding, counting and merging: PFADD, PFCOUNT, PFMERGE.
+
+use crate::command::args::Args;
+use crate::command::context::{Context, Outcome};
+use crate::command::errors::CommandError;
+use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
+use crate::config::special::EventClasses;
+use eagle_core::bits::hyperloglog::{self, Corrupt, Form, HyperLogLog, REGISTERS};
+use eagle_core::store::{StoreError, StringForm, Text, Ttl};
+
+/// PFADD key [element ...] -- adds elements; whether the estimate may have changed.
+pub(super) const PFADD: Command = Command::new(
+    "pfadd",
+    -2,
+    pfadd,
+    Docs::new(
+        "hyperloglog",
+        "2.8.9",
+        "Adds the specified elements to the specified HyperLogLog.",
+    )
+    .complexity("O(1) to add every element.")
+    .syntax("key [element ...]"),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
+.family(Categories::HYPERLOGLOG)
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::INSERT])]);
+
+fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    let (key, db) = (args.word()?, cx.db());
+    let old = checked(cx.view.string(db, key)?)?;
+    let is_new = old.is_none();
+    let mut hll = old.map_or_else(HyperLogLog::empty, owned);
+    let mut changes = is_new;
+    for element in args.rest() {
+        changes |= hll.add(element, sparse_bytes_max(cx)).map_err(corrupt)?;
+    }
+    if changes {
+        hll.invalidate();
+        store(cx, key, &hll, is_new)?;
+        cx.notify(EventClasses::STRING, "pfadd", key);
+    }
+    cx.reply_bool(changes)
+}
+
+/// PFCOUNT key [key ...] -- how many different elements were added to any of the keys, about.
+///
+/// The count of a single key is cached in its string, so that reading it may write.
+pub(super) const PFCOUNT: Command = Command::new(
+    "pfcount",
+    -2,
+    pfcount,
+    Docs::new(
+        "hyperloglog",
+        "2.8.9",
+        "Return the approximated cardinality of the set(s) observed by the HyperLogLog at key(s).",
+    )
+    .complexity(
+        "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of \
+         keys, and much bigger constant times, when called with multiple keys.",
+    )
+    .syntax("key [key ...]"),
+)
+.flags(&[Flags::READONLY, Flags::MAY_REPLICATE])
+.scope(Scope::Keys)
+.family(Categories::HYPERLOGLOG)
+.keys(&[
+    KeySpec::range(1, -1, 1, &[KeyFlags::RW, KeyFlags::ACCESS]).notes(
+        "RW because it may change the internal representation of the key, and propagate to replicas",
+    ),
+]);
+
+fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if let [key] = *args.rest() {
+        return pfcount_one(cx, key);
+    }
+    let mut registers = Box::new([0; REGISTERS]);
+    for key in args.rest() {
+        if let Some(hll) = checked(cx.read_string(key)?)? {
+            hll.merge_into(&mut registers).map_err(corrupt)?;
+        }
+    }
+    cx.reply_integer(hyperloglog::count(&registers) as i64)
+}
+
+fn pfcount_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
+    let Some(hll) = checked(cx.read_string(key)?)? else {
+        return cx.reply_integer(0);
+    };
+    if let Some(count) = hll.cached() {
+        return cx.reply_integer(count as i64);
+    }
+    let count = hll.count().map_err(corrupt)?;
+    let mut hll = owned(hll);
+    hll.set_cached(count);
+    match store(cx, key, &hll, false) {
+        // The answer is right without the cache, too.
+        Ok(()) | Err(StoreError::OutOfSpace) => cx.reply_integer(count as i64),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// PFMERGE destkey [sourcekey ...] -- adds to `destkey` what was added to the source keys.
+pub(super) const PFMERGE: Command = Command::new(
+    "pfmerge",
+    -2,
+    pfmerge,
+    Docs::new(
+        "hyperloglog",
+        "2.8.9",
+        "Merge N different HyperLogLogs into a single one.",
+    )
+    .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
+    .syntax("destkey sourcekey..."),
+)
+.flags(&[Flags::WRITE, Flags::DENYOOM])
+.family(Categories::HYPERLOGLOG)
+.keys(&[
+    KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::INSERT]),
+    KeySpec::range(2, -1, 1, &[KeyFlags::RO, KeyFlags::ACCESS]),
+]);
+
+fn pfmerge(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let target = args.rest()[0];
+    let mut registers = Box::new([0; REGISTERS]);
+    let mut is_dense = false;
+    for key in args.rest() {
+        if let Some(hll) = checked(cx.read_string(key)?)? {
+            is_dense |= hll.form() == Form::Dense;
+            hll.merge_into(&mut registers).map_err(corrupt)?;
+        }
+    }
+    let old = checked(cx.view.string(cx.db(), target)?)?;
+    let is_new = old.is_none();
+    let mut merged = old.map_or_else(HyperLogLog::empty, owned);
+    if is_dense {
+        merged.make_dense().map_err(corrupt)?;
+    }
+    for (at, value) in registers
+        .iter()
+        .enumerate()
+        .filter(|(_, value)| **value > 0)
+    {
+        merged
+            .raise(at, *value, sparse_bytes_max(cx))
+            .map_err(corrupt)?;
+    }
+    merged.invalidate();
+    store(cx, target, &merged, is_new)?;
+    cx.notify(EventClasses::STRING, "pfadd", target);
+    cx.reply_ok()
+}
+
+/// The HyperLogLog in a string, if there is one.
+pub(super) fn checked<'a>(
+    text: Option<Text<'a>>,
+) -> Result<Option<HyperLogLog<&'a [u8]>>, CommandError> {
+    const NO_HYPERLOGLOG: CommandError =
+        CommandError::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
+    match text {
+        None => Ok(None),
+        Some(Text::Bytes(bytes)) => HyperLogLog::new(bytes).map(Some).ok_or(NO_HYPERLOGLOG),
+        Some(Text::Int(_)) => Err(NO_HYPERLOGLOG),
+    }
+}
+
+pub(super) fn owned(hll: HyperLogLog<&[u8]>) -> HyperLogLog<Vec<u8>> {
+    HyperLogLog::new(hll.as_bytes().to_vec()).unwrap_or_else(HyperLogLog::empty)
+}
+
+pub(super) fn corrupt(_: Corrupt) -> CommandError {
+    CommandError::new("INVALIDOBJ Corrupted HLL object detected")
+}
+
+/// Bytes up to which a HyperLogLog stays sparse.
+pub(super) fn sparse_bytes_max(cx: &Context<'_>) -> usize {
+    usize::try_from(cx.config.encoding.hll_sparse_max_bytes).unwrap_or(usize::MAX)
+}
+
+pub(super) fn store(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    hll: &HyperLogLog<Vec<u8>>,
+    is_new: bool,
+) -> Result<(), StoreError> {
+    let ttl = if is_new { Ttl::Clear } else { Ttl::Keep };
+    cx.view
+        .set_string(cx.session.db, key, hll.as_bytes(), StringForm::Raw, ttl)
+}
