@@ -149,16 +149,8 @@ pub(super) fn raise(
     if value > VALUE_MAX {
         return Ok(Raised::DoesNotFit);
     }
-    let (mut at, mut before, mut first) = (start, start, 0);
-    let run = loop {
-        let run = bytes.get(at..).and_then(Run::read).ok_or(Corrupt)?;
-        if register < first + run.len() {
-            break run;
-        }
-        before = at;
-        at += run.bytes();
-        first += run.len();
-    };
+    let (at, before, first) = seek(bytes, start, register).ok_or(Corrupt)?;
+    let run = bytes.get(at..).and_then(Run::read).ok_or(Corrupt)?;
     if run.value() >= value {
         return Ok(Raised::No);
     }
@@ -179,6 +171,27 @@ pub(super) fn raise(
     bytes.splice(at..end, runs);
     join(bytes, before);
     Ok(Raised::Yes)
+}
+
+/// The run that holds a register: where it begins, where the one before it does, and its first register.
+///
+/// Almost all the time of adding an element goes here, so the runs are not taken apart more than it takes.
+fn seek(bytes: &[u8], start: usize, register: usize) -> Option<(usize, usize, usize)> {
+    let (mut at, mut before, mut first) = (start, start, 0);
+    loop {
+        let byte = *bytes.get(at)?;
+        let (len, width) = match byte >> 6 {
+            0 => (usize::from(byte) + 1, 1),
+            1 => (Run::read(&bytes[at..])?.len(), 2),
+            _ => (usize::from(byte & 3) + 1, 1),
+        };
+        if register < first + len {
+            return Some((at, before, first));
+        }
+        before = at;
+        at += width;
+        first += len;
+    }
 }
 
 /// Joins neighbouring runs of the same value, from the one at `at` on.
