@@ -196,6 +196,25 @@ pub const GRAMMAR: &[Rule] = &[
         Exact,
     ),
     rule("XINFO CONSUMERS <key> g|h", Time(2000)),
+    // bitmap
+    rule("SETBIT <key> 0|1|7|8|100|-1|x 0|1|1|2|x", Exact),
+    rule("GETBIT <key> 0|1|7|8|100|4294967296|x", Exact),
+    rule("BITCOUNT <key>", Exact),
+    rule("BITCOUNT <key> <index> <index> BYTE|BIT?", Exact),
+    rule("BITPOS <key> 0|1|1|2 <index>?", Exact),
+    rule("BITPOS <key> 0|1 <index> <index> BYTE|BIT?", Exact),
+    rule("BITOP AND|OR|XOR|NOT <key> <key>+", Exact),
+    rule(
+        "BITFIELD <key> OVERFLOW:WRAP|SAT|FAIL? SET|INCRBY:u8|i5|i64|u63|u1:0|3|#2:<int>+",
+        Exact,
+    ),
+    rule("BITFIELD <key> GET:u8|i5|i64|u63|u64:0|3|#2|-1+", Exact),
+    rule("BITFIELD_RO <key> GET:u8|i5|i64|u63:0|3|#2+", Exact),
+    // hyperloglog
+    rule("PFADD <key> <member>+", Exact),
+    rule("PFCOUNT <key>+", Exact),
+    rule("PFMERGE <key> <key>+", Exact),
+    rule("PFDEBUG ENCODING|DECODE|TODENSE|NOSUCH <key>", Exact),
     // connection
     rule("PING", Exact),
     rule("PING <value>", Exact),
