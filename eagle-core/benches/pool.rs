@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use eagle_core::{
-    pmem::{Lane, Offset, Pool, PoolOptions},
+    pmem::{Lane, Offset, Pool, PoolOptions, RingRecord},
     sync::pin,
 };
 use std::{hint::black_box, sync::atomic::Ordering};
@@ -14,6 +14,8 @@ const SLOTS: u64 = 1024;
 struct Keyspace {
     pool: Pool,
     lane: Lane,
+    /// What each SET adds to the log ring, if there is one.
+    record: Vec<u8>,
     /// One word per slot.
     table: Offset,
     next: u64,
@@ -41,6 +43,7 @@ impl Keyspace {
         Keyspace {
             pool,
             lane,
+            record: vec![b'x'; 67],
             table,
             next: 0,
         }
@@ -63,7 +66,12 @@ impl Keyspace {
         if old != 0 {
             tx.free(Offset::from_raw(old)).expect("room");
         }
-        tx.commit();
+        tx.commit_logged(&RingRecord {
+            enters: 0,
+            bring: b"",
+            body: &self.record,
+            leaves: 0,
+        });
     }
 
     fn count(&mut self) {
@@ -94,6 +102,17 @@ fn transactions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pool");
     group.bench_function("pin", |bencher| bencher.iter(pin));
     group.bench_function("set 40 B", |bencher| bencher.iter(|| keyspace.set()));
+    let ring = |keyspace: &mut Keyspace, kept_bytes| {
+        let resized = keyspace
+            .pool
+            .ring_resize(&mut keyspace.lane, &pin(), kept_bytes);
+        resized.expect("room");
+    };
+    ring(&mut keyspace, Some(16 << 20));
+    group.bench_function("set 40 B, logged", |bencher| {
+        bencher.iter(|| keyspace.set())
+    });
+    ring(&mut keyspace, None);
     group.bench_function("publish a counter", |bencher| {
         bencher.iter(|| keyspace.count())
     });

@@ -11,6 +11,7 @@
 //!
 //! A record covers one thread. Loads are not recorded.
 
+use super::layout::{LANE_BYTES, LANE_HEADER_BYTES, LANES};
 use super::medium::Site;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -69,6 +70,19 @@ pub enum Muted {
 struct Trace {
     events: Vec<Event>,
     muted: Option<Muted>,
+}
+
+/// How much was done to a medium.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Words stored.
+    pub stores: usize,
+    /// Lines flushed.
+    pub flushes: usize,
+    /// Fences.
+    pub fences: usize,
+    /// Bytes of log entries in the lanes' first chunks.
+    pub log_bytes: usize,
 }
 
 /// The medium's side of the record.
@@ -147,6 +161,25 @@ impl Sim {
     /// Events recorded so far; every number up to this is a point to crash at.
     pub fn points(&self) -> usize {
         self.recorder.trace().events.len()
+    }
+
+    /// What has been recorded, in figures.
+    pub fn tally(&self) -> Tally {
+        let logs = LANES..LANES + self.lanes as u64 * LANE_BYTES;
+        let is_entry =
+            |at: u64| logs.contains(&at) && (at - LANES) % LANE_BYTES >= LANE_HEADER_BYTES;
+        let mut tally = Tally::default();
+        for event in &self.recorder.trace().events {
+            match *event {
+                Event::Store { at, .. } => {
+                    tally.stores += 1;
+                    tally.log_bytes += if is_entry(at) { 8 } else { 0 };
+                }
+                Event::Flush { .. } => tally.flushes += 1,
+                Event::Fence => tally.fences += 1,
+            }
+        }
+        tally
     }
 
     /// Replays the record from its beginning.

@@ -176,6 +176,20 @@ impl<'a> Change<'_, 'a> {
             .map(|array| root::slot_at(array, slot));
         let hash = self.writer.hasher.hash(key);
         let here = slot_at.and_then(|slot_at| Here::find(&reader, slot_at, hash, key));
+        if self.keyspace.snapshot_is_on()
+            && let Some(array) = self.keyspace.array(&reader, db)
+        {
+            let entry = here.map(|here| entry_of(&reader, here.found.record, &here.blob));
+            let guard = self.writer.guard;
+            self.keyspace.save_for_snapshot(
+                guard,
+                slot,
+                array,
+                (key, hash),
+                reader.pending,
+                entry.as_ref(),
+            );
+        }
         Place {
             db,
             slot,

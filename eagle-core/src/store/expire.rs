@@ -144,14 +144,18 @@ impl Keyspace {
                     guard: &guard,
                     hasher: self.hasher(),
                 };
-                let Ok(blocks) =
-                    super::trash::step(&mut writer, head_at, REAP_BLOCKS.min(budget - freed))
+                let is_held = |array| self.is_in_snapshot(array);
+                let blocks_min = REAP_BLOCKS.min(budget - freed);
+                let Ok(blocks) = super::trash::step(&mut writer, head_at, blocks_min, &is_held)
                 else {
                     // The log has no room; dropping the transaction undoes the step. Try again later.
                     return true;
                 };
                 state.tx.commit();
                 freed += blocks;
+                if blocks == 0 {
+                    break;
+                }
             }
         }
         false

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::dash::Words;
 use super::dash::hash::KeyHasher;
@@ -13,6 +14,7 @@ use super::medium::{Pending, Reader};
 use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
 use super::slot::Slots;
+use super::snapshot::Run;
 use super::totals::Totals;
 use super::view::{Access, View};
 use super::{DATABASES_MAX, SLOTS};
@@ -209,6 +211,9 @@ pub struct Keyspace {
     /// The locks of the trash lists.
     trash: [Mutex<()>; TRASH_LISTS],
     workers: AtomicUsize,
+    snapshot: RwLock<Option<Arc<Run>>>,
+    /// Whether `snapshot` holds one. Set while all slots are locked.
+    snapshot_is_on: AtomicBool,
     /// For making root arrays and the log ring: independent of the transaction of any view.
     maker: Mutex<Lane>,
 }
@@ -278,6 +283,8 @@ impl Keyspace {
             expire_cursor: AtomicUsize::new(0),
             trash: std::array::from_fn(|_| Mutex::new(())),
             workers: AtomicUsize::new(0),
+            snapshot: RwLock::new(None),
+            snapshot_is_on: AtomicBool::new(false),
             maker: Mutex::new(maker),
         };
         keyspace.count();
@@ -421,6 +428,19 @@ impl Keyspace {
         if keys > 0 {
             self.expired_keys.fetch_add(keys as u64, Relaxed);
         }
+    }
+
+    pub(super) fn snapshot(&self) -> &RwLock<Option<Arc<Run>>> {
+        &self.snapshot
+    }
+
+    #[inline]
+    pub(super) fn snapshot_is_on(&self) -> bool {
+        self.snapshot_is_on.load(Relaxed)
+    }
+
+    pub(super) fn set_snapshot_on(&self, on: bool) {
+        self.snapshot_is_on.store(on, Relaxed);
     }
 
     /// The lane for what belongs to no view.

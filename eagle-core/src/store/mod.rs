@@ -40,6 +40,7 @@ mod sample;
 pub mod set_algebra;
 mod set_ref;
 mod slot;
+mod snapshot;
 mod stream_view;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -64,6 +65,7 @@ pub use prefetch::PREFETCH_MAX;
 pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
+pub use snapshot::{Snapshot, SnapshotSink};
 pub use view::{Access, Committed, Savepoint, View};
 
 pub use crate::pmem::{Lapped, RING_LABEL_BYTES, RingReader, RingRecord, RingState};

@@ -82,8 +82,12 @@ impl Slots {
 
 enum Held<'a> {
     None,
+    /// Locked by somebody who lends it to a view that only reads.
+    Lent(u16),
     Some(SmallVec<[(u16, MutexGuard<'a, ()>); 2]>),
-    All { _locks: Vec<MutexGuard<'a, ()>> },
+    All {
+        _locks: Vec<MutexGuard<'a, ()>>,
+    },
 }
 
 /// The slots a view has locked; released on drop.
@@ -93,6 +97,14 @@ pub(super) struct Locks<'a> {
 }
 
 impl<'a> Locks<'a> {
+    /// The lock of a slot that the caller has, for a view that only reads and ends before the caller unlocks.
+    pub(super) fn lent(slots: &'a Slots, slot: u16) -> Locks<'a> {
+        Locks {
+            slots,
+            held: Held::Lent(slot),
+        }
+    }
+
     /// Whether the view may read without regard to other writers, and write.
     #[inline]
     pub(super) fn any(&self) -> bool {
@@ -109,6 +121,7 @@ impl<'a> Locks<'a> {
     pub(super) fn covers(&self, slot: u16) -> bool {
         match &self.held {
             Held::None => false,
+            Held::Lent(only) => *only == slot,
             Held::Some(held) => match held.as_slice() {
                 [(only, _)] => *only == slot,
                 many => many
@@ -165,7 +178,7 @@ impl<'a> Locks<'a> {
     /// Makes the sequence words of all locked slots odd.
     pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
         match &self.held {
-            Held::None => {}
+            Held::None | Held::Lent(_) => {}
             Held::Some(held) => odd.extend(
                 held.iter()
                     .map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write()),

@@ -85,17 +85,22 @@ pub(super) fn push(
 }
 
 /// Frees some of what the list at `head_at` holds, until at least `blocks_min` blocks are freed or the list
-/// is empty (and at most a segment's worth more). Answers how many blocks were freed; zero means empty.
+/// is empty (and at most a segment's worth more). Stops at a root array that `is_held`. Answers how many blocks
+/// were freed; zero means that nothing can be freed now.
 pub(super) fn step(
     writer: &mut Writer<'_, '_>,
     head_at: u64,
     blocks_min: usize,
+    is_held: &dyn Fn(u64) -> bool,
 ) -> Result<usize, StoreError> {
     let mut freed = 0;
     while freed < blocks_min {
         let Some((kind, node, next)) = follow(writer, writer.load(head_at)) else {
             break;
         };
+        if kind == Kind::Array && is_held(node) {
+            break;
+        }
         let gone = match kind {
             Kind::Collection => walk::dismantle(writer, node, node + 24, &mut |writer, member| {
                 freed += 1;

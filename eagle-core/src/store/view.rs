@@ -75,6 +75,14 @@ pub struct View<'a> {
     trash_list: usize,
     notes: Notes,
     met_expired: Cell<bool>,
+    /// What a snapshot lets its sink look at.
+    cut: Option<Cut<'a>>,
+}
+
+/// The databases at the cut of a snapshot, and what the writer who lends its slot holds back.
+struct Cut<'a> {
+    arrays: &'a [u64; super::DATABASES_MAX],
+    pending: Pending,
 }
 
 impl<'a> View<'a> {
@@ -97,16 +105,43 @@ impl<'a> View<'a> {
             trash_list: worker.trash_list,
             notes: Notes::default(),
             met_expired: Cell::new(false),
+            cut: None,
+        }
+    }
+
+    /// A view of what a snapshot's cut has left in one slot, which the caller has locked. It does not write, and nothing
+    /// expires in it.
+    pub(super) fn at_cut(
+        keyspace: &'a Keyspace,
+        guard: &'a Guard,
+        locks: Locks<'a>,
+        pending: Pending,
+        arrays: &'a [u64; super::DATABASES_MAX],
+    ) -> View<'a> {
+        View {
+            state: None,
+            trash: None,
+            locks,
+            keyspace,
+            guard,
+            now_ms: 0,
+            lane: None,
+            start: None,
+            trash_list: 0,
+            notes: Notes::default(),
+            met_expired: Cell::new(false),
+            cut: Some(Cut { arrays, pending }),
         }
     }
 
     /// A reader that sees this view's own changes.
     #[inline]
     pub(super) fn reader(&self) -> Reader<'a> {
-        let pending = self
-            .state
-            .as_ref()
-            .map_or(Pending::NONE, |state| state.pending);
+        let pending = match (&self.state, &self.cut) {
+            (Some(state), _) => state.pending,
+            (None, Some(cut)) => cut.pending,
+            (None, None) => Pending::NONE,
+        };
         Reader {
             pending,
             ..self.keyspace.reader(self.guard)
@@ -178,7 +213,10 @@ impl<'a> View<'a> {
         slot: u16,
         key: &[u8],
     ) -> Option<Here> {
-        let array = self.keyspace.array(reader, db)?;
+        let array = match &self.cut {
+            None => self.keyspace.array(reader, db)?,
+            Some(cut) => Some(cut.arrays[usize::from(db)]).filter(|array| *array != 0)?,
+        };
         let hash = reader.hasher.hash(key);
         let here = Here::find(reader, root::slot_at(array, slot), hash, key)?;
         if here.expired(self.now_ms) {
@@ -549,6 +587,9 @@ impl<'a> View<'a> {
             if counts.keys == 0 {
                 return Ok(0);
             }
+            change
+                .keyspace
+                .save_slot_for_snapshot(change.writer.guard, slot);
             let slot_at = root::slot_at(array, slot);
             let node = change
                 .writer

@@ -13,6 +13,7 @@
 
 use eagle_core::store::{Guard, Keyspace, RING_LABEL_BYTES};
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const ID_BYTES: usize = 40;
 
@@ -58,13 +59,20 @@ impl Identity {
 
 /// The history of a node's data.
 #[derive(Debug)]
-pub struct History(Mutex<Identity>);
+pub struct History {
+    identity: Mutex<Identity>,
+    /// The pool had no room for the ring when it was asked for last.
+    is_out_of_room: AtomicBool,
+}
 
 impl History {
     /// The history that the pool knows, or a new one.
     pub fn open(keyspace: &Keyspace) -> History {
         let known = Identity::decode(&keyspace.ring_label());
-        let history = History(Mutex::new(known.clone().unwrap_or_else(Identity::fresh)));
+        let history = History {
+            identity: Mutex::new(known.clone().unwrap_or_else(Identity::fresh)),
+            is_out_of_room: AtomicBool::new(false),
+        };
         if known.is_none() {
             // If there is no room even for this, the name is new again after the next start.
             let label = history.identity().encode();
@@ -75,12 +83,12 @@ impl History {
 
     /// What it is called.
     pub fn identity(&self) -> Identity {
-        self.0.lock().clone()
+        self.identity.lock().clone()
     }
 
     /// Gives it a new name: nobody can continue from the old one.
     pub fn renew(&self, keyspace: &Keyspace, guard: &Guard) {
-        let mut identity = self.0.lock();
+        let mut identity = self.identity.lock();
         *identity = Identity::fresh();
         let _ = keyspace.set_ring_label(guard, &identity.encode());
     }
@@ -88,10 +96,14 @@ impl History {
     /// Keeps so many bytes of the stream, or none. Called by whoever holds no slot.
     pub fn keep(&self, keyspace: &Keyspace, kept_bytes: Option<u64>) {
         let guard = keyspace.pin();
-        if kept_bytes.is_some() && !keyspace.ring_is_on() {
+        let was_out_of_room = self.is_out_of_room.load(Relaxed);
+        if kept_bytes.is_some() && !keyspace.ring_is_on() && !was_out_of_room {
+            // Before the ring is there: nobody may take what it begins with for the continuation of what he has.
             self.renew(keyspace, &guard);
         }
-        if keyspace.resize_ring(&guard, kept_bytes).is_err() {
+        let is_out_of_room = keyspace.resize_ring(&guard, kept_bytes).is_err();
+        self.is_out_of_room.store(is_out_of_room, Relaxed);
+        if is_out_of_room && !was_out_of_room {
             tracing::warn!("The pool has no room for the log ring");
         }
     }

@@ -310,3 +310,58 @@ fn a_view_may_lock_more_slots_if_nobody_waits() {
     assert_eq!(fixture.keyspace.len(0), 3);
     fixture.check();
 }
+
+/// A record in the log ring costs stores, but no fence more than the transaction has anyway.
+#[test]
+fn logging_needs_no_further_fence() {
+    use super::super::RingRecord;
+    use super::model;
+    const OPS: usize = 64;
+    let run = |ring: Option<u64>| {
+        let sim = crate::pmem::Sim::new(16 << 20, 2);
+        let (keyspace, mut worker) = model::open(&sim);
+        keyspace.resize_ring(&keyspace.pin(), ring).unwrap();
+        let mut set = |count: usize| {
+            for _ in 0..count {
+                let guard = keyspace.pin();
+                let slots = [key_slot(b"key:000000000001")];
+                let mut view = keyspace.view(&mut worker, &guard, Access::Slots(&slots), 0);
+                let value = b"value-of-16-byte";
+                view.set_string(0, b"key:000000000001", value, StringForm::Auto, Ttl::Clear)
+                    .unwrap();
+                // As long as this SET is in the replication stream.
+                view.commit_logged(&RingRecord {
+                    enters: 0,
+                    bring: b"",
+                    body: &[b'x'; 67],
+                    leaves: 0,
+                });
+            }
+        };
+        set(4);
+        let before = sim.tally();
+        set(OPS);
+        let after = sim.tally();
+        [
+            after.stores - before.stores,
+            after.flushes - before.flushes,
+            after.fences - before.fences,
+            after.log_bytes - before.log_bytes,
+        ]
+    };
+    let (off, on) = (run(None), run(Some(1 << 20)));
+    for (what, i) in [
+        ("stores", 0),
+        ("flushes", 1),
+        ("fences", 2),
+        ("log bytes", 3),
+    ] {
+        let each = |figures: [usize; 4]| figures[i] as f64 / OPS as f64;
+        println!(
+            "SET of 16 bytes: {what} {:.1} without a ring, {:.1} with",
+            each(off),
+            each(on)
+        );
+    }
+    assert_eq!(off[2], on[2], "fences");
+}

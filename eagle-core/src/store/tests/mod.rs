@@ -5,6 +5,7 @@ mod crash;
 mod hashes;
 mod model;
 mod sets;
+mod snapshot;
 mod streams;
 mod threads;
 mod walks;

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::streams::{StreamModel, StreamOp, stream_op};
 
 use super::super::{
-    Access, DATABASES_MAX, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl, View,
-    Worker, key_slot,
+    Access, DATABASES_MAX, Entry, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl,
+    View, Worker, key_slot,
 };
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
@@ -23,11 +23,43 @@ pub(super) enum Value {
     Set(BTreeSet<Vec<u8>>),
 }
 
+impl Value {
+    /// What a view finds at a key.
+    pub(super) fn of(view: &View<'_>, db: u8, entry: &Entry<'_>) -> Value {
+        match entry.kind() {
+            Kind::Hash => {
+                let hash = view.hash(db, entry.key()).unwrap().unwrap();
+                let pairs: BTreeMap<_, _> = hash
+                    .iter()
+                    .map(|(field, value)| (field.to_vec(), value.to_vec()))
+                    .collect();
+                assert_eq!(hash.len(), pairs.len() as u64);
+                for (field, value) in &pairs {
+                    assert_eq!(hash.get(field), Some(value.as_slice()));
+                }
+                Value::Hash(pairs)
+            }
+            Kind::Stream => {
+                let stream = view.stream(db, entry.key()).unwrap().unwrap();
+                Value::Stream(StreamModel::of(&stream))
+            }
+            Kind::Set => {
+                let set = view.set(db, entry.key()).unwrap().unwrap();
+                let members: BTreeSet<_> = set.iter().map(|member| member.to_vec()).collect();
+                assert_eq!(set.len(), members.len() as u64);
+                assert!(members.iter().all(|member| set.contains(member)));
+                Value::Set(members)
+            }
+            _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
+        }
+    }
+}
+
 /// What all databases should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Model {
-    databases: BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>,
-    catalogue: Vec<u8>,
+    pub(super) databases: BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>,
+    pub(super) catalogue: Vec<u8>,
 }
 
 /// A command. Keys are numbers: the first hundred share a slot.
@@ -454,33 +486,7 @@ impl Model {
             let mut count = 0;
             view.for_each(db, &mut |entry| {
                 count += 1;
-                let value = match entry.kind() {
-                    Kind::Hash => {
-                        let hash = view.hash(db, entry.key()).unwrap().unwrap();
-                        let pairs: BTreeMap<_, _> = hash
-                            .iter()
-                            .map(|(field, value)| (field.to_vec(), value.to_vec()))
-                            .collect();
-                        assert_eq!(hash.len(), pairs.len() as u64);
-                        for (field, value) in &pairs {
-                            assert_eq!(hash.get(field), Some(value.as_slice()));
-                        }
-                        Value::Hash(pairs)
-                    }
-                    Kind::Stream => {
-                        let stream = view.stream(db, entry.key()).unwrap().unwrap();
-                        Value::Stream(StreamModel::of(&stream))
-                    }
-                    Kind::Set => {
-                        let set = view.set(db, entry.key()).unwrap().unwrap();
-                        let members: BTreeSet<_> =
-                            set.iter().map(|member| member.to_vec()).collect();
-                        assert_eq!(set.len(), members.len() as u64);
-                        assert!(members.iter().all(|member| set.contains(member)));
-                        Value::Set(members)
-                    }
-                    _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
-                };
+                let value = Value::of(&view, db, entry);
                 model
                     .databases
                     .insert((db, entry.key().to_vec()), (value, entry.ttl_at()));
@@ -516,6 +522,18 @@ pub(super) fn exec(
     ops: &[Op],
     now_ms: u64,
 ) -> Result<(), StoreError> {
+    // What the log says does not matter here, and without a ring it is said to nobody.
+    exec_logged(keyspace, worker, ops, now_ms, format!("{ops:?}").as_bytes())
+}
+
+/// The same, adding `body` to the log ring.
+pub(super) fn exec_logged(
+    keyspace: &Keyspace,
+    worker: &mut Worker,
+    ops: &[Op],
+    now_ms: u64,
+    body: &[u8],
+) -> Result<(), StoreError> {
     let guard = keyspace.pin();
     let slots: Option<Vec<Vec<u16>>> = ops.iter().map(Op::slots).collect();
     let slots = slots.map(|slots| {
@@ -529,12 +547,10 @@ pub(super) fn exec(
         .map_or(Access::All, |slots| Access::Slots(slots));
     let mut view = keyspace.view(worker, &guard, access, now_ms);
     ops.iter().try_for_each(|op| op.run(&mut view))?;
-    // What it says does not matter here, and without a ring it is said to nobody.
-    let body = format!("{ops:?}");
     view.commit_logged(&RingRecord {
         enters: 0,
         bring: b"",
-        body: body.as_bytes(),
+        body,
         leaves: 0,
     });
     Ok(())
@@ -569,7 +585,7 @@ fn ttl() -> impl Strategy<Value = Ttl> {
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     let db = || 0..3u8;
     let key = || prop_oneof![0..40u8, 98..104u8];
     let place = move || (db(), key());

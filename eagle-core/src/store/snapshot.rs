@@ -1,0 +1,287 @@
+//! A snapshot: all keys of all databases as they were at one instant, while writers go on. No fork, and no copy of
+//! what does not change meanwhile.
+//!
+//! The instant is the *cut*: all slots are locked for a moment, the root arrays and the log ring's head are noted, and a
+//! run begins. What the ring has from that head on is exactly what the snapshot lacks. The run then walks the slots, and
+//! hands each key to a sink. A writer that is about to change a key which the walk has not reached hands it over
+//! first, as it still is; so every key reaches the sink once, in any order.
+//!
+//! ```text
+//!   progress of a slot   database and hash position: the walk has passed what lies before
+//!   saved of a slot      keys that writers have come across since the cut: handed over, or not there at the cut
+//! ```
+//!
+//! Rules, all kept by the lock of the key's slot:
+//!
+//! 1. A key is handed over while its slot is locked, by the walk or by the writer that finds its place
+//!    ([`Change::place`](super::change::Change::place)); no change of a key begins without that.
+//! 2. The walk skips saved keys and those before its progress; writers skip the same.
+//! 3. A database is known by its root array at the cut: SWAPDB exchanges arrays and changes nothing here. FLUSHDB puts
+//!    the array into the trash, where the run keeps it from the reaper ([`Keyspace::is_in_snapshot`]): its tables change
+//!    no more, and the walk finds them as they were.
+//! 4. FLUSHSLOT hands over what is left of its slot.
+//!
+//! Extra memory: the names of keys that were changed before the walk reached their slot, what the sink keeps of them, and
+//! databases that were flushed, until the run ends. A writer that is about to change a huge collection waits until the sink
+//! has taken it; all other slots go on. A sink that wants to be waited for blocks: the walk and writers of what it
+//! has not seen stand still.
+//!
+//! Keys rather than buckets are the unit of what is saved before it changes: that needs no word in the tables, and a writer
+//! hands over one value where it would have to hand over twenty-seven.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::blob::Blob;
+use super::change::entry_of;
+use super::dash::hash::{Hash, POSITION_BITS};
+use super::dash::layout::NodeRef;
+use super::dash::{Words, walk};
+use super::entry::Entry;
+use super::keyspace::{Guard, Keyspace};
+use super::medium::{Pending, Reader};
+use super::root;
+use super::slot::Locks;
+use super::view::{Access, View};
+use super::{DATABASES_MAX, SLOTS};
+
+/// Takes the keys of a snapshot.
+pub trait SnapshotSink: Send + Sync {
+    /// A key as it was at the cut, expired or not. `view` reads its value; its slot is locked, by a writer perhaps, and no
+    /// other slot may be looked at.
+    fn key(&self, view: &View<'_>, db: u8, entry: &Entry<'_>);
+}
+
+/// The progress of a slot that the walk is done with.
+const DONE: u64 = u64::MAX;
+
+/// Locks of the saved keys: slots share them by number.
+const SHARDS: usize = 64;
+
+/// Saved keys of a slot.
+type Saved = HashSet<(u8, Box<[u8]>)>;
+
+/// A run, as the walk and all writers see it.
+pub(super) struct Run {
+    sink: Arc<dyn SnapshotSink>,
+    /// Root arrays at the cut.
+    arrays: [u64; DATABASES_MAX],
+    /// By slot; read and written under the slot's lock.
+    progress: Box<[AtomicU64]>,
+    saved: [Mutex<HashMap<u16, Saved>>; SHARDS],
+}
+
+impl Run {
+    fn saved(&self, slot: u16) -> &Mutex<HashMap<u16, Saved>> {
+        &self.saved[usize::from(slot) % SHARDS]
+    }
+
+    /// Whether the run reads this root array.
+    fn has(&self, array: u64) -> bool {
+        self.arrays.contains(&array)
+    }
+
+    /// A view of one slot at the cut, for the sink. The caller has locked the slot.
+    fn view<'a>(
+        &'a self,
+        keyspace: &'a Keyspace,
+        guard: &'a Guard,
+        slot: u16,
+        pending: Pending,
+    ) -> View<'a> {
+        let locks = Locks::lent(keyspace.slots(), slot);
+        View::at_cut(keyspace, guard, locks, pending, &self.arrays)
+    }
+
+    /// Hands the next bucket of a slot over. The caller has locked the slot. Whether there is more.
+    fn advance(&self, keyspace: &Keyspace, guard: &Guard, slot: u16, pending: Pending) -> bool {
+        let progress = &self.progress[usize::from(slot)];
+        let at = progress.load(Relaxed);
+        if at == DONE {
+            return false;
+        }
+        let (db, position) = ((at >> POSITION_BITS) as u8, at & ((1 << POSITION_BITS) - 1));
+        let reader = Reader {
+            pending,
+            ..keyspace.reader(guard)
+        };
+        let mut next = None;
+        let array = self.arrays[usize::from(db)];
+        if array != 0 {
+            let table = NodeRef::from_raw(reader.load(root::slot_at(array, slot)));
+            let mut records = Vec::new();
+            next = walk::scan(&reader, table, position, &mut |record| records.push(record));
+            let view = self.view(keyspace, guard, slot, pending);
+            for record in records {
+                let blob = Blob::read(&reader, record.blob());
+                let key = blob.key(&reader);
+                // A table that has shrunk shows again what the walk has passed.
+                let is_passed = keyspace.hasher().hash(key).position() < position;
+                let is_saved = || {
+                    let saved = self.saved(slot).lock();
+                    saved
+                        .get(&slot)
+                        .is_some_and(|keys| keys.contains(&(db, key.into())))
+                };
+                if !is_passed && !is_saved() {
+                    self.sink.key(&view, db, &entry_of(&reader, record, &blob));
+                }
+            }
+        }
+        let later = || (db + 1..DATABASES_MAX as u8).find(|db| self.arrays[usize::from(*db)] != 0);
+        let next = match next {
+            Some(next) => Some(u64::from(db) << POSITION_BITS | next),
+            None => later().map(|db| u64::from(db) << POSITION_BITS),
+        };
+        if let Some(next) = next {
+            progress.store(next, Relaxed);
+            return true;
+        }
+        progress.store(DONE, Relaxed);
+        self.saved(slot).lock().remove(&slot);
+        false
+    }
+
+    /// Notes that a writer has come across a key; whether it is the first since the cut and before the walk.
+    fn is_news(&self, slot: u16, array: u64, hash: Hash, key: &[u8]) -> Option<u8> {
+        let db = self.arrays.iter().position(|known| *known == array)? as u8;
+        let at = u64::from(db) << POSITION_BITS | hash.position();
+        if at < self.progress[usize::from(slot)].load(Relaxed) {
+            return None;
+        }
+        let mut saved = self.saved(slot).lock();
+        let is_new = saved.entry(slot).or_default().insert((db, key.into()));
+        is_new.then_some(db)
+    }
+}
+
+/// A snapshot under way. Dropping it ends it, done or not.
+pub struct Snapshot<'k> {
+    keyspace: &'k Keyspace,
+    run: Arc<Run>,
+    ring_head: u64,
+    catalogue: Vec<u8>,
+    slot: usize,
+}
+
+impl Keyspace {
+    /// Cuts, and begins to hand all keys to `sink`; `None` while another snapshot is under way. Waits for all slots. Writers
+    /// may call the sink from now on.
+    pub fn begin_snapshot(&self, sink: Arc<dyn SnapshotSink>) -> Option<Snapshot<'_>> {
+        let guard = self.pin();
+        let _locks = self.slots().lock(Access::All);
+        let mut current = self.snapshot().write();
+        if current.is_some() {
+            return None;
+        }
+        let reader = self.reader(&guard);
+        let run = Arc::new(Run {
+            sink,
+            arrays: std::array::from_fn(|db| self.array(&reader, db as u8).unwrap_or(0)),
+            progress: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            saved: std::array::from_fn(|_| Mutex::default()),
+        });
+        let catalogue = run
+            .view(self, &guard, 0, Pending::NONE)
+            .catalogue()
+            .to_vec();
+        *current = Some(run.clone());
+        self.set_snapshot_on(true);
+        Some(Snapshot {
+            keyspace: self,
+            run,
+            ring_head: self.ring_head(),
+            catalogue,
+            slot: 0,
+        })
+    }
+
+    /// Hands a key over that is about to change, if a snapshot has yet to see it. The caller has locked its slot and
+    /// found it (or not) in the table of `array`.
+    #[cold]
+    pub(super) fn save_for_snapshot(
+        &self,
+        guard: &Guard,
+        slot: u16,
+        array: u64,
+        key: (&[u8], Hash),
+        pending: Pending,
+        entry: Option<&Entry<'_>>,
+    ) {
+        let Some(run) = self.snapshot().read().clone() else {
+            return;
+        };
+        let (key, hash) = key;
+        if let (Some(db), Some(entry)) = (run.is_news(slot, array, hash, key), entry) {
+            let view = run.view(self, guard, slot, pending);
+            run.sink.key(&view, db, entry);
+        }
+    }
+
+    /// Hands over what is left of a slot that is about to be emptied.
+    pub(super) fn save_slot_for_snapshot(&self, guard: &Guard, slot: u16) {
+        if !self.snapshot_is_on() {
+            return;
+        }
+        let run = self.snapshot().read().clone();
+        if let Some(run) = run {
+            while run.advance(self, guard, slot, Pending::NONE) {}
+        }
+    }
+
+    /// Whether a snapshot still reads this root array.
+    pub(super) fn is_in_snapshot(&self, array: u64) -> bool {
+        self.snapshot_is_on()
+            && self
+                .snapshot()
+                .read()
+                .as_ref()
+                .is_some_and(|run| run.has(array))
+    }
+}
+
+impl Snapshot<'_> {
+    /// The head of the log ring at the cut.
+    pub fn ring_head(&self) -> u64 {
+        self.ring_head
+    }
+
+    /// The catalogue at the cut.
+    pub fn catalogue(&self) -> &[u8] {
+        &self.catalogue
+    }
+
+    /// Slots that the walk has passed.
+    pub fn slots_done(&self) -> usize {
+        self.slot
+    }
+
+    /// Hands over about `buckets_max` more buckets of keys; whether there are more. To be called until there are not.
+    pub fn step(&mut self, buckets_max: usize) -> bool {
+        let mut buckets = 0;
+        while self.slot < SLOTS {
+            let guard = self.keyspace.pin();
+            let slot = self.slot as u16;
+            let slots = [slot];
+            let _lock = self.keyspace.slots().lock(Access::Slots(&slots));
+            while self.run.advance(self.keyspace, &guard, slot, Pending::NONE) {
+                buckets += 1;
+                if buckets >= buckets_max {
+                    return true;
+                }
+            }
+            self.slot += 1;
+        }
+        false
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        self.keyspace.set_snapshot_on(false);
+        *self.keyspace.snapshot().write() = None;
+    }
+}

@@ -1,0 +1,228 @@
+//! Snapshots while writers go on, compared with a replay of the log ring up to the cut: that is the state of which a
+//! snapshot must be the picture.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::super::{Entry, Keyspace, SnapshotSink, Ttl, View};
+use super::model::{Model, Op, Value, exec, exec_logged, key_name, op};
+
+const NOW_MS: u64 = 1000;
+
+/// Keeps what it is given.
+#[derive(Default)]
+struct Collector(Mutex<BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>>);
+
+impl SnapshotSink for Collector {
+    fn key(&self, view: &View<'_>, db: u8, entry: &Entry<'_>) {
+        let value = (Value::of(view, db, entry), entry.ttl_at());
+        let twice = self.0.lock().insert((db, entry.key().to_vec()), value);
+        assert!(
+            twice.is_none(),
+            "{db} {} comes twice",
+            entry.key().escape_ascii()
+        );
+    }
+}
+
+/// Commands from a generator with a certain seed.
+fn commands(count: usize) -> Vec<Op> {
+    let mut runner = TestRunner::deterministic();
+    let strategy = op();
+    (0..count)
+        .map(|_| strategy.new_tree(&mut runner).expect("a command").current())
+        .collect()
+}
+
+/// What the first `head` bytes of the ring say, as numbers of commands.
+fn logged(keyspace: &Keyspace, head: u64) -> Vec<usize> {
+    let mut bytes = vec![0; head as usize];
+    let mut reader = keyspace.ring_reader(0, false).expect("everything is kept");
+    assert_eq!(reader.read(&mut bytes), Ok(bytes.len()));
+    let (records, rest) = bytes.as_chunks();
+    assert!(rest.is_empty());
+    records
+        .iter()
+        .map(|record| u64::from_le_bytes(*record) as usize)
+        .collect()
+}
+
+/// Three threads run commands of every kind; snapshot after snapshot is taken meanwhile.
+#[test]
+fn snapshots_are_the_state_at_their_cut() {
+    const WRITERS: usize = 3;
+    let keyspace = super::open(128 << 20);
+    keyspace
+        .settings()
+        .hash_packed_entries_max
+        .store(6, Relaxed);
+    keyspace.settings().set_intset_entries_max.store(6, Relaxed);
+    keyspace
+        .settings()
+        .stream_node_entries_max
+        .store(5, Relaxed);
+    keyspace
+        .resize_ring(&keyspace.pin(), Some(16 << 20))
+        .unwrap();
+    let ops = commands(4000);
+    let done = AtomicBool::new(false);
+    let mut model = Model::default();
+    let mut applied = 0;
+    let mut keys = 0;
+    std::thread::scope(|scope| {
+        let (keyspace, ops, done) = (&keyspace, &ops, &done);
+        for thread in 0..WRITERS {
+            scope.spawn(move || {
+                let mut worker = keyspace.worker();
+                let mut random = thread as u64 + 1;
+                while !done.load(Relaxed) {
+                    random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    let number = (random >> 33) as usize % ops.len();
+                    // Emptying everything again and again would leave little to look at.
+                    if matches!(ops[number], Op::FlushAll) && random >> 20 & 7 != 0 {
+                        continue;
+                    }
+                    let op = std::slice::from_ref(&ops[number]);
+                    let body = (number as u64).to_le_bytes();
+                    // A command on a key of another kind fails, and logs nothing.
+                    let _ = exec_logged(keyspace, &mut worker, op, NOW_MS, &body);
+                    if random >> 24 & 63 == 0 {
+                        keyspace.reap_step(&mut worker, 50);
+                    }
+                }
+            });
+        }
+        for _ in 0..12 {
+            let sink = Arc::new(Collector::default());
+            let mut snapshot = keyspace
+                .begin_snapshot(sink.clone())
+                .expect("one at a time");
+            let other: Arc<dyn SnapshotSink> = Arc::new(Collector::default());
+            assert!(keyspace.begin_snapshot(other).is_none());
+            while snapshot.step(3) {
+                std::thread::yield_now();
+            }
+            let records = logged(keyspace, snapshot.ring_head());
+            for number in &records[applied..] {
+                model.apply(&ops[*number], NOW_MS).unwrap();
+            }
+            applied = records.len();
+            assert_eq!(snapshot.catalogue(), model.catalogue);
+            drop(snapshot);
+            let seen = std::mem::take(&mut *sink.0.lock());
+            keys += seen.len();
+            if seen != model.databases {
+                let missing: Vec<_> = model
+                    .databases
+                    .iter()
+                    .filter(|(at, value)| seen.get(at) != Some(value))
+                    .take(3)
+                    .collect();
+                let wrong: Vec<_> = seen
+                    .iter()
+                    .filter(|(at, value)| model.databases.get(at) != Some(value))
+                    .take(3)
+                    .collect();
+                panic!("after {applied} commands: wanted {missing:?}, found {wrong:?}");
+            }
+        }
+        done.store(true, Relaxed);
+    });
+    assert!(
+        applied > 200 && keys > 200,
+        "{applied} commands, {keys} keys"
+    );
+    let mut worker = keyspace.worker();
+    while keyspace.reap_step(&mut worker, 1000) {}
+    let report = keyspace.check();
+    assert_eq!(report.faults, Vec::<String>::new());
+    assert_eq!(report.bytes, keyspace.usage().used);
+}
+
+/// What a writer does between two steps is not in the snapshot, whatever it is.
+#[test]
+fn what_comes_after_the_cut_is_not_in_it() {
+    let set = |key: u8, value: &[u8]| Op::Set {
+        db: 0,
+        key,
+        value: value.to_vec(),
+        ttl: Ttl::Clear,
+    };
+    let after: Vec<Vec<Op>> = vec![
+        vec![Op::FlushAll],
+        vec![
+            Op::FlushDb { db: 0 },
+            set(1, b"new"),
+            Op::FlushDb { db: 0 },
+            set(200, b"other"),
+        ],
+        vec![
+            Op::Swap { a: 0, b: 1 },
+            set(1, b"new"),
+            Op::FlushDb { db: 1 },
+        ],
+        vec![Op::FlushSlot { db: 0, key: 1 }, set(2, b"new")],
+        vec![
+            Op::Rename {
+                from: (0, 1),
+                to: (0, 2),
+            },
+            Op::Rename {
+                from: (0, 50),
+                to: (0, 60),
+            },
+        ],
+        (0..=99).map(|key| Op::Remove { db: 0, key }).collect(),
+        (0..=255)
+            .rev()
+            .map(|key| set(key, b"overwritten"))
+            .collect(),
+    ];
+    for after in after {
+        for steps in [0, 1, 3, 7] {
+            let keyspace = super::open(32 << 20);
+            let mut worker = keyspace.worker();
+            let mut run = |ops: &[Op]| exec(&keyspace, &mut worker, ops, NOW_MS).unwrap();
+            run(&(0..150)
+                .filter(|key| *key != 50)
+                .map(|key| set(key, b"old"))
+                .collect::<Vec<_>>());
+            run(&[Op::HashSet {
+                db: 0,
+                key: 50,
+                fields: 0..200,
+                value: vec![b'v'; 100],
+            }]);
+            let sink = Arc::new(Collector::default());
+            let expected = {
+                let mut worker = keyspace.worker();
+                Model::of(&keyspace, &mut worker).databases
+            };
+            let mut snapshot = keyspace.begin_snapshot(sink.clone()).unwrap();
+            for _ in 0..steps {
+                snapshot.step(1);
+            }
+            run(&after);
+            let mut other = keyspace.worker();
+            while keyspace.reap_step(&mut other, 1000) {}
+            while snapshot.step(2) {}
+            drop(snapshot);
+            let seen = std::mem::take(&mut *sink.0.lock());
+            assert!(
+                seen == expected,
+                "{after:?} after {steps} steps: {} keys of {}",
+                seen.len(),
+                expected.len()
+            );
+            while keyspace.reap_step(&mut other, 1000) {}
+            assert_eq!(keyspace.check().faults, Vec::<String>::new());
+            assert_eq!(keyspace.check().bytes, keyspace.usage().used, "{after:?}");
+        }
+    }
+    assert_eq!(key_name(1), b"{t}1");
+}
