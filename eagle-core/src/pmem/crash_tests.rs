@@ -388,7 +388,8 @@ fn verify_open(crashed: &Sim, spans: &[Span], point: usize) -> Result<(), String
     let is = |expected: &State| {
         without_stream(expected.clone()) == state && ring_holds(&pool, &expected.stream).is_ok()
     };
-    if !is(&span.after) && !(in_flight && is(&span.before)) {
+    let is_explained = is(&span.after) || in_flight && is(&span.before);
+    if !is_explained {
         ring_holds(&pool, &span.after.stream)?;
         return Err(format!(
             "state {state:?} is neither\n{:?} nor\n{:?}",

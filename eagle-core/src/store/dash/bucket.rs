@@ -7,7 +7,7 @@
 //!           word 1  fingerprints 6..14
 //!           2..16   records
 //!   Bucket  word 0  ctl: bits 0..27 allocation, 27..54 foreign
-//!           1..5    27 fingerprints, 1 byte snapshot generation, 4 bytes spare
+//!           1..5    27 fingerprints, 5 bytes spare
 //!           5..32   records
 //! ```
 //!
