@@ -64,8 +64,11 @@ run_suite() {
   local mode=$1 file=$2 log=$3 options=()
   shift 3
   if [[ $mode == internal ]]; then
+    # --name value for a server is --config name value for the suite.
+    read -ra options <<<"${server_options//--/--config }"
     (cd .work/internal && TERM=dumb timeout $file_seconds_max ./runtest --clients 1 --single "$file" \
-      --durable --timeout 90 --baseport $((port_base + 600)) --portcount 290 "$@") >"$log" 2>&1 ||
+      --durable --timeout 90 --baseport $((port_base + 600)) --portcount 290 \
+      "${options[@]}" "$@") >"$log" 2>&1 ||
       echo "runtest ended with $?" >>"$log"
     return
   fi

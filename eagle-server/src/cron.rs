@@ -26,6 +26,7 @@ pub async fn clients(node: Arc<Node>) {
                 }
                 let now_ms = unix_ms();
                 close_idle(&node, now_ms);
+                look_after_memory(&node, now_ms);
                 shape.follow(&node);
                 let keys_max = node.config.load().clients.tracking_table_max_keys;
                 node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
@@ -79,6 +80,32 @@ impl Shape {
                 node.blocked.post_recheck();
             }
         }
+    }
+}
+
+/// Has silent clients give back their read buffers, and ends those that hold more than they may.
+fn look_after_memory(node: &Node, now_ms: u64) {
+    /// Silence after which a read buffer is given back.
+    const SILENT_MS: u64 = 2000;
+    /// Smaller buffers are not worth it.
+    const ROOM_BYTES_MIN: usize = 4096;
+    let config = node.config.load();
+    let bytes_max = config
+        .clients
+        .maxmemory_clients
+        .bytes(config.memory.maxmemory);
+    for client in node.clients.all() {
+        let silent_ms = now_ms.saturating_sub(client.last_active_ms());
+        if silent_ms > SILENT_MS && client.query_room_bytes.load(Ordering::Relaxed) > ROOM_BYTES_MIN
+        {
+            client.trim();
+        }
+        // A soft limit may be exceeded for too long while nothing is written.
+        let limits = &config.clients.client_output_buffer_limit;
+        node.clients.enforce_output_limit(&client, limits);
+    }
+    if let Some(bytes_max) = bytes_max {
+        node.clients.recount_memory(bytes_max);
     }
 }
 

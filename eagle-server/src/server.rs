@@ -254,6 +254,16 @@ fn follow_config(node: &Arc<Node>) {
         }
         Ok(())
     });
+    let clients = Arc::downgrade(node);
+    node.config
+        .on_apply(&["maxmemory", "maxmemory-clients"], move |change| {
+            let bytes_max = change.new.clients.maxmemory_clients;
+            let bytes_max = bytes_max.bytes(change.new.memory.maxmemory);
+            if let (Some(node), Some(bytes_max)) = (clients.upgrade(), bytes_max) {
+                node.clients.recount_memory(bytes_max);
+            }
+            Ok(())
+        });
     let acl = node.acl.clone();
     node.config.on_apply(&["requirepass"], move |change| {
         acl.set_default_password(change.new.security.requirepass.as_bytes());

@@ -146,6 +146,11 @@ impl Parser {
         self.shape != Shape::Between
     }
 
+    /// Bytes of the request under way that are parsed already; none between two requests.
+    pub fn parsed_bytes(&self) -> usize {
+        if self.is_mid_request() { self.pos } else { 0 }
+    }
+
     fn inline(&mut self, buf: &[u8]) -> Result<Step, ProtocolError> {
         let Some(line_feed) = self.find(b'\n', buf, ProtocolError::InlineTooLong)? else {
             return Ok(Step::Incomplete { need_hint: 1 });

@@ -252,11 +252,6 @@ const GROUPS_UNDER_WAY: &[&str] = &[
 
 /// Single commands of 7.0.15 that this server does not have, and why.
 const ABSENT: &[(&str, &[&str])] = &[
-    (
-        "not there yet: client-side caching",
-        &["client|caching", "client|tracking"],
-    ),
-    ("not there yet: MONITOR", &["monitor"]),
     ("not there yet: sorting", &["sort", "sort_ro"]),
     (
         "not there yet: replication",

@@ -136,6 +136,8 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
         thread: &thread,
         parser: Parser::new(),
         input: BytesMut::new(),
+        input_size: 0,
+        used_at_ms: 0,
         parsed: None,
         session,
         out: Writer::new(Protocol::Resp2),
@@ -151,6 +153,7 @@ impl Drop for Connection<'_> {
         self.session.discard(&node.watch, node.keyspace.watchers());
         node.clients.remove(self.session.info.id);
         node.forget_listener(&self.session.info);
+        node.clients.forget_memory(&self.session.info);
     }
 }
 
@@ -158,6 +161,10 @@ struct Connection<'a> {
     thread: &'a Rc<Thread>,
     parser: Parser,
     input: BytesMut,
+    /// Bytes `input` has room for when it is empty.
+    input_size: usize,
+    /// When `input` was last full to a good part (Unix milliseconds).
+    used_at_ms: u64,
     /// Length of a request that was parsed but could not run yet.
     parsed: Option<usize>,
     session: Session,
@@ -189,18 +196,24 @@ impl Connection<'_> {
         let info = self.session.info.clone();
         let node = self.thread.node.clone();
         let mut shutdown = pin!(node.shutdown.requested());
+        let mut is_trimmed = false;
         loop {
             self.collect_mail();
             let progress = self.process();
             self.replies.push(&mut self.out);
             self.collect_mail();
             self.note_sizes();
-            if self.is_over_output_limit() || info.is_killed() {
+            if self.is_over_output_limit() {
                 return;
             }
-            let (mut read, mut room) = (true, READ_BYTES);
+            self.count_memory();
+            if info.is_killed() {
+                return;
+            }
+            // Bytes that must be read for the next step, and for which there had better be room.
+            let (mut read, mut needed) = (true, READ_BYTES);
             match progress {
-                Progress::Drained { room: wanted } => room = wanted.max(READ_BYTES),
+                Progress::Drained { room } => needed = room,
                 Progress::Yield => {
                     tokio::task::yield_now().await;
                     continue;
@@ -284,20 +297,40 @@ impl Connection<'_> {
                     continue;
                 }
             }
-            if read && self.input.capacity() - self.input.len() < room / 2 {
-                self.input.reserve(room);
+            self.shrink_input();
+            let room = self.input.capacity() - self.input.len();
+            if read && !is_trimmed && room < needed.min(READ_BYTES / 2) {
+                self.input.reserve(needed.max(READ_BYTES));
+                self.input_size = self.input.capacity();
+                self.note_sizes();
             }
+            let mut first = [0u8];
             tokio::select! {
                 biased;
-                alert = poll_fn(|cx| info.poll_alert(cx)) => if alert == Alert::Killed { return },
+                alert = poll_fn(|cx| info.poll_alert(cx)) => match alert {
+                    Alert::Killed => return,
+                    Alert::Mail => {}
+                    Alert::Trim => is_trimmed = self.give_back_input(),
+                },
                 () = &mut shutdown => return,
                 sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
                     let Ok(count) = sent else { return };
                     self.thread.stats.net_output_bytes.add(count as u64);
                     self.thread.stats.writes_processed.add(1);
                 }
-                count = reader.read_buf(&mut self.input), if read => {
+                count = async {
+                    match is_trimmed {
+                        false => reader.read_buf(&mut self.input).await,
+                        true => reader.read(&mut first).await,
+                    }
+                }, if read => {
                     let Ok(count @ 1..) = count else { return };
+                    // A buffer that was given back is made again when something comes.
+                    if std::mem::take(&mut is_trimmed) {
+                        self.input.reserve(READ_BYTES);
+                        self.input_size = self.input.capacity();
+                        self.input.extend_from_slice(&first);
+                    }
                     self.thread.stats.net_input_bytes.add(count as u64);
                     self.thread.stats.reads_processed.add(1);
                 }
@@ -415,11 +448,54 @@ impl Connection<'_> {
 
     fn note_sizes(&self) {
         let info = &self.session.info;
-        info.query_bytes.store(self.input.len(), Ordering::Relaxed);
-        info.query_room_bytes
-            .store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+        // What is parsed of a long request is not waiting any more.
+        let waiting = self.input.len().saturating_sub(self.parser.parsed_bytes());
+        info.query_bytes.store(waiting, Ordering::Relaxed);
+        let room = self.input_size.saturating_sub(waiting);
+        info.query_room_bytes.store(room, Ordering::Relaxed);
         info.output_bytes
             .store(self.replies.len(), Ordering::Relaxed);
+    }
+
+    /// Gives back a large read buffer that has not been needed for a while.
+    fn shrink_input(&mut self) {
+        /// Smaller buffers are kept.
+        const KEPT_BYTES_MAX: usize = 32 * 1024;
+        const UNUSED_MS: u64 = 200;
+        if self.input_size <= KEPT_BYTES_MAX {
+            return;
+        }
+        let now_ms = unix_ms();
+        if self.input.len() > self.input_size / 2 || self.used_at_ms == 0 {
+            self.used_at_ms = now_ms;
+        } else if self.input.is_empty() && now_ms.saturating_sub(self.used_at_ms) > UNUSED_MS {
+            self.give_back_input();
+            self.used_at_ms = 0;
+        }
+    }
+
+    /// Gives back the read buffer if it is empty; whether it was.
+    fn give_back_input(&mut self) -> bool {
+        let is_empty = self.input.is_empty();
+        if is_empty {
+            self.input = BytesMut::new();
+            self.input_size = 0;
+            self.note_sizes();
+        }
+        is_empty
+    }
+
+    /// Counts the connection's memory while `maxmemory-clients` limits it.
+    fn count_memory(&self) {
+        let node = &self.thread.node;
+        let config = node.config.load();
+        if let Some(bytes_max) = config
+            .clients
+            .maxmemory_clients
+            .bytes(config.memory.maxmemory)
+        {
+            node.clients.count_memory(&self.session.info, bytes_max);
+        }
     }
 
     /// Whether the client lets more wait than `client-output-buffer-limit` allows.

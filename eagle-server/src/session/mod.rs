@@ -2,6 +2,7 @@
 
 mod blocked;
 mod caching;
+mod memory;
 mod monitors;
 mod multi;
 mod outbox;
@@ -12,6 +13,7 @@ mod watch;
 
 pub use blocked::{Answer, Arrival, Awaited, BlockedTable, Claim, ReadyKey, Waiter, timed_out};
 pub use caching::{Caching, CachingFlags};
+pub use memory::ClientMemory;
 pub use monitors::Monitors;
 pub use multi::{Multi, Queued};
 pub use outbox::{Message, Outbox};

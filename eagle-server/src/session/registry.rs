@@ -1,6 +1,7 @@
 //! All connected clients, as CLIENT LIST, CLIENT KILL and INFO see them.
 
 use super::caching::Caching;
+use super::memory::{ClientMemory, Share};
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
 use crate::acl::Identity;
@@ -78,6 +79,9 @@ pub struct ClientInfo {
     pub monitors: AtomicBool,
     /// Since when (Unix seconds) more waits to be written than the soft limit allows; 0 while it does not.
     over_soft_limit_since_s: AtomicU64,
+    /// The read buffer is to be given back: the client has been silent for a while.
+    trim: AtomicBool,
+    pub(super) share: Share,
 }
 
 /// Why a connection's task is woken besides its socket.
@@ -87,6 +91,8 @@ pub enum Alert {
     Killed,
     /// Messages wait in the outbox.
     Mail,
+    /// The read buffer is to be given back.
+    Trim,
 }
 
 /// Bytes of replies that do not count against the limits: what Redis keeps in a client's fixed buffer.
@@ -132,6 +138,8 @@ impl ClientInfo {
             caching: Caching::default(),
             monitors: AtomicBool::new(false),
             over_soft_limit_since_s: AtomicU64::new(0),
+            trim: AtomicBool::new(false),
+            share: Share::default(),
         }
     }
 
@@ -269,9 +277,17 @@ impl ClientInfo {
             Poll::Ready(Alert::Killed)
         } else if self.outbox.bytes() > 0 {
             Poll::Ready(Alert::Mail)
+        } else if self.trim.load(RELAXED) && self.trim.swap(false, RELAXED) {
+            Poll::Ready(Alert::Trim)
         } else {
             Poll::Pending
         }
+    }
+
+    /// Has the connection give back its read buffer, if that holds nothing.
+    pub fn trim(&self) {
+        self.trim.store(true, RELAXED);
+        self.outbox.wake();
     }
 
     /// Bytes of replies and messages that wait to be written.
@@ -343,6 +359,7 @@ pub struct Registry {
     last_id: AtomicU64,
     /// Clients closed for not reading their replies (INFO `client_output_buffer_limit_disconnections`).
     pub output_limit_disconnections: AtomicU64,
+    pub memory: ClientMemory,
 }
 
 impl Registry {

@@ -348,8 +348,12 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
         client.query_bytes.load(Relaxed),
         client.query_room_bytes.load(Relaxed),
     );
-    let output = client.output_bytes.load(Relaxed);
-    let total = size_of::<ClientInfo>() + query + room + output + client.multi_bytes() + argv_bytes;
+    // Redis keeps the beginning of the output in a fixed buffer and the rest in a list of blocks.
+    const BLOCK_BYTES: usize = 16 * 1024;
+    let listed = client.counted_bytes();
+    let blocks = listed.div_ceil(BLOCK_BYTES);
+    let output = client.waiting_bytes() - listed;
+    let total = client.memory_bytes() + argv_bytes;
     let command = client
         .last_command()
         .map_or("NULL", |id| &table().entries()[id].full_name);
@@ -361,7 +365,7 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-         qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll=0 omem=0 \
+         qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll={blocks} omem={listed} \
          tot-mem={total} events={} cmd={command} user={} redir={redir} resp={}",
         client.id,
         client.addr,

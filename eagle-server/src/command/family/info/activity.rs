@@ -58,7 +58,10 @@ pub(super) fn stats(report: &mut Report, cx: &Context<'_>) {
         ("expired_time_cap_reached_count", 0),
         ("expire_cycle_cpu_milliseconds", expire_cycle_ms),
         ("evicted_keys", node.stats.evicted_keys.value()),
-        ("evicted_clients", 0),
+        (
+            "evicted_clients",
+            node.clients.memory.evicted.load(Ordering::Relaxed),
+        ),
         ("total_eviction_exceeded_time", 0),
         ("current_eviction_exceeded_time", 0),
         ("keyspace_hits", sum(|worker| &worker.keyspace_hits)),

@@ -104,12 +104,7 @@ pub(super) fn clients(report: &mut Report, cx: &Context<'_>) {
 /// Bytes in buffers of clients.
 pub(in crate::command::family) fn client_bytes(cx: &Context<'_>) -> u64 {
     let clients = cx.node.clients.all();
-    let bytes = clients.iter().map(|client| {
-        client.query_bytes.load(Ordering::Relaxed)
-            + client.query_room_bytes.load(Ordering::Relaxed)
-            + client.output_bytes.load(Ordering::Relaxed)
-            + client.multi_bytes()
-    });
+    let bytes = clients.iter().map(|client| client.memory_bytes());
     bytes.sum::<usize>() as u64
 }
 
