@@ -30,7 +30,8 @@ pub struct ClientMemory {
 }
 
 impl ClientInfo {
-    /// Bytes the connection holds: buffers, queued commands, watched keys, subscriptions.
+    /// Bytes the connection holds: buffers, queued commands, watched keys, subscriptions. A few replies do not count, so
+    /// that a client that reads them takes the same whether it is looked at before or after.
     pub fn memory_bytes(&self) -> usize {
         let topics = &self.subscriptions;
         let entries = self.watching()
@@ -43,7 +44,7 @@ impl ClientInfo {
             + prefixes
             + self.query_bytes.load(RELAXED)
             + self.query_room_bytes.load(RELAXED)
-            + self.waiting_bytes()
+            + self.counted_bytes()
             + self.multi_bytes()
             + ENTRY_BYTES * entries
     }
