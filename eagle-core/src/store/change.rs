@@ -13,7 +13,7 @@ use super::dash::hash::Hash;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::table::{self, Found};
 use super::dash::{Words, WordsMut};
-use super::entry::{Entry, Ttl};
+use super::entry::{Encoding, Entry, Kind, Ttl};
 use super::error::StoreError;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
@@ -56,7 +56,11 @@ pub(super) fn entry_of<'a>(reader: &Reader<'a>, record: Record, blob: &Blob) -> 
     Entry {
         key: blob.key(reader),
         kind: blob.kind(),
-        encoding: blob.encoding(),
+        encoding: match blob.kind() {
+            // Whatever its form: clients know lists in one.
+            Kind::List => Encoding::Quicklist,
+            _ => blob.encoding(),
+        },
         ttl_at: blob.ttl_at(reader, record),
         clock: blob.clock(),
         bytes: blob.len(),

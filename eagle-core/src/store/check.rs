@@ -129,6 +129,7 @@ impl Walk<'_> {
                 let known = match kind {
                     trash::Kind::Array => self.trashed_array(node),
                     trash::Kind::Collection => self.collection(node, node + 24, None),
+                    trash::Kind::List => self.list(node, false),
                     trash::Kind::Stream => self.trashed_stream(node),
                     trash::Kind::Slot => self.trashed_table(node, node, node + 24),
                 };
@@ -276,6 +277,9 @@ impl Walk<'_> {
         if blob.encoding() == Encoding::Hashtable {
             let header = blob.value_word(&self.reader);
             self.collection(header, 0, Some(self.reader.load(header + 8)));
+        }
+        if blob.encoding() == Encoding::Quicklist {
+            self.list(blob.value_word(&self.reader), true);
         }
         if blob.encoding() == Encoding::Stream {
             self.stream(blob.value_word(&self.reader));

@@ -11,6 +11,7 @@ use super::dash::Words;
 use super::dash::hash::KeyHasher;
 use super::interest::Interest;
 use super::medium::{Pending, Reader};
+use super::object::list::chunk;
 use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
 use super::slot::Slots;
@@ -123,6 +124,10 @@ pub struct Settings {
     pub stream_node_entries_max: AtomicU64,
     /// A set of integers with more members than this becomes a table (`set-max-intset-entries`).
     pub set_intset_entries_max: AtomicU32,
+    /// Bytes of elements in a chunk of a list, at most (`list-max-listpack-size`).
+    pub list_chunk_bytes_max: AtomicU32,
+    /// Elements in a chunk of a list, at most.
+    pub list_chunk_elements_max: AtomicU32,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
     /// Views record the keys they create ([`View::created`]).
@@ -150,6 +155,12 @@ impl FreshClock {
     }
 }
 
+/// A chunk with less space would be mostly overhead.
+const LIST_CHUNK_BYTES_MIN: usize = 1024;
+
+/// So that a chunk with its head fills a block.
+const CHUNK_HEAD_BYTES: u32 = chunk::HEAD_BYTES as u32;
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -158,6 +169,8 @@ impl Default for Settings {
             stream_node_bytes_max: AtomicU64::new(4096),
             stream_node_entries_max: AtomicU64::new(100),
             set_intset_entries_max: AtomicU32::new(512),
+            list_chunk_bytes_max: AtomicU32::new(8192 - CHUNK_HEAD_BYTES),
+            list_chunk_elements_max: AtomicU32::new(u32::MAX),
             clocks_count_uses: AtomicBool::new(false),
             note_created: AtomicBool::new(false),
         }
@@ -181,6 +194,16 @@ impl Settings {
         /// The number of members is a 32-bit word of the intset.
         const ENTRIES_MAX: u32 = 1 << 30;
         self.set_intset_entries_max.load(Relaxed).min(ENTRIES_MAX) as usize
+    }
+
+    pub(super) fn list_chunk_bytes_max(&self) -> usize {
+        let max = self.list_chunk_bytes_max.load(Relaxed) as usize;
+        max.clamp(LIST_CHUNK_BYTES_MIN, chunk::SPACE_BYTES_MAX)
+    }
+
+    pub(super) fn list_chunk_elements_max(&self) -> usize {
+        let max = self.list_chunk_elements_max.load(Relaxed) as usize;
+        max.clamp(1, chunk::ELEMENTS_MAX)
     }
 
     pub(super) fn fresh_clock(&self) -> FreshClock {

@@ -198,6 +198,16 @@ impl<'a> Writer<'_, 'a> {
         self.state.tx.write_unused(Offset::from_raw(at), bytes);
     }
 
+    /// Writes bytes beside what is used of a block, which later stores of this change put in use. Logged from the second
+    /// change on: what an earlier one has put out of use comes back if it is undone.
+    pub(super) fn write_spare(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.state.later {
+            return Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?);
+        }
+        self.append(at, bytes);
+        Ok(())
+    }
+
     /// Zeroes bytes of a block of this transaction.
     pub(super) fn fill_zero(&mut self, at: u64, bytes: usize) {
         self.state.tx.zero_fresh(Offset::from_raw(at), bytes);

@@ -19,6 +19,7 @@ pub(crate) mod btree;
 mod catalogue;
 mod change;
 mod check;
+mod check_list;
 mod check_stream;
 pub(crate) mod dash;
 mod encoding;
@@ -29,6 +30,7 @@ mod hash_ref;
 mod interest;
 mod keys;
 mod keyspace;
+mod list_view;
 mod located;
 mod medium;
 mod object;
@@ -56,6 +58,8 @@ pub use interest::Interest;
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
+pub use object::list::End;
+pub use object::list::read::{ListIter, ListRef};
 pub use object::stream::{
     ConsumerImage, ConsumerRef, GroupImage, GroupRef, NodeEntry, NodeImage, Pending, PendingImage,
     StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,

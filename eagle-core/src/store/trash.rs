@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Collection,
     /// A flushed slot: a table of entries.
     Slot,
+    /// A large list.
+    List,
     /// A stream, or a consumer group or consumer of one.
     Stream,
 }
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Array => 1,
             Kind::Collection => 2,
             Kind::Slot => 3,
+            Kind::List => 5,
             Kind::Stream => 6,
         }
     }
@@ -51,7 +54,7 @@ impl Kind {
     fn link(self, node: u64) -> u64 {
         match self {
             Kind::Array => node,
-            Kind::Collection | Kind::Slot | Kind::Stream => node + 16,
+            Kind::Collection | Kind::Slot | Kind::List | Kind::Stream => node + 16,
         }
     }
 }
@@ -65,6 +68,7 @@ pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)>
         1 => Kind::Array,
         2 => Kind::Collection,
         3 => Kind::Slot,
+        5 => Kind::List,
         6 => Kind::Stream,
         _ => return None,
     };
@@ -110,6 +114,7 @@ pub(super) fn step(
                 freed += 1;
                 drop_entry(writer, head_at, record)
             })?,
+            Kind::List => object::list::discard(writer, node, &mut freed)?,
             Kind::Stream => object::stream::discard::step(writer, head_at, node, &mut freed)?,
             Kind::Array => array(writer, head_at, node, blocks_min, &mut freed)?,
         };

@@ -2,4 +2,5 @@
 
 pub(super) mod intset;
 pub(super) mod packed;
+pub(super) mod run;
 pub(super) mod varint;

@@ -1,6 +1,7 @@
 //! The data step of each type: what a value is in the pool, and how it changes. Knows no wire and no command.
 
 pub(super) mod hash;
+pub(super) mod list;
 pub(super) mod member_table;
 pub(super) mod set;
 pub(super) mod stream;
@@ -16,6 +17,7 @@ use member_table::MemberTable;
 pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
     match blob.encoding() {
         Encoding::Hashtable => Some(trash::Kind::Collection),
+        Encoding::Quicklist => Some(trash::Kind::List),
         Encoding::Stream => Some(trash::Kind::Stream),
         _ => None,
     }
@@ -30,6 +32,7 @@ impl Change<'_, '_> {
                 let table = MemberTable::read(&reader, blob);
                 Ok(table.duplicate(&mut self.writer)?.to_bytes().to_vec())
             }
+            Encoding::Quicklist => self.copied_list(blob),
             Encoding::Stream => self.copied_stream(blob),
             _ => Ok(blob.value(&reader).to_vec()),
         }

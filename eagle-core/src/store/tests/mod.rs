@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod hashes;
+mod lists;
 mod model;
 mod sets;
 mod snapshot;

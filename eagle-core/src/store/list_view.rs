@@ -1,0 +1,140 @@
+//! Lists in a view.
+
+use super::entry::Ttl;
+use super::error::StoreError;
+use super::key_slot;
+use super::object::list::read::ListRef;
+use super::object::list::{End, ListForm};
+use super::view::View;
+
+impl<'a> View<'a> {
+    /// The list at `key`, whose slot is locked. What it shows is good until the view changes something.
+    pub fn list(&self, db: u8, key: &[u8]) -> Result<Option<ListRef<'_>>, StoreError> {
+        let slot = key_slot(key);
+        assert!(self.may_write(), "a list is read with its slot locked");
+        let (form, _) = self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key)
+                .map(|here| ListForm::read(reader, &here.blob))
+                .transpose()
+        });
+        Ok(form?.map(|form| ListRef::new(self.reader(), form)))
+    }
+
+    /// Adds elements at an end of the list at `key`, which is made if absent: one after another, so that the last one
+    /// is outermost. Its length after that. There must be one element at least.
+    pub fn list_push(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        elements: &[&[u8]],
+        end: End,
+    ) -> Result<u64, StoreError> {
+        assert!(!elements.is_empty(), "nothing to push");
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.push_elements(&place, elements, end)
+        })
+    }
+
+    /// Takes up to `count` elements off an end, and the key with the last one; how many.
+    pub fn list_pop(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        count: u64,
+        end: End,
+    ) -> Result<u64, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.pop_elements(&place, here, count, end),
+                None => Ok(0),
+            }
+        })
+    }
+
+    /// Leaves only the `kept` elements from `start` on, all of which exist, and not the key if there are none; how many
+    /// elements are gone.
+    pub fn list_trim(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        start: u64,
+        kept: u64,
+    ) -> Result<u64, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.trim_list(&place, here, start, kept),
+                None => Ok(0),
+            }
+        })
+    }
+
+    /// Replaces the element at `index`, which exists.
+    pub fn list_set(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        index: u64,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.set_element(&place, here, index, value),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Puts an element before the one at `index`, which exists.
+    pub fn list_insert(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        index: u64,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.insert_element(&place, here, index, value),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Removes elements equal to `value`, `count_max` at most, those nearest to the end `from`; how many. The key goes
+    /// with the last element.
+    pub fn list_remove(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        value: &[u8],
+        count_max: u64,
+        from: End,
+    ) -> Result<u64, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change.remove_equal(&place, here, value, count_max, from),
+                None => Ok(0),
+            }
+        })
+    }
+
+    /// Replaces whatever `key` holds by a list of these elements (RESTORE, RDB load). No elements: removes the key.
+    pub fn set_list(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        elements: &[&[u8]],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.put_list(&place, elements, ttl)
+        })
+    }
+}
