@@ -18,6 +18,7 @@ mod hyperloglog;
 mod info;
 mod keyspace;
 mod latency;
+mod list;
 mod memory;
 mod migrate;
 mod module;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[&Family] = &[
     &hyperloglog::FAMILY,
     &hash::FAMILY,
     &stream::FAMILY,
+    &list::FAMILY,
     &set::FAMILY,
     &dump::FAMILY,
     &migrate::FAMILY,
