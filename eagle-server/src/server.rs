@@ -206,6 +206,7 @@ impl cluster::Listener for ClientsOf {
 const THRESHOLDS: &[&str] = &[
     "hash-max-listpack-entries",
     "hash-max-listpack-value",
+    "list-max-listpack-size",
     "maxmemory-policy",
     "notify-keyspace-events",
     "set-max-intset-entries",
@@ -226,6 +227,9 @@ fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     settings
         .hash_packed_entries_max
         .store(bound(encoding.hash_max_listpack_entries), Ordering::Relaxed);
+    settings
+        .list_fill
+        .store(encoding.list_max_listpack_size, Ordering::Relaxed);
     settings
         .hash_packed_value_max
         .store(bound(encoding.hash_max_listpack_value), Ordering::Relaxed);

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -11,7 +13,7 @@ use super::dash::Words;
 use super::dash::hash::KeyHasher;
 use super::interest::Interest;
 use super::medium::{Pending, Reader};
-use super::object::list::chunk;
+use super::object::list::{self, chunk};
 use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
 use super::slot::Slots;
@@ -124,10 +126,10 @@ pub struct Settings {
     pub stream_node_entries_max: AtomicU64,
     /// A set of integers with more members than this becomes a table (`set-max-intset-entries`).
     pub set_intset_entries_max: AtomicU32,
-    /// Bytes of elements in a chunk of a list, at most (`list-max-listpack-size`).
-    pub list_chunk_bytes_max: AtomicU32,
-    /// Elements in a chunk of a list, at most.
-    pub list_chunk_elements_max: AtomicU32,
+    /// Most elements in a chunk of a list, or if negative one of five sizes (`list-max-listpack-size`).
+    pub list_fill: AtomicI32,
+    /// Elements this long stand by themselves in what DUMP writes of a list.
+    pub list_plain_bytes_min: AtomicU32,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
     /// Views record the keys they create ([`View::created`]).
@@ -155,12 +157,6 @@ impl FreshClock {
     }
 }
 
-/// A chunk with less space would be mostly overhead.
-const LIST_CHUNK_BYTES_MIN: usize = 1024;
-
-/// So that a chunk with its head fills a block.
-const CHUNK_HEAD_BYTES: u32 = chunk::HEAD_BYTES as u32;
-
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -169,8 +165,8 @@ impl Default for Settings {
             stream_node_bytes_max: AtomicU64::new(4096),
             stream_node_entries_max: AtomicU64::new(100),
             set_intset_entries_max: AtomicU32::new(512),
-            list_chunk_bytes_max: AtomicU32::new(8192 - CHUNK_HEAD_BYTES),
-            list_chunk_elements_max: AtomicU32::new(u32::MAX),
+            list_fill: AtomicI32::new(-2),
+            list_plain_bytes_min: AtomicU32::new(1 << 30),
             clocks_count_uses: AtomicBool::new(false),
             note_created: AtomicBool::new(false),
         }
@@ -196,14 +192,22 @@ impl Settings {
         self.set_intset_entries_max.load(Relaxed).min(ENTRIES_MAX) as usize
     }
 
-    pub(super) fn list_chunk_bytes_max(&self) -> usize {
-        let max = self.list_chunk_bytes_max.load(Relaxed) as usize;
-        max.clamp(LIST_CHUNK_BYTES_MIN, chunk::SPACE_BYTES_MAX)
-    }
-
-    pub(super) fn list_chunk_elements_max(&self) -> usize {
-        let max = self.list_chunk_elements_max.load(Relaxed) as usize;
-        max.clamp(1, chunk::ELEMENTS_MAX)
+    /// How large the chunks of lists may be: so that with their heads they fill a block.
+    pub(super) fn list_limits(&self) -> list::Limits {
+        const SIZES: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
+        const BYTES_MAX: usize = 8192;
+        let fill = self.list_fill.load(Relaxed);
+        let (elements, bytes) = match usize::try_from(fill) {
+            Ok(elements) => (elements.clamp(1, chunk::ELEMENTS_MAX), BYTES_MAX),
+            Err(_) => {
+                let size = (fill.unsigned_abs() as usize).min(SIZES.len());
+                (chunk::ELEMENTS_MAX, SIZES[size - 1])
+            }
+        };
+        list::Limits {
+            elements,
+            bytes: bytes - chunk::HEAD_BYTES as usize,
+        }
     }
 
     pub(super) fn fresh_clock(&self) -> FreshClock {

@@ -3,11 +3,17 @@
 use super::entry::Ttl;
 use super::error::StoreError;
 use super::key_slot;
+use super::keyspace::Settings;
 use super::object::list::read::ListRef;
 use super::object::list::{End, ListForm};
 use super::view::View;
 
 impl<'a> View<'a> {
+    /// Runtime thresholds.
+    pub fn settings(&self) -> &'a Settings {
+        self.keyspace().settings()
+    }
+
     /// The list at `key`, whose slot is locked. What it shows is good until the view changes something.
     pub fn list(&self, db: u8, key: &[u8]) -> Result<Option<ListRef<'_>>, StoreError> {
         let slot = key_slot(key);

@@ -125,7 +125,7 @@ proptest! {
     fn a_list_is_a_deque(steps in prop::collection::vec((step(), any::<bool>()), 1..60), small_chunks: bool) {
         let mut f = Fixture::new();
         if small_chunks {
-            f.keyspace.settings().list_chunk_elements_max.store(3, Relaxed);
+            f.keyspace.settings().list_fill.store(3, Relaxed);
         }
         let mut model = VecDeque::new();
         for (step, undone) in &steps {

@@ -7,10 +7,12 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use crate::persist::rdb::dump::{self, DumpError};
+use crate::persist::rdb::list::NodeLimits;
 use crate::persist::rdb::{Compression, HashForm, Value};
 use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
 use itoa::Buffer;
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub const FAMILY: Family = Family {
     name: "dump",
@@ -85,7 +87,16 @@ pub(super) fn payload(
             let stream = view.stream(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
             Ok(dump::stream(&stream, compression))
         }
-        Kind::List | Kind::Zset => Err(errors::WRONG_TYPE),
+        Kind::List => {
+            let list = view.list(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
+            let settings = view.settings();
+            let limits = NodeLimits {
+                fill: settings.list_fill.load(Relaxed),
+                plain_bytes_min: settings.list_plain_bytes_min.load(Relaxed) as usize,
+            };
+            Ok(dump::list(list.iter(), limits, compression))
+        }
+        Kind::Zset => Err(errors::WRONG_TYPE),
     }
 }
 
@@ -214,6 +225,10 @@ fn set(
                 .map(|(field, value)| (&field[..], &value[..]))
                 .collect();
             view.set_hash(db, key, &pairs, ttl)
+        }
+        Value::List(elements) => {
+            let elements: Vec<&[u8]> = elements.iter().map(|element| &element[..]).collect();
+            view.set_list(db, key, &elements, ttl)
         }
         Value::Set(members) => {
             let members: Vec<_> = members.iter().map(|member| Text::Bytes(member)).collect();

@@ -87,6 +87,10 @@ fn table_bytes(
         let stream = view.stream(db, entry.key())?;
         return Ok(stream.map_or(0, |stream| stream_bytes(&stream, samples)));
     }
+    if entry.kind() == Kind::List {
+        let list = view.list(db, entry.key())?;
+        return Ok(list.map_or(0, |list| list.bytes()));
+    }
     if entry.encoding() != Encoding::Hashtable {
         return Ok(0);
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use eagle_core::store::StreamRef;
 
 use super::cursor::Cursor;
+use super::list::{self, NodeLimits};
 use super::string::Compression;
 use super::value::{self, HashForm, Value};
 use super::{DecodeError, VERSION, crc64};
@@ -57,6 +58,17 @@ pub fn hash<'p>(
 pub fn stream(stream: &StreamRef<'_>, compression: Compression) -> Vec<u8> {
     let mut out = Vec::new();
     value::write_stream(&mut out, stream, compression);
+    seal(out)
+}
+
+/// The payload of a list.
+pub fn list<'e>(
+    elements: impl Iterator<Item = &'e [u8]>,
+    limits: NodeLimits,
+    compression: Compression,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    list::write(&mut out, elements, limits, compression);
     seal(out)
 }
 

@@ -155,6 +155,21 @@ impl Writer {
         self.count += 1;
     }
 
+    /// Number of elements so far.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes the blob would have now.
+    pub fn bytes(&self) -> usize {
+        self.blob.len() + 1
+    }
+
     /// The finished blob.
     pub fn finish(mut self) -> Vec<u8> {
         self.blob.push(END);

@@ -13,6 +13,7 @@ pub mod error;
 pub mod integer;
 pub mod intset;
 pub mod length;
+pub mod list;
 pub mod listpack;
 pub mod lzf;
 pub mod stream;

@@ -1,11 +1,12 @@
 //! A whole value behind its type byte: read in every form of versions 1 to 10, written in 10's.
 //!
-//! Strings, hashes and sets are held today; a type byte of anything else is refused, because only a
+//! Strings, hashes, lists and sets are held today; a type byte of anything else is refused, because only a
 //! type that can be kept may be taken over. A further type adds its variant to [`Value`], its
 //! rows to [`Value::read`], and a `write_` function.
 //!
 //! ```text
 //!  0  string
+//!  1, 10, 14, 18  list: see `list`
 //!  2  set: count, string member
 //!  4  hash: count, (string field, string value)
 //!  9  hash: string with a zipmap
@@ -25,6 +26,7 @@ use eagle_core::store::{StreamImage, StreamRef};
 
 use super::cursor::Cursor;
 use super::element::Element;
+use super::list::{self, LIST, LIST_QUICKLIST, LIST_QUICKLIST_2, LIST_ZIPLIST};
 use super::string::{self, Compression};
 use super::{DecodeError, integer, intset, length, listpack, stream, ziplist, zipmap};
 
@@ -49,6 +51,8 @@ pub enum Value<'a> {
     String(Cow<'a, [u8]>),
     /// At least one pair, no field twice, in the order of the input.
     Hash(Vec<FieldValue<'a>>),
+    /// At least one element.
+    List(Vec<Cow<'a, [u8]>>),
     /// At least one member, none twice, in the order of the input.
     Set(Vec<Cow<'a, [u8]>>),
     Stream(StreamImage),
@@ -116,6 +120,9 @@ impl<'a> Value<'a> {
             SET => set_of(read_members(cursor)?),
             SET_INTSET => set_of(intset_members(&string::read(cursor)?)?),
             SET_LISTPACK => set_of(unpack(string::read(cursor)?, listpack_strings)?),
+            kind @ (LIST | LIST_ZIPLIST | LIST_QUICKLIST | LIST_QUICKLIST_2) => {
+                list::read(kind, cursor).map(Value::List)
+            }
             HASH => hash_of(read_pairs(cursor)?),
             HASH_ZIPMAP => hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?),
             HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?),
@@ -240,7 +247,7 @@ fn read_pairs<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<FieldValue<'a>>, Decode
 }
 
 /// Unpacks the strings of a blob; they borrow from the input unless the blob itself was compressed.
-fn unpack<'a>(
+pub(super) fn unpack<'a>(
     blob: Cow<'a, [u8]>,
     strings_of: impl for<'b> Fn(&'b [u8]) -> Result<Vec<Cow<'b, [u8]>>, DecodeError>,
 ) -> Result<Vec<Cow<'a, [u8]>>, DecodeError> {
@@ -263,12 +270,12 @@ fn zipmap_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
     Ok(strings)
 }
 
-fn ziplist_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
+pub(super) fn ziplist_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
     let elements = ziplist::elements(blob)?;
     elements.map(|element| element.map(Element::text)).collect()
 }
 
-fn listpack_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
+pub(super) fn listpack_strings(blob: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
     let elements = listpack::elements(blob)?;
     elements.map(|element| element.map(Element::text)).collect()
 }

@@ -31,7 +31,7 @@ impl Change<'_, '_> {
         let len = match form {
             ListForm::Large(large) => {
                 let len = large.len(&reader) + elements.len() as u64;
-                let limits = Limits::of(self.keyspace.settings());
+                let limits = self.keyspace.settings().list_limits();
                 large.push(&mut self.writer, elements, end, &limits)?;
                 self.note_change(place.db, place.key);
                 len
@@ -182,7 +182,7 @@ impl Change<'_, '_> {
                 };
                 let mut all: Vec<&[u8]> = spot.chunk.run(&reader).collect();
                 all.splice(spot.offset..spot.offset + removed, [value]);
-                let limits = Limits::of(self.keyspace.settings());
+                let limits = self.keyspace.settings().list_limits();
                 large.replace(&mut self.writer, &spot, &all, &limits)?;
                 self.note_change(place.db, place.key);
                 Ok(())
@@ -235,7 +235,7 @@ impl Change<'_, '_> {
         total: u64,
     ) -> Result<u64, StoreError> {
         let reader = self.writer.reader();
-        let limits = Limits::of(self.keyspace.settings());
+        let limits = self.keyspace.settings().list_limits();
         let mut left = count_max;
         // What is left of the chunks that lose elements, by the index at which they begin.
         let mut changed: Vec<(u64, Vec<&[u8]>)> = Vec::new();

@@ -28,7 +28,6 @@ use crate::store::dash::{Words, WordsMut};
 use crate::store::encoding::run::{self, Run, element_bytes};
 use crate::store::entry::{Encoding, Kind, Ttl};
 use crate::store::error::StoreError;
-use crate::store::keyspace::Settings;
 use crate::store::medium::{Reader, Writer};
 use crate::store::trash::HEADER_BYTES;
 use chunk::Chunk;
@@ -56,14 +55,6 @@ pub(in crate::store) struct Limits {
 }
 
 impl Limits {
-    /// What the settings say now.
-    pub(in crate::store) fn of(settings: &Settings) -> Limits {
-        Limits {
-            elements: settings.list_chunk_elements_max(),
-            bytes: settings.list_chunk_bytes_max(),
-        }
-    }
-
     /// Whether a chunk may have so many elements in so many bytes.
     fn allow(&self, elements: usize, bytes: usize) -> bool {
         elements <= 1 || (elements <= self.elements && bytes <= self.bytes)
@@ -260,7 +251,7 @@ impl Change<'_, '_> {
         }
         let bytes: usize = elements.iter().map(|e| element_bytes(e.len())).sum();
         if bytes > PACKED_BYTES_MAX {
-            let limits = Limits::of(self.keyspace.settings());
+            let limits = self.keyspace.settings().list_limits();
             let elements = elements.iter().copied();
             let large = Large::of(&mut self.writer, elements, &limits)?;
             return self.put_form(place, &large.header.to_le_bytes(), true, ttl);
@@ -304,7 +295,7 @@ impl Change<'_, '_> {
         let elements = chunks
             .iter()
             .flat_map(|&at| Chunk::load(&reader, at).run(&reader));
-        let limits = Limits::of(self.keyspace.settings());
+        let limits = self.keyspace.settings().list_limits();
         let copy = Large::of(&mut self.writer, elements, &limits)?;
         Ok(copy.header.to_le_bytes().to_vec())
     }

@@ -75,7 +75,13 @@ impl Digest {
                     }
                 }
             }
-            Kind::List | Kind::Zset => {}
+            Kind::List => {
+                let list = view.list(db, entry.key())?;
+                for element in list.iter().flat_map(|list| list.iter()) {
+                    self.mix(element);
+                }
+            }
+            Kind::Zset => {}
         }
         if entry.ttl_at().is_some() {
             self.add(b"!!expire!!");

@@ -180,7 +180,8 @@ const SUBCOMMANDS: &[Subcommand] = &[
         quicklist_packed_threshold,
         &[
             "QUICKLIST-PACKED-THRESHOLD <size>",
-            "    Checked and ignored: no list is stored as a quicklist.",
+            "    Sets the threshold for elements to be inserted as plain vs packed nodes",
+            "    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
         ],
     ),
     subcommand(
@@ -377,8 +378,17 @@ fn drop_cluster_packet_filter(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome 
 
 fn quicklist_packed_threshold(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     const BYTES_MAX: u64 = 4 << 30;
+    const BYTES_DEFAULT: u64 = 1 << 30;
     match parse_memory_size(words[1]) {
-        Some(bytes) if bytes <= BYTES_MAX => cx.reply_ok(),
+        Some(bytes) if bytes <= BYTES_MAX => {
+            let bytes = if bytes == 0 { BYTES_DEFAULT } else { bytes };
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let settings = cx.node.keyspace.settings();
+            settings
+                .list_plain_bytes_min
+                .store(bytes, Ordering::Relaxed);
+            cx.reply_ok()
+        }
         _ => Err(CommandError::new(
             "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
         )),
