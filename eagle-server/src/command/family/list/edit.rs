@@ -123,7 +123,7 @@ pub(super) const LTRIM: Command = Command::new(
     ltrim,
     Docs::new("list", "1.0.0", "Trim a list to the specified range")
         .complexity("O(N) where N is the number of elements to be removed by the operation.")
-        .syntax("key start stop"),
+        .syntax("key start stop:integer"),
 )
 .flags(&[Flags::WRITE])
 .family(Categories::LIST)

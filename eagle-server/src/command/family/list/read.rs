@@ -56,7 +56,7 @@ pub(super) const LRANGE: Command = Command::new(
     lrange,
     Docs::new("list", "1.0.0", "Get a range of elements from a list")
         .complexity("O(S+N) where S is the distance of start offset from HEAD for small lists, from nearest end (HEAD or TAIL) for large lists; and N is the number of elements in the specified range.")
-        .syntax("key start stop"),
+        .syntax("key start stop:integer"),
 )
 .flags(&[Flags::READONLY])
 .scope(Scope::Keys)
