@@ -146,7 +146,10 @@ pub const GRAMMAR: &[Rule] = &[
     rule("BRPOP <key> 0.001", Exact),
     rule("BLMOVE <key> <key> LEFT|RIGHT LEFT|RIGHT 0.001", Exact),
     rule("BRPOPLPUSH <key> <key> 0.001", Exact),
-    rule("BLMPOP 0.001 1|2 <key> <key> LEFT|RIGHT COUNT:<count>?", Exact),
+    rule(
+        "BLMPOP 0.001 1|2 <key> <key> LEFT|RIGHT COUNT:<count>?",
+        Exact,
+    ),
     // set
     rule("SADD <key> <member>+", Exact),
     rule("SADD <key> <member>+", Exact),
