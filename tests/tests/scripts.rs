@@ -15,7 +15,15 @@ use eagledb_tests::binary::workspace;
 use eagledb_tests::differential::{Compare, Pair, Step};
 
 /// Groups of `COMMAND DOCS` of which every command that we have must have a script.
-const COMPLETE_GROUPS: &[&str] = &["bitmap", "hash", "hyperloglog", "list", "set", "stream", "string"];
+const COMPLETE_GROUPS: &[&str] = &[
+    "bitmap",
+    "hash",
+    "hyperloglog",
+    "list",
+    "set",
+    "stream",
+    "string",
+];
 #[test]
 fn scripts_get_the_same_replies() {
     // A low limit, so that few fields make a hash a table.
