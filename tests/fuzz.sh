@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds every fuzz target and runs each for a while: `tests/fuzz.sh [SECONDS [TARGET...]]` (default 30).
+#
+# The targets stand beside what they test (`eagle-*/fuzz`), as `cargo fuzz` wants them. This script needs neither that
+# tool nor a nightly compiler: it passes the same instrumentation to the stable one. Corpora are kept in target/fuzz, so
+# a later run goes on where this one stopped; an input that breaks something is left there too, and named.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-30}
+shift || true
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/target/fuzz
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares"
+
+failed=0
+for crate in eagle-core eagle-server; do
+  # With a target named, build scripts and procedural macros are left as they are.
+  (cd $crate/fuzz && cargo build --quiet --release --target x86_64-unknown-linux-gnu)
+  for source in $crate/fuzz/fuzz_targets/*.rs; do
+    name=$(basename "$source" .rs)
+    (($# == 0)) || [[ " $* " == *" $name "* ]] || continue
+    corpus=target/fuzz/corpus/$name
+    mkdir -p "$corpus"
+    log=target/fuzz/$name.log
+    if target/fuzz/x86_64-unknown-linux-gnu/release/"$name" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 \
+      -artifact_prefix=target/fuzz/"$name"- "$corpus" >"$log" 2>&1; then
+      echo "$name: $(grep -c . <(ls "$corpus")) inputs, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$log") runs, nothing found"
+    else
+      echo "$name FAILED:"
+      tail -n 15 "$log"
+      failed=1
+    fi
+  done
+done
+exit $failed
