@@ -231,8 +231,17 @@ fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
     match entry.command.scope {
         Scope::LockFree => Plan::LockFree,
         Scope::All => Plan::All,
-        Scope::Keys => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
+        Scope::Patterns if names_patterns(argv) => Plan::All,
+        Scope::Keys | Scope::Patterns => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
     }
+}
+
+/// Whether BY or GET among the arguments names keys by a pattern.
+fn names_patterns(argv: &[&[u8]]) -> bool {
+    argv.windows(2).any(|pair| {
+        let names = pair[0].eq_ignore_ascii_case(b"by") || pair[0].eq_ignore_ascii_case(b"get");
+        names && pair[1].contains(&b'*')
+    })
 }
 
 /// Runs one command that has passed the gates, here or at another node, and serves the clients that waited for what it

@@ -335,6 +335,9 @@ pub enum Scope {
     LockFree,
     /// The slots of the command's keys, exclusively, in ascending order.
     Keys,
+    /// The slots of the command's keys, or every slot if an argument behind BY or GET names keys by a
+    /// pattern (SORT).
+    Patterns,
     /// Every slot (FLUSHALL, SWAPDB).
     All,
 }

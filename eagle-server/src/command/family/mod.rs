@@ -28,6 +28,7 @@ mod pubsub;
 mod server;
 mod set;
 mod slowlog;
+mod sort;
 mod stream;
 mod string;
 mod tracking;
@@ -45,6 +46,7 @@ pub const FAMILIES: &[&Family] = &[
     &stream::FAMILY,
     &list::FAMILY,
     &set::FAMILY,
+    &sort::FAMILY,
     &dump::FAMILY,
     &migrate::FAMILY,
     &connection::FAMILY,
