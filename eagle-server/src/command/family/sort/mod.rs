@@ -150,8 +150,7 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
     let kind = cx.view.find(db, key).map(|entry| entry.kind());
     cx.note_lookup(kind.is_some());
     let is_set = kind == Some(Kind::Set);
-    if is_set && options.by == By::Nothing && (options.store.is_some() || cx.session.in_script)
-    {
+    if is_set && options.by == By::Nothing && (options.store.is_some() || cx.session.in_script) {
         // What is stored, or decides what a script does, must not depend on the order of the table.
         (options.by, options.alpha) = (By::Element, true);
     }
@@ -220,7 +219,9 @@ fn elements<'a>(
         Some(Kind::List) => {
             let list = cx.view.list(db, key)?;
             let elements = list.iter().flat_map(|list| list.iter());
-            elements.map(|element| Cow::Owned(element.to_vec())).collect()
+            elements
+                .map(|element| Cow::Owned(element.to_vec()))
+                .collect()
         }
         Some(_) => return Err(errors::WRONG_TYPE),
     })
@@ -240,7 +241,9 @@ fn sorted<'a>(
 ) -> Option<Vec<Cow<'a, [u8]>>> {
     let weight = |element: &Cow<'a, [u8]>| {
         let text = match options.by {
-            By::Pattern(pattern) => pattern::look_up(cx, pattern, element).map(|text| text.to_cow()),
+            By::Pattern(pattern) => {
+                pattern::look_up(cx, pattern, element).map(|text| text.to_cow())
+            }
             _ => None,
         };
         let is_by_pattern = matches!(options.by, By::Pattern(_));
