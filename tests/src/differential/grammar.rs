@@ -227,7 +227,10 @@ pub const GRAMMAR: &[Rule] = &[
     ),
     rule("XINFO CONSUMERS <key> g|h", Time(2000)),
     rule("SORT <key> DESC? ALPHA? LIMIT:<index>:<index>?", Exact),
-    rule("SORT <key> BY:w*|k*|nosort ALPHA? GET:#|k*|nostar? STORE:<key>", Exact),
+    rule(
+        "SORT <key> BY:w*|k*|nosort ALPHA? GET:#|k*|nostar? STORE:<key>",
+        Exact,
+    ),
     rule("SORT_RO <key> BY:k* DESC? GET:k*?", Shape),
     // bitmap
     rule("SETBIT <key> 0|1|7|8|100|-1|x 0|1|1|2|x", Exact),
