@@ -207,6 +207,8 @@ const THRESHOLDS: &[&str] = &[
     "hash-max-listpack-entries",
     "hash-max-listpack-value",
     "list-max-listpack-size",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
     "maxmemory-policy",
     "notify-keyspace-events",
     "set-max-intset-entries",
@@ -242,6 +244,12 @@ fn set_thresholds(keyspace: &Keyspace, config: &Config) {
     settings
         .stream_node_entries_max
         .store(encoding.stream_node_max_entries, Ordering::Relaxed);
+    settings
+        .zset_packed_entries_max
+        .store(bound(encoding.zset_max_listpack_entries), Ordering::Relaxed);
+    settings
+        .zset_packed_value_max
+        .store(bound(encoding.zset_max_listpack_value), Ordering::Relaxed);
 }
 
 /// Parts of the server that must act when directives change.

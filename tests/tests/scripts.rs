@@ -17,10 +17,12 @@ use eagledb_tests::differential::{Compare, Pair, Step};
 /// Groups of `COMMAND DOCS` of which every command that we have must have a script.
 const COMPLETE_GROUPS: &[&str] = &[
     "bitmap",
+    "geo",
     "hash",
     "hyperloglog",
     "list",
     "set",
+    "sorted-set",
     "stream",
     "string",
 ];

@@ -6,14 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::blob::{Blob, has_ttl};
+use super::btree::Entry;
+use super::btree::verify as tree;
 use super::catalogue;
 use super::dash::Words;
 use super::dash::layout::{NodeRef, Record};
 use super::dash::verify::{self, Visitor};
 use super::encoding::intset::Intset;
+use super::encoding::score::order_key;
 use super::entry::Encoding;
 use super::keyspace::{Keyspace, OpenError, counts};
 use super::medium::Reader;
+use super::object::zset::{Member, Ranks, Sorted, ZSET_HEADER_BYTES};
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS};
 use super::trash::{self, HEADER_BYTES};
 use super::view::Access;
@@ -131,6 +135,7 @@ impl Walk<'_> {
                     trash::Kind::Collection => self.collection(node, node + 24, None),
                     trash::Kind::List => self.list(node, false),
                     trash::Kind::Stream => self.trashed_stream(node),
+                    trash::Kind::Sorted => self.sorted(node, node + 24, None),
                     trash::Kind::Slot => self.trashed_table(node, node, node + 24),
                 };
                 if !known {
@@ -211,6 +216,56 @@ impl Walk<'_> {
         true
     }
 
+    /// A large sorted set; `len` is what its owner says, if it has one. Of trash, the tree goes first.
+    fn sorted(&mut self, header: u64, cursor_at: u64, len: Option<u64>) -> bool {
+        if !self.reach(header, ZSET_HEADER_BYTES as u64) {
+            return false;
+        }
+        let set = Sorted { header };
+        let (root, whole) = (set.root(&self.reader), len.is_some());
+        let mut order = TreeWalk {
+            walk: self,
+            entries: Vec::new(),
+        };
+        let tree = order.walk.reader.load(header + 32);
+        let reader = order.walk.reader;
+        tree::tree::<Ranks, _>(&reader, tree, whole, &mut order);
+        let entries = order.entries;
+        let Some(len) = len else {
+            self.half_dismantled(root, self.reader.load(cursor_at), false);
+            return true;
+        };
+        let mut found = Found::default();
+        verify::table(&self.reader, root, &mut found);
+        let members: HashSet<u64> = found.records.iter().map(|record| record.blob()).collect();
+        if entries.len() as u64 != len || entries.iter().any(|entry| !members.contains(&entry.b)) {
+            self.fault(format!(
+                "sorted set {header:#x}: {len} members noted, {} of other ones in order",
+                entries.len()
+            ));
+            return true;
+        }
+        let found = self.members(root);
+        if found != len {
+            self.fault(format!(
+                "sorted set {header:#x}: {len} members noted, {found} found"
+            ));
+        }
+        let place = |entry: &Entry| {
+            let member = Member::read(&reader, entry.b);
+            (entry.a, member.name(&reader))
+        };
+        let score = |entry: &Entry| Member::read(&reader, entry.b).score(&reader);
+        if !entries.is_sorted_by(|a, b| place(a) < place(b))
+            || entries
+                .iter()
+                .any(|entry| entry.a != order_key(score(entry)))
+        {
+            self.fault(format!("sorted set {header:#x} is not in order"));
+        }
+        true
+    }
+
     /// Trash that the reaper may have begun with: in a directory, the words before `cursor` are gone.
     fn half_dismantled(&mut self, root: NodeRef, cursor: u64, entries: bool) {
         let mut found = Found::default();
@@ -287,6 +342,10 @@ impl Walk<'_> {
         if blob.encoding() == Encoding::Intset && !Intset::is_sound(blob.value(&self.reader)) {
             self.fault(format!("blob {:#x} is no proper intset", record.blob()));
         }
+        if blob.encoding() == Encoding::Skiplist {
+            let header = blob.value_word(&self.reader);
+            self.sorted(header, 0, Some(self.reader.load(header + 8)));
+        }
         key
     }
 
@@ -308,6 +367,26 @@ impl Walk<'_> {
         let blob = Blob::read(&self.reader, record.blob());
         self.reach(record.blob(), blob.len());
         blob.key(&self.reader).to_vec()
+    }
+}
+
+/// The entries of a tree, collected before they are judged; its nodes are reached at once.
+struct TreeWalk<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    entries: Vec<Entry>,
+}
+
+impl tree::Visitor for TreeWalk<'_, '_> {
+    fn block(&mut self, at: u64, bytes: u64) -> bool {
+        self.walk.reach(at, bytes)
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.walk.fault(fault);
     }
 }
 

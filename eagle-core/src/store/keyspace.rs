@@ -130,6 +130,10 @@ pub struct Settings {
     pub list_fill: AtomicI32,
     /// Elements this long stand by themselves in what DUMP writes of a list.
     pub list_plain_bytes_min: AtomicU32,
+    /// A sorted set with more members than this leaves the packed form (`zset-max-listpack-entries`).
+    pub zset_packed_entries_max: AtomicU32,
+    /// A sorted set with a longer member, in bytes, leaves the packed form (`zset-max-listpack-value`).
+    pub zset_packed_value_max: AtomicU32,
     /// Access clocks count uses (LFU) instead of telling the last one (LRU).
     pub clocks_count_uses: AtomicBool,
     /// Views record the keys they create ([`View::created`]).
@@ -167,6 +171,8 @@ impl Default for Settings {
             set_intset_entries_max: AtomicU32::new(512),
             list_fill: AtomicI32::new(-2),
             list_plain_bytes_min: AtomicU32::new(1 << 30),
+            zset_packed_entries_max: AtomicU32::new(128),
+            zset_packed_value_max: AtomicU32::new(64),
             clocks_count_uses: AtomicBool::new(false),
             note_created: AtomicBool::new(false),
         }
@@ -220,6 +226,14 @@ impl Settings {
 
     pub(super) fn hash_packed_value_max(&self) -> usize {
         self.hash_packed_value_max.load(Relaxed) as usize
+    }
+
+    pub(super) fn zset_packed_entries_max(&self) -> usize {
+        self.zset_packed_entries_max.load(Relaxed) as usize
+    }
+
+    pub(super) fn zset_packed_value_max(&self) -> usize {
+        self.zset_packed_value_max.load(Relaxed) as usize
     }
 }
 

@@ -49,6 +49,8 @@ mod tests;
 mod totals;
 mod trash;
 mod view;
+mod zset_range;
+mod zset_ref;
 
 pub use check::{CheckReport, check};
 pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
@@ -65,12 +67,15 @@ pub use object::stream::{
     StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,
     TrimTo,
 };
+pub use object::zset::{AddRule, Added, RemovedMembers};
 pub use prefetch::PREFETCH_MAX;
 pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
 pub use snapshot::{Snapshot, SnapshotSink};
 pub use view::{Access, Committed, Savepoint, View};
+pub use zset_range::{LexBound, LexRange, ScoreRange};
+pub use zset_ref::{ZsetIter, ZsetRef};
 
 pub use crate::pmem::{Lapped, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
 

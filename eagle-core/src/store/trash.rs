@@ -9,6 +9,7 @@
 //!   link                 byte offset of a trash node | kind (bits 0..3), or 0
 //!   collection header    { root word, count, link, cursor }
 //!   stream, group, consumer   the same, but the fourth word says which of them it is
+//!   of a sorted set      the same, and the root word of its tree
 //!   table of a slot      the same, made when a slot is flushed
 //!   root array           { link, slot cursor, directory cursor, - }, then the slots
 //! ```
@@ -22,6 +23,7 @@ use super::dash::walk;
 use super::dash::{Words, WordsMut};
 use super::error::StoreError;
 use super::medium::Writer;
+use super::object::zset::Sorted;
 use super::{SLOTS, object, root};
 
 /// What a trash node is.
@@ -31,6 +33,8 @@ pub(super) enum Kind {
     Array,
     /// A large collection: a table of its members.
     Collection,
+    /// A large sorted set: a table of its members and a tree of their order.
+    Sorted,
     /// A flushed slot: a table of entries.
     Slot,
     /// A large list.
@@ -47,6 +51,7 @@ impl Kind {
             Kind::Slot => 3,
             Kind::List => 5,
             Kind::Stream => 6,
+            Kind::Sorted => 4,
         }
     }
 
@@ -54,7 +59,7 @@ impl Kind {
     fn link(self, node: u64) -> u64 {
         match self {
             Kind::Array => node,
-            Kind::Collection | Kind::Slot | Kind::List | Kind::Stream => node + 16,
+            Kind::Collection | Kind::Slot | Kind::Sorted | Kind::List | Kind::Stream => node + 16,
         }
     }
 }
@@ -70,6 +75,7 @@ pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)>
         3 => Kind::Slot,
         5 => Kind::List,
         6 => Kind::Stream,
+        4 => Kind::Sorted,
         _ => return None,
     };
     let node = link & !7;
@@ -110,6 +116,7 @@ pub(super) fn step(
                 freed += 1;
                 writer.free(member.blob())
             })?,
+            Kind::Sorted => sorted(writer, node, &mut freed)?,
             Kind::Slot => walk::dismantle(writer, node, node + 24, &mut |writer, record| {
                 freed += 1;
                 drop_entry(writer, head_at, record)
@@ -126,6 +133,19 @@ pub(super) fn step(
         }
     }
     Ok(freed)
+}
+
+/// Takes a piece of a sorted set apart; whether all is gone. The tree only orders what the table holds.
+fn sorted(writer: &mut Writer<'_, '_>, node: u64, freed: &mut usize) -> Result<bool, StoreError> {
+    let set = Sorted { header: node };
+    if !set.tree().is_empty(writer) {
+        set.tree().dismantle(writer, &mut |_, _| Ok(()))?;
+        return Ok(false);
+    }
+    walk::dismantle(writer, node, node + 24, &mut |writer, member| {
+        *freed += 1;
+        writer.free(member.blob())
+    })
 }
 
 /// Takes slots of a root array apart; whether all are.

@@ -2,5 +2,7 @@
 
 pub(super) mod intset;
 pub(super) mod packed;
+pub(super) mod packed_zset;
 pub(super) mod run;
+pub(super) mod score;
 pub(super) mod varint;

@@ -72,7 +72,7 @@ pub(crate) fn pack<'p>(
     }
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: usize) {
+pub(super) fn push_varint(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -80,7 +80,7 @@ fn push_varint(out: &mut Vec<u8>, mut value: usize) {
     out.push(value as u8);
 }
 
-fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().enumerate().take(5) {
         value |= usize::from(byte & 0x7f) << (7 * i);
@@ -91,7 +91,7 @@ fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = varint(bytes)?;
     rest.split_at_checked(len)
 }

@@ -6,6 +6,7 @@ pub(super) mod member_table;
 pub(super) mod set;
 pub(super) mod stream;
 pub(super) mod string;
+pub(super) mod zset;
 use super::blob::Blob;
 use super::change::Change;
 use super::entry::Encoding;
@@ -19,6 +20,7 @@ pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
         Encoding::Hashtable => Some(trash::Kind::Collection),
         Encoding::Quicklist => Some(trash::Kind::List),
         Encoding::Stream => Some(trash::Kind::Stream),
+        Encoding::Skiplist => Some(trash::Kind::Sorted),
         _ => None,
     }
 }
@@ -34,6 +36,7 @@ impl Change<'_, '_> {
             }
             Encoding::Quicklist => self.copied_list(blob),
             Encoding::Stream => self.copied_stream(blob),
+            Encoding::Skiplist => self.copied_zset(blob),
             _ => Ok(blob.value(&reader).to_vec()),
         }
     }

@@ -8,6 +8,7 @@
 use super::super::Ttl;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
+use super::zsets::ZsetOp;
 use crate::pmem::Sim;
 use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
 
@@ -391,6 +392,59 @@ fn sets_in_both_forms_and_between() {
     );
 }
 
+fn zadd(key: u8, members: std::ops::Range<u8>, salt: u8) -> Op {
+    let op = ZsetOp::Add { members, salt };
+    Op::Zset { db: 0, key, op }
+}
+
+#[test]
+fn sorted_sets_in_both_forms_and_between() {
+    let change = |op| Op::Zset { db: 0, key: 1, op };
+    crash(&[], &[zadd(1, 0..3, 0)]);
+    crash(&[zadd(1, 0..3, 0)], &[zadd(1, 2..5, 1)]);
+    crash(&[zadd(1, 0..6, 0)], &[zadd(1, 6..7, 0)]);
+    crash(&[], &[zadd(1, 0..70, 0)]);
+    // Leaves that grow, split and are joined.
+    for len in [11, 12, 28, 44, 60, 120] {
+        crash(&[zadd(1, 0..len, 0)], &[zadd(1, len..len + 1, 0)]);
+    }
+    // Other scores: in place, elsewhere, and none changed.
+    crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..8, 3)]);
+    crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..6, 100)]);
+    crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..6, 0)]);
+    for members in [3..4, 0..40, 0..70] {
+        crash(&[zadd(1, 0..70, 0)], &[change(ZsetOp::Remove { members })]);
+    }
+    crash(
+        &[zadd(1, 0..130, 0)],
+        &[change(ZsetOp::RemoveRanks { ranks: 20..110 })],
+    );
+    crash(
+        &[zadd(1, 0..5, 0)],
+        &[change(ZsetOp::Remove { members: 1..2 })],
+    );
+    crash(&[zadd(1, 0..20, 0)], &[set(1)]);
+    crash(&[zadd(1, 0..20, 0)], &[Op::Remove { db: 0, key: 1 }]);
+    crash(
+        &[zadd(1, 0..20, 0)],
+        &[change(ZsetOp::Put {
+            members: 5..90,
+            ttl: Ttl::At(4000),
+        })],
+    );
+    // Moved and moved back within one transaction: what is undone must come back whole.
+    crash(
+        &[zadd(1, 0..70, 0)],
+        &[
+            zadd(1, 5..9, 9),
+            change(ZsetOp::Remove { members: 5..7 }),
+            zadd(1, 60..75, 4),
+            change(ZsetOp::RemoveRanks { ranks: 3..9 }),
+            zadd(1, 0..30, 7),
+        ],
+    );
+}
+
 #[test]
 fn renaming_and_copying() {
     for value in [
@@ -398,6 +452,7 @@ fn renaming_and_copying() {
         hash(1, 0..3),
         members(1, 30..60),
         members(1, 0..3),
+        zadd(1, 0..70, 0),
         set(1),
     ] {
         for to in [(0, 2), (0, 101), (1, 1)] {
@@ -515,7 +570,12 @@ fn reaping() {
             count: 12,
         })
     }));
-    ops.extend([hash(70, 0..100), hash(101, 0..30), Op::FlushDb { db: 0 }]);
+    ops.extend([hash(70, 0..100), hash(101, 0..30)]);
+    ops.extend([
+        zadd(71, 0..100, 0),
+        zadd(102, 0..30, 0),
+        Op::FlushDb { db: 0 },
+    ]);
     for op in &ops {
         exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();
     }

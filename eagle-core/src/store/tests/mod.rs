@@ -10,6 +10,7 @@ mod snapshot;
 mod streams;
 mod threads;
 mod walks;
+mod zsets;
 
 use super::{Access, Keyspace, PoolOptions, View, Worker, key_slot};
 use crate::sync::Guard;

@@ -11,6 +11,7 @@ use super::super::{
     Access, DATABASES_MAX, Entry, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl,
     View, Worker, key_slot,
 };
+use super::zsets::{self, ZsetOp};
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
 
@@ -21,6 +22,8 @@ pub(super) enum Value {
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     Stream(StreamModel),
     Set(BTreeSet<Vec<u8>>),
+    /// Members and the bits of their scores.
+    Zset(BTreeMap<Vec<u8>, u64>),
 }
 
 impl Value {
@@ -50,6 +53,7 @@ impl Value {
                 assert!(members.iter().all(|member| set.contains(member)));
                 Value::Set(members)
             }
+            Kind::Zset => Value::Zset(zsets::contents(view, db, entry.key())),
             _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
         }
     }
@@ -124,6 +128,11 @@ pub(super) enum Op {
         members: std::ops::Range<u8>,
         ttl: Ttl,
     },
+    Zset {
+        db: u8,
+        key: u8,
+        op: ZsetOp,
+    },
     Rename {
         from: (u8, u8),
         to: (u8, u8),
@@ -189,6 +198,7 @@ impl Op {
             | Op::SetAdd { key, .. }
             | Op::SetRemove { key, .. }
             | Op::SetSet { key, .. }
+            | Op::Zset { key, .. }
             | Op::FlushSlot { key, .. } => vec![*key],
             Op::Rename { from, to } | Op::Copy { from, to } => vec![from.1, to.1],
             Op::FlushDb { .. } | Op::FlushAll | Op::Catalogue { .. } | Op::Swap { .. } => {
@@ -270,6 +280,7 @@ impl Op {
                 let members: Vec<_> = names.iter().map(|name| Text::Bytes(name)).collect();
                 view.set_set(*db, &key_name(*key), &members, *ttl)
             }
+            Op::Zset { db, key, op } => op.run(view, *db, &key_name(*key)),
             Op::Rename { from, to } => view
                 .rename(from.0, &key_name(from.1), to.0, &key_name(to.1))
                 .map(drop),
@@ -436,6 +447,21 @@ impl Model {
                     all.insert(at, (Value::Set(set), ttl));
                 }
             }
+            Op::Zset { db, key, op } => {
+                let at = place((*db, *key));
+                let old = live(all, &at);
+                let ttl = ttl_of(all, &at, op.ttl());
+                let old = match old {
+                    None => None,
+                    Some((Value::Zset(zset), _)) => Some(zset),
+                    Some(_) if op.replaces() => None,
+                    Some(_) => return Err(StoreError::WrongType),
+                };
+                match op.apply(old) {
+                    Some(zset) => drop(all.insert(at, (Value::Zset(zset), ttl))),
+                    None => drop(all.remove(&at)),
+                }
+            }
             Op::Rename { from, to } | Op::Copy { from, to } => {
                 let (from, to) = (place(*from), place(*to));
                 if from != to {
@@ -511,6 +537,10 @@ pub(super) fn open(sim: &Sim) -> (Keyspace, Worker) {
         .stream_node_entries_max
         .store(5, Relaxed);
     keyspace.settings().set_intset_entries_max.store(6, Relaxed);
+    keyspace
+        .settings()
+        .zset_packed_entries_max
+        .store(6, Relaxed);
     let worker = keyspace.worker();
     (keyspace, worker)
 }
@@ -603,6 +633,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         8 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetAdd { db, key, members }),
         6 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetRemove { db, key, members }),
         1 => (place(), members(), ttl()).prop_map(|((db, key), members, ttl)| Op::SetSet { db, key, members, ttl }),
+        8 => (db(), 3..8u8, zsets::op()).prop_map(|(db, key, op)| Op::Zset { db, key, op }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Rename { from, to }),
         2 => (place(), place()).prop_map(|(from, to)| Op::Copy { from, to }),
         1 => db().prop_map(|db| Op::FlushDb { db }),

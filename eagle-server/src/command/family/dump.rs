@@ -96,7 +96,15 @@ pub(super) fn payload(
             };
             Ok(dump::list(list.iter(), limits, compression))
         }
-        Kind::Zset => Err(errors::WRONG_TYPE),
+        Kind::Zset => {
+            let zset = view.zset(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
+            let form = match zset.encoding() {
+                Encoding::Listpack => HashForm::Listpack,
+                _ => HashForm::Table,
+            };
+            let members: Vec<_> = zset.iter().collect();
+            Ok(dump::zset(&members, form, compression))
+        }
     }
 }
 
@@ -219,6 +227,13 @@ fn set(
     match value {
         Value::String(bytes) => view.set_string(db, key, bytes, StringForm::Auto, ttl),
         Value::Stream(image) => view.set_stream(db, key, image, ttl),
+        Value::Zset(members) => {
+            let members: Vec<(&[u8], f64)> = members
+                .iter()
+                .map(|(member, score)| (&member[..], *score))
+                .collect();
+            view.set_zset(db, key, &members, ttl)
+        }
         Value::Hash(pairs) => {
             let pairs: Vec<(&[u8], &[u8])> = pairs
                 .iter()

@@ -74,7 +74,7 @@ fn usage(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
 }
 
-/// About what a large hash or set takes besides its entry: its members, by the mean of the first `samples`.
+/// About what a large hash, set or sorted set takes besides its entry: its members, by the mean of the first `samples`.
 fn table_bytes(
     view: &View<'_>,
     db: u8,
@@ -83,6 +83,8 @@ fn table_bytes(
 ) -> Result<u64, errors::CommandError> {
     /// Bytes of a member's place in the table and of the header of its blob.
     const MEMBER_OVERHEAD_BYTES: usize = 24;
+    /// Bytes of a sorted set's member beyond those: its score, and its place in the tree.
+    const RANK_OVERHEAD_BYTES: usize = 32;
     if entry.kind() == Kind::Stream {
         let stream = view.stream(db, entry.key())?;
         return Ok(stream.map_or(0, |stream| stream_bytes(&stream, samples)));
@@ -91,7 +93,7 @@ fn table_bytes(
         let list = view.list(db, entry.key())?;
         return Ok(list.map_or(0, |list| list.bytes()));
     }
-    if entry.encoding() != Encoding::Hashtable {
+    if !matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist) {
         return Ok(0);
     }
     let (mut bytes, mut sampled) = (0u64, 0u64);
@@ -107,6 +109,14 @@ fn table_bytes(
                 .take(samples)
                 .for_each(|member| sample(member.len()));
             set.map_or(0, |set| set.len())
+        }
+        Kind::Zset => {
+            let zset = view.zset(db, entry.key())?;
+            let members = zset.iter().flat_map(|zset| zset.iter());
+            members
+                .take(samples)
+                .for_each(|(member, _)| sample(member.len() + RANK_OVERHEAD_BYTES));
+            zset.map_or(0, |zset| zset.len())
         }
         _ => {
             let hash = view.hash(db, entry.key())?;

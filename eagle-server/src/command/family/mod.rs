@@ -13,6 +13,7 @@ mod debug;
 mod dump;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod info;
@@ -33,6 +34,7 @@ mod stream;
 mod string;
 mod tracking;
 mod wait;
+mod zset;
 
 /// Every family of this server. A command that is in no family's list does not exist.
 pub const FAMILIES: &[&Family] = &[
@@ -47,6 +49,8 @@ pub const FAMILIES: &[&Family] = &[
     &list::FAMILY,
     &set::FAMILY,
     &sort::FAMILY,
+    &zset::FAMILY,
+    &geo::FAMILY,
     &dump::FAMILY,
     &migrate::FAMILY,
     &connection::FAMILY,

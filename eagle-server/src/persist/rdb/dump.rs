@@ -89,6 +89,13 @@ pub fn intset(blob: &[u8], compression: Compression) -> Vec<u8> {
     seal(out)
 }
 
+/// The payload of a sorted set; see [`value::write_zset`] for what `form` demands.
+pub fn zset(members: &[(&[u8], f64)], form: HashForm, compression: Compression) -> Vec<u8> {
+    let mut out = Vec::new();
+    value::write_zset(&mut out, members, form, compression);
+    seal(out)
+}
+
 /// The value in a payload. The envelope is checked first, so that chance damage never reaches the
 /// decoder; a forged payload does, and meets its checks.
 pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {

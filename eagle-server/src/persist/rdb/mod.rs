@@ -21,6 +21,7 @@ pub mod string;
 pub mod value;
 pub mod ziplist;
 pub mod zipmap;
+mod zset;
 
 pub use error::DecodeError;
 pub use string::Compression;

@@ -1,6 +1,6 @@
 //! A whole value behind its type byte: read in every form of versions 1 to 10, written in 10's.
 //!
-//! Strings, hashes, lists and sets are held today; a type byte of anything else is refused, because only a
+//! A type byte of anything else than the types there are is refused, because only a
 //! type that can be kept may be taken over. A further type adds its variant to [`Value`], its
 //! rows to [`Value::read`], and a `write_` function.
 //!
@@ -8,14 +8,18 @@
 //!  0  string
 //!  1, 10, 14, 18  list: see `list`
 //!  2  set: count, string member
+//!  3  sorted set: count, (string member, score as text)
 //!  4  hash: count, (string field, string value)
+//!  5  sorted set: count, (string member, score in eight bytes), from the highest score
 //!  9  hash: string with a zipmap
 //! 11  set: string with an intset
+//! 12  sorted set: string with a ziplist, members and scores alternating
 //! 13  hash: string with a ziplist, fields and values alternating
 //! 16  hash: string with a listpack, fields and values alternating
 //! 15  stream, as Redis 5.0 wrote it
 //! 19  stream
 //! 21  stream, as Redis 7.2 writes it (only read)
+//! 17  sorted set: string with a listpack, members and scores alternating
 //! 20  set: string with a listpack (only read: later versions write it)
 //! ```
 
@@ -28,17 +32,23 @@ use super::cursor::Cursor;
 use super::element::Element;
 use super::list::{self, LIST, LIST_QUICKLIST, LIST_QUICKLIST_2, LIST_ZIPLIST};
 use super::string::{self, Compression};
-use super::{DecodeError, integer, intset, length, listpack, stream, ziplist, zipmap};
+use super::{
+    DecodeError, double, integer, intset, length, listpack, stream, ziplist, zipmap, zset,
+};
 
 const STRING: u8 = 0;
 const SET: u8 = 2;
+const ZSET_TEXT: u8 = 3;
 const HASH: u8 = 4;
+const ZSET: u8 = 5;
 const HASH_ZIPMAP: u8 = 9;
 const SET_INTSET: u8 = 11;
+const ZSET_ZIPLIST: u8 = 12;
 const HASH_ZIPLIST: u8 = 13;
 const HASH_LISTPACK: u8 = 16;
 const STREAM: u8 = 15;
 const STREAM_2: u8 = 19;
+const ZSET_LISTPACK: u8 = 17;
 const SET_LISTPACK: u8 = 20;
 const STREAM_3: u8 = 21;
 
@@ -46,7 +56,7 @@ const STREAM_3: u8 = 21;
 pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// A decoded value, independent of how it was encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     String(Cow<'a, [u8]>),
     /// At least one pair, no field twice, in the order of the input.
@@ -56,6 +66,8 @@ pub enum Value<'a> {
     /// At least one member, none twice, in the order of the input.
     Set(Vec<Cow<'a, [u8]>>),
     Stream(StreamImage),
+    /// At least one member, none twice, in the order of the input.
+    Zset(Vec<zset::Scored<'a>>),
 }
 
 /// Up to where a hash is written packed (directives `hash-max-listpack-entries` and
@@ -130,6 +142,16 @@ impl<'a> Value<'a> {
             STREAM => stream::read(cursor, stream::Form::First).map(Value::Stream),
             STREAM_2 => stream::read(cursor, stream::Form::Second).map(Value::Stream),
             STREAM_3 => stream::read(cursor, stream::Form::Third).map(Value::Stream),
+            ZSET_TEXT => zset::read(cursor, double::read_text).map(Value::Zset),
+            ZSET => zset::read(cursor, double::read_binary).map(Value::Zset),
+            ZSET_ZIPLIST => {
+                zset::of_pairs(paired(unpack(string::read(cursor)?, ziplist_strings)?)?)
+                    .map(Value::Zset)
+            }
+            ZSET_LISTPACK => {
+                zset::of_pairs(paired(unpack(string::read(cursor)?, listpack_strings)?)?)
+                    .map(Value::Zset)
+            }
             other => Err(DecodeError::UnsupportedType(other)),
         }
     }
@@ -221,6 +243,27 @@ fn intset_members(blob: &[u8]) -> Result<Vec<Cow<'static, [u8]>>, DecodeError> {
     let members = intset::members(blob)?;
     let text = |member| Cow::Owned(integer::text(member));
     Ok(members.into_iter().map(text).collect())
+}
+
+/// Appends a sorted set with its type byte.
+///
+/// The members are in order; for [`HashForm::Listpack`] they are within the limits of packed sorted sets.
+pub fn write_zset(
+    out: &mut Vec<u8>,
+    members: &[(&[u8], f64)],
+    form: HashForm,
+    compression: Compression,
+) {
+    match form {
+        HashForm::Listpack => {
+            out.push(ZSET_LISTPACK);
+            string::write(out, &zset::packed(members), compression);
+        }
+        HashForm::Table => {
+            out.push(ZSET);
+            zset::write(out, members, compression);
+        }
+    }
 }
 
 /// Accepts the pairs as a hash: at least one, and no field twice.

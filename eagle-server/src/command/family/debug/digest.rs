@@ -9,12 +9,14 @@
 //! ```
 //!
 //! A value mixes its type number (32 bits, big-endian), then a string its bytes, a hash adds for
-//! each field the fingerprint in which field and value were mixed. A key that expires adds the
+//! each field the fingerprint in which field and value were mixed, a sorted set the same for each
+//! member and its score. A key that expires adds the
 //! word `!!expire!!`. A database mixes its number, then adds for each key the fingerprint in which
 //! the key was mixed before its value. All this is how redis-server 7.0.15 does it, so the digest of
 //! a value is the same on both.
 
 use eagle_core::store::{Entry, Kind, StoreError, StreamId, View};
+use eagle_core::text::double::DoubleText;
 use sha1::{Digest as _, Sha1};
 use std::fmt;
 
@@ -81,7 +83,15 @@ impl Digest {
                     self.mix(element);
                 }
             }
-            Kind::Zset => {}
+            Kind::Zset => {
+                let zset = view.zset(db, entry.key())?;
+                for (member, score) in zset.iter().flat_map(|zset| zset.iter()) {
+                    let mut pair = Digest::default();
+                    pair.mix(member);
+                    pair.mix(DoubleText::new(score).as_bytes());
+                    self.add(&pair.0);
+                }
+            }
         }
         if entry.ttl_at().is_some() {
             self.add(b"!!expire!!");
