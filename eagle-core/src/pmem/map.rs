@@ -130,7 +130,8 @@ impl Mapping {
         }
         let address = self.base.wrapping_add(at as usize).cast();
         // SAFETY: the range is inside our mapping and its contents are of no use to anybody.
-        Ok(unsafe { mm::madvise(address, len as usize, mm::Advice::LinuxDontNeed)? })
+        unsafe { mm::madvise(address, len as usize, mm::Advice::LinuxDontNeed)? };
+        Ok(())
     }
 
     /// Makes `at..at + len` accessible. Both are multiples of the system's page size.

@@ -4,6 +4,7 @@ use super::bit::{BAD_OFFSET, Grown, check_offset};
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use eagle_core::bits::field::{FieldType, Overflow};
 use eagle_core::text::integer::parse_i64;
@@ -37,7 +38,30 @@ pub(super) const BITFIELD: Command = Command::new(
         KeyFlags::VARIABLE_FLAGS,
     ],
 )
-.notes("This command allows both access and modification of the key")]);
+.notes("This command allows both access and modification of the key")])
+.find_keys(bitfield_keys);
+
+/// The key is only read if every operation is a GET.
+fn bitfield_keys(argv: &[&[u8]]) -> KeyRefs {
+    const READS: KeyFlags = KeyFlags::all(&[KeyFlags::RO, KeyFlags::ACCESS]);
+    const WRITES: KeyFlags = KeyFlags::all(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE]);
+    let mut rest = argv.get(2..).unwrap_or_default();
+    let mut flags = READS;
+    while let Some((word, arguments)) = rest.split_first() {
+        let taken = if word.eq_ignore_ascii_case(b"get") {
+            2
+        } else if word.eq_ignore_ascii_case(b"overflow") {
+            1
+        } else {
+            flags = WRITES;
+            break;
+        };
+        rest = arguments.get(taken..).unwrap_or_default();
+    }
+    (1..argv.len().min(2))
+        .map(|position| KeyRef { position, flags })
+        .collect()
+}
 
 fn bitfield(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.rest()[0];
