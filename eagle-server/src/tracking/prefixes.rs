@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Clients by id.
+type Listeners = BTreeMap<u64, Arc<ClientInfo>>;
+
 #[derive(Default)]
 pub(super) struct Prefixes {
-    by_prefix: RwLock<BTreeMap<Box<[u8]>, BTreeMap<u64, Arc<ClientInfo>>>>,
+    by_prefix: RwLock<BTreeMap<Box<[u8]>, Listeners>>,
     len: AtomicUsize,
 }
 
