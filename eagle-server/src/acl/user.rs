@@ -186,12 +186,15 @@ impl User {
         if self.selectors().any(Selector::has_all_channels) {
             return true;
         }
-        let is_kept = |pattern: &Box<[u8]>| {
-            self.selectors()
-                .any(|selector| selector.channel_patterns().contains(pattern))
+        let is_kept = |pattern: &[u8]| {
+            self.selectors().any(|selector| {
+                let mut patterns = selector.channel_patterns().iter();
+                patterns.any(|known| **known == *pattern)
+            })
         };
         older.selectors().all(|selector| {
-            !selector.has_all_channels() && selector.channel_patterns().iter().all(is_kept)
+            let mut patterns = selector.channel_patterns().iter();
+            !selector.has_all_channels() && patterns.all(|pattern| is_kept(pattern))
         })
     }
 
