@@ -223,6 +223,11 @@ fn elements<'a>(
                 .map(|element| Cow::Owned(element.to_vec()))
                 .collect()
         }
+        Some(Kind::Zset) => {
+            let zset = cx.view.zset(db, key)?;
+            let pairs = zset.iter().flat_map(|zset| zset.iter());
+            pairs.map(|(member, _)| Cow::Borrowed(member)).collect()
+        }
         Some(_) => return Err(errors::WRONG_TYPE),
     })
 }
