@@ -1,5 +1,6 @@
 //! Lists in a view.
 
+use super::change::Contents;
 use super::entry::Ttl;
 use super::error::StoreError;
 use super::key_slot;
@@ -54,7 +55,7 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             match place.live() {
                 Some(here) => change.pop_elements(&place, here, count, end),
-                None => Ok(0),
+                None => change.remove(&place, Contents::Discard).map(|_| 0),
             }
         })
     }
@@ -72,7 +73,7 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             match place.live() {
                 Some(here) => change.trim_list(&place, here, start, kept),
-                None => Ok(0),
+                None => change.remove(&place, Contents::Discard).map(|_| 0),
             }
         })
     }
@@ -89,7 +90,7 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             match place.live() {
                 Some(here) => change.set_element(&place, here, index, value),
-                None => Ok(()),
+                None => change.remove(&place, Contents::Discard).map(drop),
             }
         })
     }
@@ -106,7 +107,7 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             match place.live() {
                 Some(here) => change.insert_element(&place, here, index, value),
-                None => Ok(()),
+                None => change.remove(&place, Contents::Discard).map(drop),
             }
         })
     }
@@ -125,7 +126,7 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             match place.live() {
                 Some(here) => change.remove_equal(&place, here, value, count_max, from),
-                None => Ok(0),
+                None => change.remove(&place, Contents::Discard).map(|_| 0),
             }
         })
     }

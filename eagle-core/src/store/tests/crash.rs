@@ -5,7 +5,8 @@
 //! unflushed stores surviving. Whatever is left must open, must be sound, and must hold the state before the
 //! transaction or the state after it.
 
-use super::super::Ttl;
+use super::super::{End, Ttl};
+use super::lists::Step;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
 use super::zsets::ZsetOp;
@@ -253,6 +254,67 @@ fn hashes_in_both_forms_and_between() {
             ttl: Ttl::At(4000),
         }],
     );
+}
+
+fn list(step: Step) -> Op {
+    Op::List {
+        db: 0,
+        key: 1,
+        step,
+    }
+}
+
+/// Adds so many elements of so many bytes.
+fn push(end: End, count: u8, bytes: usize) -> Op {
+    let element = |n| [&[n][..], &vec![b'v'; bytes]].concat();
+    list(Step::Push(end, (0..count).map(element).collect()))
+}
+
+#[test]
+fn lists_in_both_forms_and_between() {
+    use End::{Head, Tail};
+    let pop = |end, count| list(Step::Pop(end, count));
+    let packed = push(Tail, 10, 20);
+    let large = [push(Tail, 30, 100), push(Head, 2, 100)];
+    // Three chunks and the two at the ends.
+    let many = [
+        push(Tail, 200, 100),
+        push(Tail, 200, 100),
+        push(Head, 3, 100),
+    ];
+    crash(&[], std::slice::from_ref(&packed));
+    crash(&[], &[push(Head, 250, 100)]);
+    for op in [
+        push(Head, 1, 20),
+        push(Tail, 30, 100),
+        pop(Head, 1),
+        pop(Tail, 10),
+        list(Step::Set(3, b"x".to_vec())),
+        list(Step::Insert(3, b"x".to_vec())),
+    ] {
+        crash(std::slice::from_ref(&packed), &[op]);
+    }
+    for prepare in [&large[..], &many[..]] {
+        for op in [
+            push(Head, 1, 10),
+            push(Tail, 1, 10),
+            push(Tail, 90, 100),
+            pop(Head, 1),
+            pop(Head, 9),
+            pop(Tail, 3),
+            list(Step::Set(20, b"x".to_vec())),
+            list(Step::Insert(25, vec![b'x'; 5000])),
+            list(Step::Trim(20, 5)),
+            Op::Remove { db: 0, key: 1 },
+        ] {
+            crash(prepare, &[op]);
+        }
+    }
+    // What one change takes off another puts on in its place: bytes that a rollback needs again.
+    for end in [Head, Tail] {
+        crash(&large, &[pop(end, 1), push(end, 1, 100)]);
+        crash(&many, &[pop(end, 2), push(end, 2, 90), pop(end.other(), 1)]);
+    }
 }
 
 fn stream(op: StreamOp) -> Op {

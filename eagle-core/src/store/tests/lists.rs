@@ -19,8 +19,9 @@ fn push(f: &mut Fixture, key: &[u8], end: End, element: &[u8]) -> u64 {
         .unwrap()
 }
 
+/// A change of one list.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Push(End, Vec<Vec<u8>>),
     Pop(End, u8),
     Set(u16, Vec<u8>),
@@ -31,7 +32,7 @@ enum Step {
 
 fn element() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        4 => (0u8..4).prop_map(|n| vec![n; usize::from(n) + 1]),
+        4 => (0u8..4).prop_map(common),
         4 => prop::collection::vec(any::<u8>(), 0..200),
         1 => prop::collection::vec(any::<u8>(), 1000..3000),
     ]
@@ -41,7 +42,7 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![Just(End::Head), Just(End::Tail)]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (end(), prop::collection::vec(element(), 1..20)).prop_map(|(e, v)| Step::Push(e, v)),
         3 => (end(), 1u8..12).prop_map(|(e, n)| Step::Pop(e, n)),
@@ -52,70 +53,98 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+impl Step {
+    /// Does it to the list at a key.
+    pub(super) fn run(&self, view: &mut View<'_>, db: u8, key: &[u8]) -> Result<(), StoreError> {
+        let len = view.list(db, key)?.map_or(0, |list| list.len() as usize);
+        match self {
+            Step::Push(end, values) => {
+                let words: Vec<&[u8]> = values.iter().map(|v| &v[..]).collect();
+                let after = view.list_push(db, key, &words, *end)?;
+                assert_eq!(after, (len + values.len()) as u64);
+            }
+            Step::Pop(end, count) => {
+                let popped = view.list_pop(db, key, u64::from(*count), *end)?;
+                assert_eq!(popped, u64::from(*count).min(len as u64));
+            }
+            Step::Set(at, value) if len > 0 => {
+                view.list_set(db, key, (usize::from(*at) % len) as u64, value)?;
+            }
+            Step::Insert(at, value) if len > 0 => {
+                view.list_insert(db, key, (usize::from(*at) % len) as u64, value)?;
+            }
+            Step::Remove(from, n, count) => {
+                view.list_remove(db, key, &common(*n), u64::from(*count), *from)?;
+            }
+            Step::Trim(a, b) if len > 0 => {
+                let (start, kept) = cut(*a, *b, len);
+                let gone = view.list_trim(db, key, start as u64, kept as u64)?;
+                assert_eq!(gone, (len - kept) as u64);
+            }
+            Step::Set(..) | Step::Insert(..) | Step::Trim(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Does it to a deque.
+    pub(super) fn apply(&self, model: &mut VecDeque<Vec<u8>>) {
+        let len = model.len();
+        match self {
+            Step::Push(End::Head, values) => {
+                values.iter().for_each(|v| model.push_front(v.clone()))
+            }
+            Step::Push(End::Tail, values) => values.iter().for_each(|v| model.push_back(v.clone())),
+            Step::Pop(end, count) => {
+                let count = usize::from(*count).min(len);
+                match end {
+                    End::Head => drop(model.drain(..count)),
+                    End::Tail => model.truncate(len - count),
+                }
+            }
+            Step::Set(at, value) if len > 0 => model[usize::from(*at) % len].clone_from(value),
+            Step::Insert(at, value) if len > 0 => {
+                model.insert(usize::from(*at) % len, value.clone());
+            }
+            Step::Remove(from, n, count) => {
+                let mut left = *count;
+                let mut stays = |element: &Vec<u8>| {
+                    let goes = left > 0 && *element == common(*n);
+                    left -= u8::from(goes);
+                    !goes
+                };
+                match from {
+                    End::Head => model.retain(stays),
+                    End::Tail => {
+                        let kept = model.iter().rev().filter(|e| stays(e)).cloned();
+                        let mut kept: Vec<_> = kept.collect();
+                        kept.reverse();
+                        *model = kept.into();
+                    }
+                }
+            }
+            Step::Trim(a, b) if len > 0 => {
+                let (start, kept) = cut(*a, *b, len);
+                *model = model.iter().skip(start).take(kept).cloned().collect();
+            }
+            Step::Set(..) | Step::Insert(..) | Step::Trim(..) => {}
+        }
+    }
+}
+
+/// An element that occurs often.
+fn common(n: u8) -> Vec<u8> {
+    vec![n; usize::from(n) + 1]
+}
+
+fn cut(a: u16, b: u16, len: usize) -> (usize, usize) {
+    let start = usize::from(a) % len;
+    (start, usize::from(b) % (len - start + 1))
+}
+
 /// Does the same to the view and to a deque.
 fn apply(view: &mut View<'_>, model: &mut VecDeque<Vec<u8>>, step: &Step) {
-    let len = model.len();
-    match step {
-        Step::Push(end, values) => {
-            let words: Vec<&[u8]> = values.iter().map(|v| &v[..]).collect();
-            for value in values {
-                match end {
-                    End::Head => model.push_front(value.clone()),
-                    End::Tail => model.push_back(value.clone()),
-                }
-            }
-            let after = view.list_push(0, b"l", &words, *end).unwrap();
-            assert_eq!(after, model.len() as u64);
-        }
-        Step::Pop(end, count) => {
-            let count = usize::from(*count).min(len);
-            let popped = view.list_pop(0, b"l", count as u64, *end).unwrap();
-            assert_eq!(popped, count as u64);
-            match end {
-                End::Head => drop(model.drain(..count)),
-                End::Tail => model.truncate(len - count),
-            }
-        }
-        Step::Set(at, value) if len > 0 => {
-            let at = usize::from(*at) % len;
-            view.list_set(0, b"l", at as u64, value).unwrap();
-            model[at].clone_from(value);
-        }
-        Step::Insert(at, value) if len > 0 => {
-            let at = usize::from(*at) % len;
-            view.list_insert(0, b"l", at as u64, value).unwrap();
-            model.insert(at, value.clone());
-        }
-        Step::Remove(from, n, count) => {
-            let value = vec![*n; usize::from(*n) + 1];
-            let mut left = *count;
-            let mut removed = 0;
-            let mut visit = |element: &Vec<u8>| {
-                let goes = left > 0 && *element == value;
-                left -= u8::from(goes);
-                removed += u64::from(goes);
-                !goes
-            };
-            match from {
-                End::Head => model.retain(visit),
-                End::Tail => {
-                    let mut kept: Vec<_> =
-                        model.iter().rev().filter(|e| visit(e)).cloned().collect();
-                    kept.reverse();
-                    *model = kept.into();
-                }
-            }
-            let got = view.list_remove(0, b"l", &value, u64::from(*count), *from);
-            assert_eq!(got, Ok(removed));
-        }
-        Step::Trim(a, b) if len > 0 => {
-            let start = usize::from(*a) % len;
-            let kept = usize::from(*b) % (len - start + 1);
-            view.list_trim(0, b"l", start as u64, kept as u64).unwrap();
-            *model = model.iter().skip(start).take(kept).cloned().collect();
-        }
-        Step::Set(..) | Step::Insert(..) | Step::Trim(..) => {}
-    }
+    step.run(view, 0, b"l").unwrap();
+    step.apply(model);
 }
 
 proptest! {

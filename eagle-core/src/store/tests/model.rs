@@ -1,10 +1,11 @@
 //! The keyspace against a plain model: random commands, transactions, rollbacks and restarts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
+use super::lists::{Step, step};
 use super::streams::{StreamModel, StreamOp, stream_op};
 
 use super::super::{
@@ -24,6 +25,7 @@ pub(super) enum Value {
     Set(BTreeSet<Vec<u8>>),
     /// Members and the bits of their scores.
     Zset(BTreeMap<Vec<u8>, u64>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl Value {
@@ -41,6 +43,10 @@ impl Value {
                     assert_eq!(hash.get(field), Some(value.as_slice()));
                 }
                 Value::Hash(pairs)
+            }
+            Kind::List => {
+                let list = view.list(db, entry.key()).unwrap().unwrap();
+                Value::List(list.iter().map(<[u8]>::to_vec).collect())
             }
             Kind::Stream => {
                 let stream = view.stream(db, entry.key()).unwrap().unwrap();
@@ -112,6 +118,11 @@ pub(super) enum Op {
         op: StreamOp,
     },
     /// The members are integers up to 50, words above.
+    List {
+        db: u8,
+        key: u8,
+        step: Step,
+    },
     SetAdd {
         db: u8,
         key: u8,
@@ -195,6 +206,7 @@ impl Op {
             | Op::HashRemove { key, .. }
             | Op::SetHash { key, .. }
             | Op::Stream { key, .. }
+            | Op::List { key, .. }
             | Op::SetAdd { key, .. }
             | Op::SetRemove { key, .. }
             | Op::SetSet { key, .. }
@@ -259,6 +271,7 @@ impl Op {
                     .collect();
                 view.set_hash(*db, &key_name(*key), &pairs, *ttl)
             }
+            Op::List { db, key, step } => step.run(view, *db, &key_name(*key)),
             Op::Stream { db, key, op } => op.run(view, *db, &key_name(*key)),
             Op::SetAdd { db, key, members } => {
                 let names = member_names(members);
@@ -391,6 +404,20 @@ impl Model {
                     all.remove(&at);
                 } else {
                     all.insert(at, (Value::Hash(hash), ttl));
+                }
+            }
+            Op::List { db, key, step } => {
+                let at = place((*db, *key));
+                let (mut list, ttl) = match live(all, &at) {
+                    Some((Value::List(list), ttl)) => (list, ttl),
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => (VecDeque::new(), None),
+                };
+                step.apply(&mut list);
+                if list.is_empty() {
+                    all.remove(&at);
+                } else {
+                    all.insert(at, (Value::List(list), ttl));
                 }
             }
             Op::Stream { db, key, op } => {
@@ -630,6 +657,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
         1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
         8 => (db(), 5..8u8, stream_op()).prop_map(|(db, key, op)| Op::Stream { db, key, op }),
+        8 => (db(), 4..9u8, step()).prop_map(|(db, key, step)| Op::List { db, key, step }),
         8 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetAdd { db, key, members }),
         6 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetRemove { db, key, members }),
         1 => (place(), members(), ttl()).prop_map(|((db, key), members, ttl)| Op::SetSet { db, key, members, ttl }),
