@@ -6,7 +6,7 @@
 //! transaction or the state after it.
 
 use super::super::{End, Ttl};
-use super::lists::Step;
+use super::lists::ListStep;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
 use super::zsets::ZsetOp;
@@ -256,7 +256,7 @@ fn hashes_in_both_forms_and_between() {
     );
 }
 
-fn list(step: Step) -> Op {
+fn list(step: ListStep) -> Op {
     Op::List {
         db: 0,
         key: 1,
@@ -267,13 +267,13 @@ fn list(step: Step) -> Op {
 /// Adds so many elements of so many bytes.
 fn push(end: End, count: u8, bytes: usize) -> Op {
     let element = |n| [&[n][..], &vec![b'v'; bytes]].concat();
-    list(Step::Push(end, (0..count).map(element).collect()))
+    list(ListStep::Push(end, (0..count).map(element).collect()))
 }
 
 #[test]
 fn lists_in_both_forms_and_between() {
     use End::{Head, Tail};
-    let pop = |end, count| list(Step::Pop(end, count));
+    let pop = |end, count| list(ListStep::Pop(end, count));
     let packed = push(Tail, 10, 20);
     let large = [push(Tail, 30, 100), push(Head, 2, 100)];
     // Three chunks and the two at the ends.
@@ -289,8 +289,8 @@ fn lists_in_both_forms_and_between() {
         push(Tail, 30, 100),
         pop(Head, 1),
         pop(Tail, 10),
-        list(Step::Set(3, b"x".to_vec())),
-        list(Step::Insert(3, b"x".to_vec())),
+        list(ListStep::Set(3, b"x".to_vec())),
+        list(ListStep::Insert(3, b"x".to_vec())),
     ] {
         crash(std::slice::from_ref(&packed), &[op]);
     }
@@ -302,9 +302,9 @@ fn lists_in_both_forms_and_between() {
             pop(Head, 1),
             pop(Head, 9),
             pop(Tail, 3),
-            list(Step::Set(20, b"x".to_vec())),
-            list(Step::Insert(25, vec![b'x'; 5000])),
-            list(Step::Trim(20, 5)),
+            list(ListStep::Set(20, b"x".to_vec())),
+            list(ListStep::Insert(25, vec![b'x'; 5000])),
+            list(ListStep::Trim(20, 5)),
             Op::Remove { db: 0, key: 1 },
         ] {
             crash(prepare, &[op]);

@@ -21,7 +21,7 @@ fn push(f: &mut Fixture, key: &[u8], end: End, element: &[u8]) -> u64 {
 
 /// A change of one list.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum ListStep {
     Push(End, Vec<Vec<u8>>),
     Pop(End, u8),
     Set(u16, Vec<u8>),
@@ -42,46 +42,46 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![Just(End::Head), Just(End::Tail)]
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(super) fn list_step() -> impl Strategy<Value = ListStep> {
     prop_oneof![
-        6 => (end(), prop::collection::vec(element(), 1..20)).prop_map(|(e, v)| Step::Push(e, v)),
-        3 => (end(), 1u8..12).prop_map(|(e, n)| Step::Pop(e, n)),
-        2 => (any::<u16>(), element()).prop_map(|(i, v)| Step::Set(i, v)),
-        2 => (any::<u16>(), element()).prop_map(|(i, v)| Step::Insert(i, v)),
-        1 => (end(), 0u8..4, 1u8..5).prop_map(|(e, v, n)| Step::Remove(e, v, n)),
-        1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| Step::Trim(a, b)),
+        6 => (end(), prop::collection::vec(element(), 1..20)).prop_map(|(e, v)| ListStep::Push(e, v)),
+        3 => (end(), 1u8..12).prop_map(|(e, n)| ListStep::Pop(e, n)),
+        2 => (any::<u16>(), element()).prop_map(|(i, v)| ListStep::Set(i, v)),
+        2 => (any::<u16>(), element()).prop_map(|(i, v)| ListStep::Insert(i, v)),
+        1 => (end(), 0u8..4, 1u8..5).prop_map(|(e, v, n)| ListStep::Remove(e, v, n)),
+        1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| ListStep::Trim(a, b)),
     ]
 }
 
-impl Step {
+impl ListStep {
     /// Does it to the list at a key.
     pub(super) fn run(&self, view: &mut View<'_>, db: u8, key: &[u8]) -> Result<(), StoreError> {
         let len = view.list(db, key)?.map_or(0, |list| list.len() as usize);
         match self {
-            Step::Push(end, values) => {
+            ListStep::Push(end, values) => {
                 let words: Vec<&[u8]> = values.iter().map(|v| &v[..]).collect();
                 let after = view.list_push(db, key, &words, *end)?;
                 assert_eq!(after, (len + values.len()) as u64);
             }
-            Step::Pop(end, count) => {
+            ListStep::Pop(end, count) => {
                 let popped = view.list_pop(db, key, u64::from(*count), *end)?;
                 assert_eq!(popped, u64::from(*count).min(len as u64));
             }
-            Step::Set(at, value) if len > 0 => {
+            ListStep::Set(at, value) if len > 0 => {
                 view.list_set(db, key, (usize::from(*at) % len) as u64, value)?;
             }
-            Step::Insert(at, value) if len > 0 => {
+            ListStep::Insert(at, value) if len > 0 => {
                 view.list_insert(db, key, (usize::from(*at) % len) as u64, value)?;
             }
-            Step::Remove(from, n, count) => {
+            ListStep::Remove(from, n, count) => {
                 view.list_remove(db, key, &common(*n), u64::from(*count), *from)?;
             }
-            Step::Trim(a, b) if len > 0 => {
+            ListStep::Trim(a, b) if len > 0 => {
                 let (start, kept) = cut(*a, *b, len);
                 let gone = view.list_trim(db, key, start as u64, kept as u64)?;
                 assert_eq!(gone, (len - kept) as u64);
             }
-            Step::Set(..) | Step::Insert(..) | Step::Trim(..) => {}
+            ListStep::Set(..) | ListStep::Insert(..) | ListStep::Trim(..) => {}
         }
         Ok(())
     }
@@ -90,22 +90,24 @@ impl Step {
     pub(super) fn apply(&self, model: &mut VecDeque<Vec<u8>>) {
         let len = model.len();
         match self {
-            Step::Push(End::Head, values) => {
+            ListStep::Push(End::Head, values) => {
                 values.iter().for_each(|v| model.push_front(v.clone()))
             }
-            Step::Push(End::Tail, values) => values.iter().for_each(|v| model.push_back(v.clone())),
-            Step::Pop(end, count) => {
+            ListStep::Push(End::Tail, values) => {
+                values.iter().for_each(|v| model.push_back(v.clone()))
+            }
+            ListStep::Pop(end, count) => {
                 let count = usize::from(*count).min(len);
                 match end {
                     End::Head => drop(model.drain(..count)),
                     End::Tail => model.truncate(len - count),
                 }
             }
-            Step::Set(at, value) if len > 0 => model[usize::from(*at) % len].clone_from(value),
-            Step::Insert(at, value) if len > 0 => {
+            ListStep::Set(at, value) if len > 0 => model[usize::from(*at) % len].clone_from(value),
+            ListStep::Insert(at, value) if len > 0 => {
                 model.insert(usize::from(*at) % len, value.clone());
             }
-            Step::Remove(from, n, count) => {
+            ListStep::Remove(from, n, count) => {
                 let mut left = *count;
                 let mut stays = |element: &Vec<u8>| {
                     let goes = left > 0 && *element == common(*n);
@@ -122,11 +124,11 @@ impl Step {
                     }
                 }
             }
-            Step::Trim(a, b) if len > 0 => {
+            ListStep::Trim(a, b) if len > 0 => {
                 let (start, kept) = cut(*a, *b, len);
                 *model = model.iter().skip(start).take(kept).cloned().collect();
             }
-            Step::Set(..) | Step::Insert(..) | Step::Trim(..) => {}
+            ListStep::Set(..) | ListStep::Insert(..) | ListStep::Trim(..) => {}
         }
     }
 }
@@ -142,7 +144,7 @@ fn cut(a: u16, b: u16, len: usize) -> (usize, usize) {
 }
 
 /// Does the same to the view and to a deque.
-fn apply(view: &mut View<'_>, model: &mut VecDeque<Vec<u8>>, step: &Step) {
+fn apply(view: &mut View<'_>, model: &mut VecDeque<Vec<u8>>, step: &ListStep) {
     step.run(view, 0, b"l").unwrap();
     step.apply(model);
 }
@@ -151,7 +153,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_list_is_a_deque(steps in prop::collection::vec((step(), any::<bool>()), 1..60), small_chunks: bool) {
+    fn a_list_is_a_deque(steps in prop::collection::vec((list_step(), any::<bool>()), 1..60), small_chunks: bool) {
         let mut f = Fixture::new();
         if small_chunks {
             f.keyspace.settings().list_fill.store(3, Relaxed);

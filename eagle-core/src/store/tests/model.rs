@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
-use super::lists::{Step, step};
+use super::lists::{ListStep, list_step};
 use super::streams::{StreamModel, StreamOp, stream_op};
 
 use super::super::{
@@ -121,7 +121,7 @@ pub(super) enum Op {
     List {
         db: u8,
         key: u8,
-        step: Step,
+        step: ListStep,
     },
     SetAdd {
         db: u8,
@@ -657,7 +657,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
         1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
         8 => (db(), 5..8u8, stream_op()).prop_map(|(db, key, op)| Op::Stream { db, key, op }),
-        8 => (db(), 4..9u8, step()).prop_map(|(db, key, step)| Op::List { db, key, step }),
+        8 => (db(), 4..9u8, list_step()).prop_map(|(db, key, step)| Op::List { db, key, step }),
         8 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetAdd { db, key, members }),
         6 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetRemove { db, key, members }),
         1 => (place(), members(), ttl()).prop_map(|((db, key), members, ttl)| Op::SetSet { db, key, members, ttl }),
