@@ -27,6 +27,7 @@ mod reconfigure;
 #[cfg(test)]
 mod reference;
 pub mod repl;
+pub mod script;
 mod server;
 pub mod session;
 pub mod shutdown;

@@ -15,13 +15,14 @@ use crate::propagation::Stream;
 use crate::pubsub::Broker;
 use crate::repl::History;
 pub use crate::repl::random_hex_id;
+use crate::script;
 use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
 use crate::tracking::{Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ pub struct Node {
     pub errors: ErrorStats,
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
+    pub scripts: script::Shared,
     pub rates: Rates,
     /// Most bytes of the pool ever in use.
     pub used_peak: Peak,
@@ -168,13 +170,50 @@ pub struct Thread {
     pub worker: RefCell<Worker>,
     pub stats: Arc<WorkerStats>,
     pub migrate_sockets: Rc<RefCell<SocketCache>>,
+    /// For what is served beside a script that has `worker`.
+    spare: OnceCell<RefCell<Worker>>,
+    /// Connections that wait for requests, and are served while a slow script keeps this thread.
+    pub parked: RefCell<Vec<Weak<dyn Parked>>>,
+    /// A slow script keeps this thread.
+    pub stuck: Arc<AtomicBool>,
+    /// The interpreters of scripts and functions.
+    pub engines: script::Engines,
     /// Connections to other nodes for forwarded commands.
     pub proxy: Rc<Pool>,
     /// The keys that this thread evicts next when memory is short.
     pub candidates: RefCell<Candidates>,
 }
 
+/// A connection that may be served by whoever has its thread.
+pub trait Parked {
+    /// Runs the requests that have arrived, if the connection is waiting for any.
+    fn serve(&self);
+}
+
 impl Thread {
+    /// The worker for what is served while the other one is in use.
+    pub fn spare_worker(&self) -> &RefCell<Worker> {
+        self.spare
+            .get_or_init(|| RefCell::new(self.node.keyspace.worker()))
+    }
+
+    /// Serves the connections that wait for requests.
+    pub fn serve_parked(&self) {
+        let parked: Vec<_> = self.parked.borrow().clone();
+        for connection in parked.iter().filter_map(Weak::upgrade) {
+            connection.serve();
+        }
+    }
+
+    /// Adds a connection to those that are served while a script keeps the thread.
+    pub fn park(&self, connection: Weak<dyn Parked>) {
+        let mut parked = self.parked.borrow_mut();
+        if parked.len() == parked.capacity() {
+            parked.retain(|other| other.strong_count() > 0);
+        }
+        parked.push(connection);
+    }
+
     pub fn new(node: Arc<Node>) -> Thread {
         let worker = RefCell::new(node.keyspace.worker());
         let stats = node.stats.worker();
@@ -187,6 +226,10 @@ impl Thread {
             worker,
             stats,
             migrate_sockets: Rc::default(),
+            engines: Default::default(),
+            spare: OnceCell::new(),
+            parked: RefCell::default(),
+            stuck: Arc::default(),
             proxy,
             candidates: RefCell::default(),
         }

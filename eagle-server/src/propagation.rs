@@ -20,6 +20,16 @@ pub struct Stream {
     expired: usize,
 }
 
+/// A state of a [`Stream`].
+#[derive(Clone, Copy, Debug)]
+pub struct StreamMark {
+    commands: usize,
+    first_db: u8,
+    db: u8,
+    len: usize,
+    expired: usize,
+}
+
 impl Stream {
     /// An empty stream. If it is not wanted, it stays empty.
     pub fn new(wanted: bool) -> Stream {
@@ -33,6 +43,26 @@ impl Stream {
     #[inline]
     pub fn is_wanted(&self) -> bool {
         self.wanted
+    }
+
+    /// The state now, to go back to.
+    pub fn mark(&self) -> StreamMark {
+        StreamMark {
+            commands: self.commands,
+            first_db: self.first_db,
+            db: self.db,
+            len: self.bytes.len(),
+            expired: self.expired,
+        }
+    }
+
+    /// Forgets what was added since `mark`.
+    pub fn rewind(&mut self, mark: &StreamMark) {
+        self.commands = mark.commands;
+        self.first_db = mark.first_db;
+        self.db = mark.db;
+        self.bytes.truncate(mark.len);
+        self.expired = mark.expired;
     }
 
     /// Adds a command that runs in `db`.

@@ -11,6 +11,7 @@ use crate::acl::{Acl, Declaration};
 use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
+use crate::command::family::scripting;
 use crate::config::file::Startup;
 use crate::config::special::EventClasses;
 use crate::config::topic::{PubsubDefault, Supervision};
@@ -155,6 +156,7 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
         opened,
         started,
     ));
+    scripting::load_libraries(&node);
     // Nobody else sets it.
     let _ = observed.set(Arc::downgrade(&node));
     if let Some(cluster) = &node.cluster {
@@ -325,6 +327,7 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
 
     node.shutdown.requested().await;
+    node.scripts.running.end_all();
     tracing::warn!("User requested shutdown...");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
     listening.ended().await;
@@ -550,6 +553,7 @@ impl Node {
             errors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
+            scripts: Default::default(),
             rates: Default::default(),
             used_peak: Default::default(),
             shutdown: Default::default(),

@@ -31,7 +31,7 @@ const CRATES: [Layers; 2] = [
             &["command"],
             &["node"],
             &[
-                "cluster", "persist", "pubsub", "repl", "session", "socket", "tracking",
+                "cluster", "persist", "pubsub", "repl", "script", "session", "socket", "tracking",
             ],
             &["acl"],
             &["oom_score"],

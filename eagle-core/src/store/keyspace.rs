@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -374,6 +375,22 @@ impl Keyspace {
         now_ms: u64,
     ) -> View<'a> {
         View::new(self, worker, guard, self.slots.lock(access), now_ms)
+    }
+
+    /// Like [`Keyspace::view`], but waits for slots no longer than `wait_max`: there is no view then. A read without
+    /// locks that waits for longer unwinds with [`SlotHeld`](super::SlotHeld).
+    pub fn try_view<'a>(
+        &'a self,
+        worker: &'a mut Worker,
+        guard: &'a Guard,
+        access: Access<'_>,
+        now_ms: u64,
+        wait_max: Duration,
+    ) -> Option<View<'a>> {
+        let locks = self.slots.lock_within(access, wait_max)?;
+        let mut view = View::new(self, worker, guard, locks, now_ms);
+        view.patience = Some(wait_max);
+        Some(view)
     }
 
     /// Keys in database `db` (expired ones that were not yet removed included, as in Redis).

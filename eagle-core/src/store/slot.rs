@@ -7,6 +7,8 @@
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use std::time::{Duration, Instant};
+
 use super::SLOTS;
 use super::view::Access;
 use crate::sync::prefetch;
@@ -71,6 +73,47 @@ impl Slots {
             // The writer may have been preempted: sleep until it has let go of the slot.
             drop(slot.lock.lock());
         }
+    }
+
+    /// Like [`Slots::stamp`], but waits no longer than this.
+    pub(super) fn stamp_within(&self, slot: u16, wait_max: Duration) -> Option<ReadStamp> {
+        let slot = &self.0[usize::from(slot)];
+        let until = Instant::now() + wait_max;
+        loop {
+            if let Some(stamp) = slot.seq.read_begin() {
+                return Some(stamp);
+            }
+            drop(slot.lock.try_lock_until(until)?);
+        }
+    }
+
+    /// Like [`Slots::lock`], but waits no longer than this.
+    pub(super) fn lock_within(&self, access: Access<'_>, wait_max: Duration) -> Option<Locks<'_>> {
+        // The clock is read only if there is something to wait for.
+        let mut until = None;
+        let mut take = |slot: u16| {
+            let lock = &self.0[usize::from(slot)].lock;
+            lock.try_lock().or_else(|| {
+                let until = *until.get_or_insert_with(|| Instant::now() + wait_max);
+                lock.try_lock_until(until)
+            })
+        };
+        let held = match access {
+            Access::LockFree => Held::None,
+            Access::Slots(slots) => {
+                assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
+                let mut held = SmallVec::new();
+                for &slot in slots {
+                    held.push((slot, take(slot)?));
+                }
+                Held::Some(held)
+            }
+            Access::All => {
+                let locks: Option<Vec<_>> = (0..SLOTS as u16).map(take).collect();
+                Held::All { _locks: locks? }
+            }
+        };
+        Some(Locks { slots: self, held })
     }
 
     /// Whether what was read since `stamp` is one state of the slot.

@@ -3,6 +3,7 @@
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::change::{Change, Contents, Here, Notes, NotesMark, entry_of};
 use super::dash::{Words, WordsMut};
@@ -77,6 +78,8 @@ pub struct View<'a> {
     met_expired: Cell<bool>,
     /// What a snapshot lets its sink look at.
     cut: Option<Cut<'a>>,
+    /// How long a read without locks waits for a writer; `None` for ever.
+    pub(super) patience: Option<Duration>,
 }
 
 /// The databases at the cut of a snapshot, and what the writer who lends its slot holds back.
@@ -84,6 +87,11 @@ struct Cut<'a> {
     arrays: &'a [u64; super::DATABASES_MAX],
     pending: Pending,
 }
+
+/// What a read without locks unwinds with if it has waited for a writer too long, in a view that
+/// [`Keyspace::try_view`] began.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotHeld;
 
 impl<'a> View<'a> {
     pub(super) fn new(
@@ -106,6 +114,7 @@ impl<'a> View<'a> {
             notes: Notes::default(),
             met_expired: Cell::new(false),
             cut: None,
+            patience: None,
         }
     }
 
@@ -131,6 +140,7 @@ impl<'a> View<'a> {
             notes: Notes::default(),
             met_expired: Cell::new(false),
             cut: Some(Cut { arrays, pending }),
+            patience: None,
         }
     }
 
@@ -196,11 +206,23 @@ impl<'a> View<'a> {
             return (read(&reader), None);
         }
         loop {
-            let stamp = self.keyspace.slots().stamp(slot);
+            let stamp = self.stamp(slot);
             let result = read(&reader);
             if self.keyspace.slots().validate(slot, stamp) {
                 return (result, Some(stamp));
             }
+        }
+    }
+
+    #[inline]
+    fn stamp(&self, slot: u16) -> ReadStamp {
+        let slots = self.keyspace.slots();
+        match self.patience {
+            None => slots.stamp(slot),
+            // Not a panic: the caller of `try_view` expects it, and nothing is changed or held.
+            Some(wait_max) => slots
+                .stamp_within(slot, wait_max)
+                .unwrap_or_else(|| std::panic::resume_unwind(Box::new(SlotHeld))),
         }
     }
 

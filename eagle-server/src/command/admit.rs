@@ -5,6 +5,7 @@ use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::evict::{Evictor, Room};
 use super::permission;
+use super::script;
 use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
@@ -27,6 +28,8 @@ struct Request<'a> {
     session: &'a Session,
     entry: &'static Entry,
     argv: &'a [&'a [u8]],
+    /// Those of the command, or of the script it runs.
+    flags: Flags,
 }
 
 type Gate = fn(&Request<'_>) -> Result<(), CommandError>;
@@ -40,6 +43,7 @@ const GATES: &[Gate] = &[
     allowed_to_user,
     memory,
     allowed_among_messages,
+    not_busy,
 ];
 
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
@@ -62,6 +66,7 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
         session,
         entry,
         argv,
+        flags: script::effective_flags(&batch.thread.node, entry, argv),
     };
     for gate in GATES {
         if let Err(error) = gate(&request) {
@@ -134,6 +139,7 @@ fn allowed_to_user(request: &Request<'_>) -> Result<(), CommandError> {
         session,
         entry,
         argv,
+        ..
     } = *request;
     let Err(denial) = permission::check(&session.user, entry, argv) else {
         return Ok(());
@@ -150,9 +156,13 @@ fn memory(request: &Request<'_>) -> Result<(), CommandError> {
         return Ok(());
     }
     let thread = batch.thread;
+    // Beside a script on this thread nothing is served that needs memory.
+    let Ok(mut worker) = thread.worker.try_borrow_mut() else {
+        return Ok(());
+    };
     let mut evictor = Evictor {
         node: &thread.node,
-        worker: &mut thread.worker.borrow_mut(),
+        worker: &mut worker,
         candidates: &mut thread.candidates.borrow_mut(),
     };
     let room = evictor.make_room(&batch.config, batch.now_ms);
@@ -190,8 +200,19 @@ fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
     )))
 }
 
+/// A script runs for too long: only what may end it is served.
+fn not_busy(request: &Request<'_>) -> Result<(), CommandError> {
+    if request.flags.has(Flags::ALLOW_BUSY) {
+        return Ok(());
+    }
+    match request.batch.thread.node.scripts.running.busy() {
+        Some(kind) => Err(script::busy(kind)),
+        None => Ok(()),
+    }
+}
+
 fn denies_oom(request: &Request<'_>) -> bool {
-    request.entry.has(Flags::DENYOOM)
+    request.flags.has(Flags::DENYOOM)
         || (request.entry.command.name == "exec" && queue_has(request.session, Flags::DENYOOM))
 }
 
@@ -208,8 +229,8 @@ fn pause(request: &Request<'_>) -> Option<Flow> {
     let batch = request.batch;
     let (until_ms, mode) = batch.thread.node.pause.current(batch.now_ms)?;
     let entry = request.entry;
-    let writes = entry.has(Flags::WRITE)
-        || entry.has(Flags::MAY_REPLICATE)
+    let writes = request.flags.has(Flags::WRITE)
+        || request.flags.has(Flags::MAY_REPLICATE)
         || (entry.command.name == "exec"
             && (queue_has(request.session, Flags::WRITE)
                 || queue_has(request.session, Flags::MAY_REPLICATE)));

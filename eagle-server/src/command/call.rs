@@ -15,6 +15,7 @@ use super::keys::{self, Slots};
 use super::monitor::{Shown, shown};
 use super::permission;
 use super::redirect;
+use super::script;
 use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, queued_entry};
 use crate::acl::Place;
@@ -24,11 +25,12 @@ use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot};
+use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot, SlotHeld};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
 
 /// Requests that are run in one go, between two waits for the socket: they share one pin of the
 /// reclamation epoch, one reading of the clock and one view of the configuration.
@@ -196,7 +198,7 @@ enum Plan {
     All,
 }
 
-fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
+fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
     let multi = session
         .multi
         .as_ref()
@@ -206,6 +208,10 @@ fn plan(entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
     };
     let mut all = Slots::new();
     for queued in multi.queue() {
+        if !clustered && queued_entry(queued).command.runs_script() {
+            // It may touch any key, and a transaction cannot begin again.
+            return Plan::All;
+        }
         match plan_one(queued_entry(queued), &queued.words()) {
             Plan::LockFree => {
                 // Inside a transaction even reads must see one instant: those of a key lock its slot,
@@ -268,7 +274,7 @@ fn execute_alone(
     argv: &[&[u8]],
 ) -> Flow {
     let Some(cluster) = &batch.thread.node.cluster else {
-        let plan = plan(entry, session, argv);
+        let plan = plan(false, entry, session, argv);
         return execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done);
     };
     if forward::is_on(batch, session)
@@ -277,7 +283,7 @@ fn execute_alone(
         return flow;
     }
     let before = cluster.topology().version();
-    let mut plan = plan(entry, session, argv);
+    let mut plan = plan(true, entry, session, argv);
     if matches!(plan, Plan::LockFree) {
         let slots = keys::slots(&keys::find(entry, argv), argv);
         // A key of a slot in motion may leave between the look whether it is here and the read.
@@ -317,10 +323,27 @@ fn execute_as(
         Plan::Slots(slots) => Access::Slots(slots),
         Plan::All => Access::All,
     };
-    let mut worker = thread.worker.borrow_mut();
-    let view = node
-        .keyspace
-        .view(&mut worker, batch.guard, access, batch.now_ms);
+    // A script that runs on this thread has the worker: what is allowed beside it looks at no key.
+    let beside_script = thread.worker.try_borrow_mut().is_err();
+    if beside_script && !matches!(plan, Plan::LockFree) {
+        refuse(batch, session, out, Some(entry), &script::BUSY_SCRIPT);
+        return None;
+    }
+    let worker_cell = if beside_script {
+        thread.spare_worker()
+    } else {
+        &thread.worker
+    };
+    let mut worker = worker_cell.borrow_mut();
+    let Some(view) = node.keyspace.try_view(
+        &mut worker,
+        batch.guard,
+        access,
+        batch.now_ms,
+        SLOTS_WAIT_MAX,
+    ) else {
+        return Some(HELD);
+    };
     if let Some(cluster) = &node.cluster {
         // Slots change hands under their locks, so what this says holds until the view ends.
         let topology = cluster.topology();
@@ -360,9 +383,26 @@ fn execute_as(
             wait_ms: TRANSFER_WAIT_MS,
         });
     }
-    let (flow, late) = in_context(batch, session, out, entry, view, |cx| {
-        invoke(cx, entry, argv)
-    });
+    let mark = out.mark();
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        in_context(batch, session, out, entry, view, |cx| {
+            (invoke(cx, entry, argv), cx.needs_all)
+        })
+    }));
+    let ((flow, needs_all), late) = match ended {
+        Ok(ended) => ended,
+        Err(payload) if payload.is::<SlotHeld>() => {
+            // It has read without locks, so it has changed nothing.
+            out.truncate(mark);
+            return Some(HELD);
+        }
+        Err(payload) => resume_unwind(payload),
+    };
+    if needs_all {
+        drop(worker);
+        out.truncate(mark);
+        return execute_as(batch, session, out, entry, argv, &Plan::All);
+    }
     if let Some(events) = late {
         drop(worker);
         remove_expired(batch, session, entry, argv);
@@ -396,6 +436,7 @@ pub(super) fn in_context<'a, T>(
         stream: Stream::new(is_logged),
         events: Events::default(),
         may_block: true,
+        needs_all: false,
         ready: Vec::new(),
     };
     let result = work(&mut cx);
@@ -433,6 +474,12 @@ fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
     None
 }
 
+/// How long a thread waits for slots that another one holds before it serves others: a script may hold them for long.
+const SLOTS_WAIT_MAX: Duration = Duration::from_millis(10);
+
+/// The request is run again soon.
+const HELD: Flow = Flow::Paused { wait_ms: 1 };
+
 /// How long a writer lets a slot in transfer be before it looks again.
 const TRANSFER_WAIT_MS: u64 = 1;
 
@@ -446,9 +493,10 @@ fn writes(session: &Session, entry: &Entry) -> bool {
             multi
                 .queue()
                 .iter()
-                .any(|queued| queued_entry(queued).has(Flags::WRITE))
+                .map(queued_entry)
+                .any(|queued| queued.has(Flags::WRITE) || queued.command.runs_script())
         });
-    queued || entry.has(Flags::WRITE)
+    queued || entry.has(Flags::WRITE) || entry.command.runs_script()
 }
 
 /// Runs the second half of a command that replies later, with `slots` locked: the same commit as at
@@ -506,7 +554,7 @@ pub(super) fn commit<'a>(node: &Node, view: View<'a>, stream: Stream) -> Committ
 
 /// Runs the handler of `entry`, replies its error if it fails, and accounts for it. The view keeps
 /// what the handler did only if it succeeded.
-fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
+pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
     let started = cx.clock;
     let mark = cx.out.mark();
     cx.count_uses(entry, argv);
@@ -522,6 +570,12 @@ fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Flow {
         cx.show(argv);
     }
     let outcome = (entry.command.handler)(cx, Args::new(argv, entry.name_words()));
+    if cx.needs_all {
+        cx.view.rollback_to(savepoint);
+        cx.events.rewind(&events);
+        cx.effects = outer;
+        return Flow::Done;
+    }
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);

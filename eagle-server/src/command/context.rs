@@ -58,6 +58,8 @@ pub struct Context<'a> {
     pub events: Events,
     /// Whether the client may be made to wait: not within a transaction or a script.
     pub may_block: bool,
+    /// The script being run needs slots that others hold: nothing it did is kept, and it runs again with all locked.
+    pub needs_all: bool,
     /// Keys that blocked clients may now be served from, besides those the view has recorded.
     pub ready: Vec<ReadyKey>,
 }

@@ -124,6 +124,19 @@ impl Events {
         misses
     }
 
+    /// The number of notices.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Puts the notices from number `since` on before the reply: a script's reply is written after all it did.
+    pub fn put_before_reply(&mut self, since: usize) {
+        for event in &mut self.list[since..] {
+            event.before_reply = true;
+            event.at = self.reply_at;
+        }
+    }
+
     /// Counts a look-up of a reader that found nothing.
     pub fn miss(&self) {
         self.misses.set(self.misses.get() + 1);

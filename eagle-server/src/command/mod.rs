@@ -22,6 +22,7 @@ mod permission;
 mod redirect;
 mod sample;
 mod scan;
+mod script;
 pub mod spec;
 mod syntax;
 mod table;

@@ -1,6 +1,7 @@
 //! The cluster's say in whether a command runs here.
 
 use super::call::Batch;
+use super::context::Context;
 use super::errors::CommandError;
 use super::keys;
 use super::spec::Flags;
@@ -68,6 +69,42 @@ pub(super) fn decide(
             .filter(|key| view.find(session.db, key).is_none())
             .count();
         (missing, routed.len())
+    })
+}
+
+/// Where a command that a script calls belongs.
+pub(super) fn decide_call(
+    topology: &Topology,
+    cx: &Context<'_>,
+    entry: &Entry,
+    argv: &[&[u8]],
+) -> Route {
+    let routed = keys::find_routed(entry, argv);
+    if routed.is_empty() {
+        return Route::Here;
+    }
+    let slots: SmallVec<[u16; 4]> = routed
+        .iter()
+        .map(|key| key_slot(argv[key.position]))
+        .collect();
+    let first = argv[routed[0].position];
+    let request = Request {
+        slots: &slots,
+        several_keys: routed.iter().any(|key| argv[key.position] != first),
+        is_write: entry.has(Flags::WRITE),
+        asking: cx.session.asking || entry.has(Flags::ASKING),
+        readonly: false,
+        is_migrate: false,
+        is_shard_channel: entry.has(Flags::PUBSUB),
+        allow_shard_channels_when_down: cx.config.cluster.cluster_allow_pubsubshard_when_down,
+        allow_reads_when_down: cx.config.cluster.cluster_allow_reads_when_down,
+    };
+    route(topology, &request, || {
+        let is_here = |key: &&[u8]| {
+            !cx.view.covers(key_slot(key)) || cx.view.find(cx.session.db, key).is_some()
+        };
+        let keys = routed.iter().map(|key| argv[key.position]);
+        (keys.filter(|key| !is_here(key)).count(), routed.len())
     })
 }
 

@@ -57,6 +57,11 @@ impl Flags {
         Flags(self.0 | other.0)
     }
 
+    /// These bits but those.
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+
     /// Whether every bit of `other` is set.
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
@@ -79,6 +84,7 @@ impl Flags {
             (Flags::ASKING, "asking"),
             (Flags::FAST, "fast"),
             (Flags::NO_AUTH, "no_auth"),
+            (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
             (Flags::NO_ASYNC_LOADING, "no_async_loading"),
             (Flags::NO_MULTI, "no_multi"),
             (Flags::MOVABLE_KEYS, "movablekeys"),
@@ -504,6 +510,11 @@ impl Command {
             all = all.with(Categories::SLOW);
         }
         all
+    }
+
+    /// Whether this runs a script, which calls other commands.
+    pub fn runs_script(&self) -> bool {
+        self.flags.has(Flags::NO_MANDATORY_KEYS) && self.family.has(Categories::SCRIPTING)
     }
 
     /// Whether `argc` arguments (name included) fit the arity.

@@ -11,12 +11,13 @@
 //! it reads would wait for us while we wait for it. Both buffers are bounded by configuration
 //! (`client-query-buffer-limit`, `client-output-buffer-limit`).
 
+use super::parking::Parking;
 use super::replies::Replies;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::blocking::Blocked;
 use crate::command::{self, Batch, Flow};
-use crate::node::{Node, Thread};
+use crate::node::{Node, Parked, Thread};
 use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
@@ -26,7 +27,8 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::io::Read;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -112,11 +114,12 @@ const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because pr
      To accept connections from other hosts set a password (requirepass), or turn protected mode off with \
      'CONFIG SET protected-mode no' from this machine and with 'protected-mode no' in the configuration file.\r\n";
 
-async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
+async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd>(
     thread: Rc<Thread>,
     mut stream: S,
     info: ClientInfo,
 ) {
+    let fd = stream.as_raw_fd();
     let node = thread.node.clone();
     let config = node.config.load();
     let info = Arc::new(info);
@@ -132,8 +135,9 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
     }
     thread.stats.connections_received.add(1);
     let session = Session::new(info.clone(), node.acl.default_user());
-    let mut connection = Connection {
-        thread: &thread,
+    let connection = Box::new(Connection {
+        thread: thread.clone(),
+        left: None,
         parser: Parser::new(),
         input: BytesMut::new(),
         input_size: 0,
@@ -142,12 +146,15 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
         session,
         out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
-    };
-    connection.run(stream).await;
+    });
+    let parking = Parking::new(fd);
+    let parked: Weak<dyn Parked> = Rc::downgrade(&(parking.clone() as Rc<dyn Parked>));
+    thread.park(parked);
+    connection.run(stream, parking).await;
 }
 
 /// Also when a bug in a command unwinds: the connection is lost, but nothing of it stays behind.
-impl Drop for Connection<'_> {
+impl Drop for Connection {
     fn drop(&mut self) {
         let node = &self.thread.node;
         self.session.discard(&node.watch, node.keyspace.watchers());
@@ -157,8 +164,10 @@ impl Drop for Connection<'_> {
     }
 }
 
-struct Connection<'a> {
-    thread: &'a Rc<Thread>,
+pub(super) struct Connection {
+    thread: Rc<Thread>,
+    /// What the last requests, run beside a slow script, left to be done.
+    left: Option<Progress>,
     parser: Parser,
     input: BytesMut,
     /// Bytes `input` has room for when it is empty.
@@ -170,6 +179,15 @@ struct Connection<'a> {
     session: Session,
     out: Writer,
     replies: Replies,
+}
+
+/// Why a parked connection goes on.
+enum Woken {
+    Alert(Alert),
+    Shutdown,
+    Read(usize),
+    /// Requests have been run that left something to be done.
+    Served,
 }
 
 /// Why [`Connection::process`] stopped.
@@ -190,8 +208,12 @@ enum Progress {
     Closing,
 }
 
-impl Connection<'_> {
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) {
+impl Connection {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self: Box<Self>,
+        stream: S,
+        parking: Rc<Parking>,
+    ) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let info = self.session.info.clone();
         let node = self.thread.node.clone();
@@ -199,7 +221,10 @@ impl Connection<'_> {
         let mut is_trimmed = false;
         loop {
             self.collect_mail();
-            let progress = self.process();
+            let progress = match self.left.take() {
+                Some(progress) => progress,
+                None => self.process(),
+            };
             self.replies.push(&mut self.out);
             self.collect_mail();
             self.note_sizes();
@@ -304,6 +329,35 @@ impl Connection<'_> {
                 self.input_size = self.input.capacity();
                 self.note_sizes();
             }
+            if !is_trimmed && self.can_park() {
+                // Beside a slow script on this thread, the connection is served by whoever finds it there.
+                let mut input = std::mem::take(&mut self.input);
+                parking.put(self);
+                let woken = tokio::select! {
+                    biased;
+                    alert = poll_fn(|cx| info.poll_alert(cx)) => Woken::Alert(alert),
+                    () = &mut shutdown => Woken::Shutdown,
+                    count = reader.read_buf(&mut input) => Woken::Read(count.unwrap_or(0)),
+                    () = parking.served.notified() => Woken::Served,
+                };
+                let Some(parked) = parking.take() else { return };
+                self = parked;
+                if self.input.is_empty() {
+                    self.input = input;
+                } else {
+                    self.input.extend_from_slice(&input);
+                }
+                match woken {
+                    Woken::Alert(Alert::Killed) | Woken::Shutdown | Woken::Read(0) => return,
+                    Woken::Alert(Alert::Trim) => is_trimmed = self.give_back_input(),
+                    Woken::Alert(Alert::Mail) | Woken::Served => {}
+                    Woken::Read(count) => {
+                        self.thread.stats.net_input_bytes.add(count as u64);
+                        self.thread.stats.reads_processed.add(1);
+                    }
+                }
+                continue;
+            }
             let mut first = [0u8];
             tokio::select! {
                 biased;
@@ -338,6 +392,31 @@ impl Connection<'_> {
         }
     }
 
+    /// Whether nothing is under way but waiting for requests.
+    fn can_park(&self) -> bool {
+        self.input.is_empty() && self.parsed.is_none() && self.replies.is_empty()
+    }
+
+    /// Reads, runs and replies without the runtime; whether more remains to be done by the task.
+    pub(super) fn serve_beside_script(&mut self, socket: &mut socket2::Socket) -> bool {
+        let mut bytes = [0; READ_BYTES];
+        while self.left.is_none() && self.input.len() < self.query_bytes_max() {
+            // The end of the connection is left for the task to find.
+            let Ok(count @ 1..) = socket.read(&mut bytes) else {
+                break;
+            };
+            self.input.extend_from_slice(&bytes[..count]);
+            self.thread.stats.net_input_bytes.add(count as u64);
+            let progress = self.process();
+            self.replies.push(&mut self.out);
+            self.replies.send_now(socket);
+            if !matches!(progress, Progress::Drained { .. }) {
+                self.left = Some(progress);
+            }
+        }
+        self.left.is_some() || !self.can_park()
+    }
+
     /// Moves what others have said to the client behind the replies so far.
     fn collect_mail(&mut self) {
         if self.session.info.outbox.bytes() == 0 {
@@ -359,8 +438,9 @@ impl Connection<'_> {
             return Progress::Drained { room: READ_BYTES };
         }
         self.note_sizes();
-        let guard = self.thread.node.keyspace.pin();
-        let mut batch = Batch::new(self.thread, &guard);
+        let thread = self.thread.clone();
+        let guard = thread.node.keyspace.pin();
+        let mut batch = Batch::new(&thread, &guard);
         let mut warm = 0;
         for _ in 0..BATCH_MAX {
             if self.out.len() + self.replies.len() > OUTPUT_BYTES_HIGH || self.replies.is_full() {

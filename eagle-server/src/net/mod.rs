@@ -3,6 +3,7 @@
 mod connection;
 mod listener;
 mod listening;
+mod parking;
 mod replies;
 mod worker;
 

@@ -87,6 +87,16 @@ impl Replies {
         })
     }
 
+    /// Writes what the socket takes at once.
+    pub fn send_now(&mut self, socket: &mut impl io::Write) {
+        while !self.ready.is_empty() {
+            let Ok(count @ 1..) = socket.write(&self.ready) else {
+                return;
+            };
+            self.ready.advance(count);
+        }
+    }
+
     /// Whether as many requests as allowed are under way.
     pub fn is_full(&self) -> bool {
         self.pending >= FORWARDED_MAX

@@ -9,8 +9,9 @@ use crate::node::{Node, Thread};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
@@ -20,57 +21,107 @@ pub enum Incoming {
     Unix(std::os::unix::net::UnixStream, String),
 }
 
+/// Stack of a worker: scripts recurse. Memory is taken only for what is used of it.
+const STACK_BYTES: usize = 16 << 20;
+
 /// The worker threads.
 pub struct Pool {
-    inboxes: Vec<mpsc::UnboundedSender<Incoming>>,
-    threads: Vec<JoinHandle<()>>,
+    node: Weak<Node>,
+    workers: Vec<Worker>,
+    /// Serves new connections while slow scripts keep all others.
+    spare: Mutex<Option<Worker>>,
     next: AtomicUsize,
+}
+
+struct Worker {
+    inbox: mpsc::UnboundedSender<Incoming>,
+    thread: JoinHandle<()>,
+    /// A slow script keeps it.
+    stuck: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn start(node: &Arc<Node>, name: String) -> io::Result<Worker> {
+        // Bounded by `maxclients`, which the listener enforces before it hands over.
+        let (inbox, incoming) = mpsc::unbounded_channel();
+        let (node, stuck) = (node.clone(), Arc::<AtomicBool>::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let is_stuck = stuck.clone();
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                tokio::task::LocalSet::new().block_on(&runtime, serve(node, incoming, stuck));
+            })?;
+        Ok(Worker {
+            inbox,
+            thread,
+            stuck: is_stuck,
+        })
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Acquire)
+    }
 }
 
 impl Pool {
     /// Starts `count` workers.
     pub fn start(node: &Arc<Node>, count: usize) -> io::Result<Pool> {
-        let mut pool = Pool {
-            inboxes: Vec::new(),
-            threads: Vec::new(),
+        let workers = (0..count).map(|index| Worker::start(node, format!("worker-{index}")));
+        Ok(Pool {
+            node: Arc::downgrade(node),
+            workers: workers.collect::<io::Result<_>>()?,
+            spare: Mutex::new(None),
             next: AtomicUsize::new(0),
-        };
-        for index in 0..count {
-            // Bounded by `maxclients`, which the listener enforces before it hands over.
-            let (inbox, incoming) = mpsc::unbounded_channel();
-            let node = node.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || {
-                    tokio::task::LocalSet::new().block_on(&runtime, serve(node, incoming));
-                })?;
-            pool.inboxes.push(inbox);
-            pool.threads.push(thread);
-        }
-        Ok(pool)
+        })
     }
 
     /// Hands a connection to the next worker in turn.
     pub fn assign(&self, incoming: Incoming) {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let count = self.workers.len();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let free = (0..count)
+            .map(|offset| &self.workers[(first + offset) % count])
+            .find(|worker| !worker.is_stuck());
+        let Some(worker) = free else {
+            return self.assign_to_spare(incoming);
+        };
         // A worker that is gone means the server is going down; the connection closes with it.
-        let _ = self.inboxes[index].send(incoming);
+        let _ = worker.inbox.send(incoming);
+    }
+
+    fn assign_to_spare(&self, incoming: Incoming) {
+        let mut spare = self.spare.lock();
+        if spare.is_none() {
+            let node = self.node.upgrade();
+            *spare = node.and_then(|node| Worker::start(&node, "worker-spare".to_owned()).ok());
+        }
+        if let Some(worker) = &*spare {
+            let _ = worker.inbox.send(incoming);
+        }
     }
 
     /// Waits for the workers to end; they do once shutdown was requested.
     pub fn join(self) {
-        drop(self.inboxes);
-        for thread in self.threads {
+        let spare = self.spare.into_inner();
+        for Worker { inbox, thread, .. } in self.workers.into_iter().chain(spare) {
+            drop(inbox);
             let _ = thread.join();
         }
     }
 }
 
-async fn serve(node: Arc<Node>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
-    let thread = Rc::new(Thread::new(node.clone()));
+async fn serve(
+    node: Arc<Node>,
+    mut incoming: mpsc::UnboundedReceiver<Incoming>,
+    stuck: Arc<AtomicBool>,
+) {
+    let mut thread = Thread::new(node.clone());
+    thread.stuck = stuck;
+    let thread = Rc::new(thread);
     tokio::task::spawn_local(blocking::serve_posted(thread.clone()));
     let mut halt = pin!(node.halt.obey());
     loop {

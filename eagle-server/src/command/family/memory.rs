@@ -177,6 +177,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let excess = resident as i64 - used as i64;
     let dbs: Vec<(u8, u64)> = databases(cx).collect();
     let keys: u64 = dbs.iter().map(|(_, keys)| keys).sum();
+    let scripts = &cx.node.scripts;
     let before = [
         ("peak.allocated", Count(peak)),
         ("total.allocated", Count(used)),
@@ -186,8 +187,11 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         ("clients.normal", Count(client_bytes(cx))),
         ("cluster.links", Count(0)),
         ("aof.buffer", Count(0)),
-        ("lua.caches", Count(0)),
-        ("functions.caches", Count(0)),
+        ("lua.caches", Count(scripts.sources.bytes() as u64)),
+        (
+            "functions.caches",
+            Count(scripts.functions.snapshot().bytes() as u64),
+        ),
     ];
     let after = [
         ("overhead.total", Count(0)),

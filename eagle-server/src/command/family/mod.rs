@@ -26,6 +26,7 @@ mod module;
 mod monitor;
 mod multi;
 mod pubsub;
+pub mod scripting;
 mod server;
 mod set;
 mod slowlog;
@@ -69,5 +70,6 @@ pub const FAMILIES: &[&Family] = &[
     &module::FAMILY,
     &wait::FAMILY,
     &debug::FAMILY,
+    &scripting::FAMILY,
     &server::FAMILY,
 ];

@@ -112,14 +112,16 @@ pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
 /// Type byte, the longest length, version and checksum.
 const OVERHEAD_BYTES: usize = 1 + 9 + 2 + 8;
 
-fn seal(mut out: Vec<u8>) -> Vec<u8> {
+/// Ends a payload with version and checksum.
+pub fn seal(mut out: Vec<u8>) -> Vec<u8> {
     out.extend_from_slice(&VERSION.to_le_bytes());
     let checksum = crc64::checksum(&out);
     out.extend_from_slice(&checksum.to_le_bytes());
     out
 }
 
-fn open(payload: &[u8]) -> Result<&[u8], DumpError> {
+/// What is in a payload whose version is known and whose checksum is right.
+pub fn open(payload: &[u8]) -> Result<&[u8], DumpError> {
     let envelope = payload
         .split_last_chunk()
         .and_then(|(checked, checksum)| Some((checked, checked.split_last_chunk()?, checksum)));

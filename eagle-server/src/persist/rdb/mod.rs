@@ -10,6 +10,7 @@ pub mod double;
 pub mod dump;
 pub mod element;
 pub mod error;
+pub mod function;
 pub mod integer;
 pub mod intset;
 pub mod length;

@@ -1,5 +1,6 @@
 //! INFO server, clients, memory, cpu: the process and its surroundings.
 
+use crate::script::Shared;
 use crate::command::clock::lru_clock;
 use crate::command::context::Context;
 use crate::config::Choice;
@@ -122,6 +123,27 @@ pub(in crate::command::family) fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
+/// What scripts and functions take, outside the pool.
+fn scripting(report: &mut Report, scripts: &Shared) {
+    let sized = |report: &mut Report, name: &str, bytes: usize| {
+        report.field(name, bytes);
+        report.field(&format!("{name}_human"), human_bytes(bytes as u64));
+    };
+    let (eval, functions) = (scripts.memory.of_scripts(), scripts.memory.of_functions());
+    let (sources, libraries) = (scripts.sources.bytes(), scripts.functions.snapshot());
+    report.field("used_memory_lua", eval);
+    report.field("used_memory_vm_eval", eval);
+    report.field("used_memory_lua_human", human_bytes(eval as u64));
+    report.field("used_memory_scripts_eval", sources);
+    report.field("number_of_cached_scripts", scripts.sources.len());
+    report.field("number_of_functions", libraries.functions());
+    report.field("number_of_libraries", libraries.len());
+    report.field("used_memory_vm_functions", functions);
+    sized(report, "used_memory_vm_total", eval + functions);
+    report.field("used_memory_functions", libraries.bytes());
+    sized(report, "used_memory_scripts", sources + libraries.bytes());
+}
+
 /// `used_memory` is what `maxmemory` bounds: the pool space of keys, values and tables. All else
 /// that the process holds shows in `used_memory_rss`, and so in the fragmentation fields.
 pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
@@ -153,21 +175,7 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     report.field("allocator_active", resident);
     report.field("allocator_resident", resident);
     sized(report, "total_system_memory", machine);
-    report.field("used_memory_lua", 0);
-    report.field("used_memory_vm_eval", 0);
-    report.field("used_memory_lua_human", human_bytes(0));
-    for name in [
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ] {
-        report.field(name, 0);
-    }
-    sized(report, "used_memory_vm_total", 0);
-    report.field("used_memory_functions", 0);
-    sized(report, "used_memory_scripts", 0);
+    scripting(report, &cx.node.scripts);
     sized(report, "maxmemory", max);
     report.field("maxmemory_policy", cx.config.memory.maxmemory_policy.name());
     report.field(

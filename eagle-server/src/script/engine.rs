@@ -1,0 +1,574 @@
+//! An interpreter: made with its globals, runs scripts or functions, and can be stopped.
+//!
+//! A thread has two, one for scripts (EVAL) and one for functions (FCALL), as Redis has. Both are made when first
+//! needed. Scripts are compiled when a thread first runs them; libraries are loaded when a thread first calls one of
+//! their functions, so what a library keeps in its own variables, each thread keeps for itself.
+//!
+//! **Stopping.** A hook runs every [`STEPS`] instructions. To stop a script it raises an error and is set to run at each
+//! instruction, where it raises again: a script that catches the error gets no further.
+
+use super::functions::{Function, Library};
+use super::host::{self, Host};
+use super::library::{self, Arguments, Random};
+use super::raise::{self, Raised};
+use super::source::{Sha, Source};
+use super::{Shared, convert, sandbox, shebang};
+use crate::script::ReplyErrors;
+use eagle_core::resp::{Protocol, Writer};
+use mlua::{Error, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Instructions between two looks at the clock and the kill switch.
+const STEPS: u32 = 100_000;
+
+/// Bytes an interpreter may use.
+const MEMORY_BYTES_MAX: usize = 1 << 30;
+
+/// How long a library may take to register its functions when a client loads it.
+const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes of a reply buffer that is kept between calls.
+const BUFFER_BYTES_KEPT: usize = 64 * 1024;
+
+/// Bytes the interpreters of a node use.
+#[derive(Default)]
+pub struct Memory {
+    scripts: AtomicUsize,
+    functions: AtomicUsize,
+}
+
+impl Memory {
+    /// Interpreters of scripts.
+    pub fn of_scripts(&self) -> usize {
+        self.scripts.load(Ordering::Relaxed)
+    }
+
+    /// Interpreters of functions.
+    pub fn of_functions(&self) -> usize {
+        self.functions.load(Ordering::Relaxed)
+    }
+}
+
+/// What the functions that the server gives to scripts share with their engine.
+pub(super) struct State {
+    pub(super) random: Random,
+    loading: RefCell<Option<Loading>>,
+    /// The script is to end, whatever it catches.
+    stopping: RefCell<Option<Raised>>,
+    buffer: Cell<Vec<u8>>,
+}
+
+/// A library being loaded.
+struct Loading {
+    registered: Vec<Registered>,
+    until: Option<Instant>,
+}
+
+/// A function a library has registered.
+pub(super) struct Registered {
+    pub(super) function: Function,
+    pub(super) callback: mlua::Function,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            random: Random::new(),
+            loading: RefCell::default(),
+            stopping: RefCell::default(),
+            buffer: Cell::default(),
+        }
+    }
+
+    /// Whether a script runs.
+    pub(super) fn has_host(&self) -> bool {
+        host::with(|_| ()).is_some()
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading.borrow().is_some()
+    }
+
+    pub(super) fn register(&self, registered: Registered) -> Result<(), &'static str> {
+        let mut loading = self.loading.borrow_mut();
+        let functions = &mut loading.as_mut().ok_or("not loading")?.registered;
+        let name = &registered.function.name;
+        if functions.iter().any(|known| known.function.name == *name) {
+            return Err("Function already exists in the library");
+        }
+        functions.push(registered);
+        Ok(())
+    }
+
+    /// An empty buffer for a reply.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        self.buffer.take()
+    }
+
+    pub(super) fn give_back(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= BUFFER_BYTES_KEPT {
+            buffer.clear();
+            self.buffer.set(buffer);
+        }
+    }
+
+    /// Ends the script; the host knows why.
+    pub(super) fn stop(self: &State, lua: &Lua) -> Error {
+        self.stop_with(
+            lua,
+            Raised::Table {
+                err: b"ERR Script stopped".to_vec(),
+                counted: true,
+            },
+        )
+    }
+
+    fn stop_with(&self, lua: &Lua, why: Raised) -> Error {
+        let error = Error::external(why.clone());
+        *self.stopping.borrow_mut() = Some(why);
+        // The hook itself stays what it is; it only comes more often.
+        let _ = lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), always_stop);
+        error
+    }
+
+    /// The hook.
+    fn interrupt(&self, lua: &Lua) -> mlua::Result<VmState> {
+        if let Some(why) = self.stopping.borrow().clone() {
+            return Err(Error::external(why));
+        }
+        let late = self
+            .loading
+            .borrow()
+            .as_ref()
+            .is_some_and(|loading| loading.until.is_some_and(|until| Instant::now() > until));
+        if late {
+            let err = b"ERR FUNCTION LOAD timeout".to_vec();
+            return Err(self.stop_with(lua, Raised::Table { err, counted: false }));
+        }
+        match host::with(|host| host.interrupt()).flatten() {
+            None => Ok(VmState::Continue),
+            Some(err) => Err(self.stop_with(lua, Raised::Table { err, counted: false })),
+        }
+    }
+}
+
+/// The hook of a script that is being stopped.
+fn always_stop(lua: &Lua, _: &mlua::debug::Debug<'_>) -> mlua::Result<VmState> {
+    let state = lua.app_data_ref::<Rc<State>>().map(|state| state.clone());
+    let why = state.and_then(|state| state.stopping.borrow().clone());
+    match why {
+        Some(why) => Err(Error::external(why)),
+        None => Ok(VmState::Continue),
+    }
+}
+
+/// The arguments of a script.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    pub keys: &'a [&'a [u8]],
+    pub args: &'a [&'a [u8]],
+}
+
+/// What became of a script.
+pub enum Finished {
+    Returned(Returned),
+    Failed(Failure),
+}
+
+/// What a script returned.
+pub struct Returned {
+    value: Value,
+    next: mlua::Function,
+}
+
+impl Returned {
+    /// Writes it as a reply; `protocol` is the one the script has chosen.
+    pub fn write(self, out: &mut Writer, protocol: Protocol) -> ReplyErrors {
+        convert::write_reply(out, &self.next, self.value, protocol)
+    }
+}
+
+/// The error a script ended with.
+pub struct Failure {
+    /// The text, with its code.
+    pub text: Vec<u8>,
+    /// Error statistics know of it already.
+    pub counted: bool,
+}
+
+/// The engines of one thread.
+#[derive(Default)]
+pub struct Engines {
+    eval: RefCell<Option<(u64, Rc<Engine>)>>,
+    functions: RefCell<Option<Rc<Engine>>>,
+}
+
+impl Engines {
+    fn eval(&self, shared: &Shared) -> Result<Rc<Engine>, String> {
+        let generation = shared.sources.generation();
+        let mut eval = self.eval.borrow_mut();
+        match &*eval {
+            Some((made_at, engine)) if *made_at == generation => Ok(engine.clone()),
+            _ => {
+                let engine = Rc::new(Engine::new(Mode::Eval).map_err(unavailable)?);
+                let old = eval.replace((generation, engine.clone()));
+                drop(old);
+                Ok(engine)
+            }
+        }
+    }
+
+    fn functions(&self) -> Result<Rc<Engine>, String> {
+        let mut functions = self.functions.borrow_mut();
+        if let Some(engine) = &*functions {
+            return Ok(engine.clone());
+        }
+        let engine = Rc::new(Engine::new(Mode::Functions).map_err(unavailable)?);
+        *functions = Some(engine.clone());
+        Ok(engine)
+    }
+
+    /// Compiles a script, unless this thread has done so before; the error is the reply's text.
+    pub fn compile(&self, shared: &Shared, sha: &Sha, source: &Source) -> Result<(), String> {
+        self.eval(shared)?.compiled(sha, source).map(drop)
+    }
+
+    /// Runs a script.
+    pub fn run_script(
+        &self,
+        shared: &Shared,
+        sha: &Sha,
+        source: &Source,
+        given: Given<'_>,
+        host: &mut (dyn Host + '_),
+    ) -> Result<Finished, String> {
+        let engine = self.eval(shared)?;
+        let function = engine.compiled(sha, source)?;
+        let name = String::from_utf8_lossy(sha).into_owned();
+        let finished = engine.run(&function, &name, given, host);
+        engine.note_memory(&shared.memory.scripts);
+        Ok(finished)
+    }
+
+    /// Loads a library: the functions it registers. The error is the reply's text.
+    pub fn load_library(
+        &self,
+        shared: &Shared,
+        code: &[u8],
+        is_bounded: bool,
+    ) -> Result<Library, String> {
+        let (name, script) = shebang::of_library(code)?;
+        let engine = self.functions()?;
+        let until = is_bounded.then(|| Instant::now() + LOAD_TIME_MAX);
+        let registered = engine.load(script, until)?;
+        engine.note_memory(&shared.memory.functions);
+        if registered.is_empty() {
+            return Err("ERR No functions registered".to_owned());
+        }
+        let functions = registered
+            .into_iter()
+            .map(|registered| registered.function)
+            .collect();
+        Ok(Library {
+            name,
+            code: code.into(),
+            functions,
+        })
+    }
+
+    /// Calls a function of a library.
+    pub fn run_function(
+        &self,
+        shared: &Shared,
+        library: &Arc<Library>,
+        function: &Function,
+        given: Given<'_>,
+        host: &mut (dyn Host + '_),
+    ) -> Result<Finished, String> {
+        let engine = self.functions()?;
+        let callback = engine.callback(library, &function.name)?;
+        let finished = engine.run(&callback, &function.name, given, host);
+        engine.note_memory(&shared.memory.functions);
+        Ok(finished)
+    }
+
+    /// Forgets what was loaded of libraries that are no more.
+    pub fn retain_libraries(&self, is_current: impl Fn(&Arc<Library>) -> bool) {
+        if let Some(engine) = &*self.functions.borrow() {
+            let mut loaded = engine.libraries.borrow_mut();
+            loaded.retain(|_, (library, _)| is_current(library));
+        }
+    }
+}
+
+fn unavailable(error: Error) -> String {
+    format!("ERR Can't start the Lua interpreter: {error}")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Eval,
+    Functions,
+}
+
+/// Callbacks of a library's functions, by name.
+type Callbacks = HashMap<String, mlua::Function>;
+
+/// An interpreter.
+struct Engine {
+    lua: Lua,
+    mode: Mode,
+    state: Rc<State>,
+    sandbox: sandbox::Sandbox,
+    next: mlua::Function,
+    scripts: RefCell<HashMap<Sha, mlua::Function>>,
+    libraries: RefCell<HashMap<String, (Arc<Library>, Callbacks)>>,
+    /// As [`Memory`] has it.
+    noted: Cell<usize>,
+}
+
+impl Engine {
+    fn new(mode: Mode) -> mlua::Result<Engine> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
+        let options = LuaOptions::new().catch_rust_panics(false);
+        let lua = Lua::new_with(libraries, options)?;
+        let state = Rc::new(State::new());
+        lua.set_app_data(state.clone());
+        let next = lua.globals().get("next")?;
+        let sandbox = sandbox::make(&lua, &state, mode)?;
+        lua.set_memory_limit(MEMORY_BYTES_MAX)?;
+        let engine = Engine {
+            lua,
+            mode,
+            state,
+            sandbox,
+            next,
+            scripts: RefCell::default(),
+            libraries: RefCell::default(),
+            noted: Cell::new(0),
+        };
+        engine.arm()?;
+        Ok(engine)
+    }
+
+    /// Sets the hook.
+    fn arm(&self) -> mlua::Result<()> {
+        let state = self.state.clone();
+        let triggers = HookTriggers::new().every_nth_instruction(STEPS);
+        self.lua
+            .set_global_hook(triggers, move |lua, _| state.interrupt(lua))
+    }
+
+    /// Makes the engine ready for the next script.
+    fn rearm(&self) {
+        if self.state.stopping.take().is_some() {
+            let _ = self.arm();
+            // What the script held is not needed any more, and may be much.
+            let _ = self.lua.gc_collect();
+        }
+    }
+
+    fn chunk_name(&self) -> &'static str {
+        raise::USERS[usize::from(self.mode == Mode::Functions)]
+    }
+
+    fn parse(&self, code: &[u8]) -> Result<mlua::Function, String> {
+        if code.first() == Some(&27) {
+            let name = &self.chunk_name()[1..];
+            return Err(format!("{name}:1: unexpected symbol near 'char(27)'"));
+        }
+        let chunk = self.lua.load(code).set_name(self.chunk_name());
+        chunk
+            .set_mode(mlua::chunk::ChunkMode::Text)
+            .into_function()
+            .map_err(|error| match error {
+                Error::SyntaxError { message, .. } => message,
+                other => other.to_string(),
+            })
+    }
+
+    fn compiled(&self, sha: &Sha, source: &Source) -> Result<mlua::Function, String> {
+        if let Some(function) = self.scripts.borrow().get(sha) {
+            return Ok(function.clone());
+        }
+        let function = self
+            .parse(source.code())
+            .map_err(|error| format!("ERR Error compiling script (new function): {error}"))?;
+        self.scripts.borrow_mut().insert(*sha, function.clone());
+        Ok(function)
+    }
+
+    fn load(&self, script: &[u8], until: Option<Instant>) -> Result<Vec<Registered>, String> {
+        let function = self
+            .parse(script)
+            .map_err(|error| format!("ERR Error compiling function: {error}"))?;
+        *self.state.loading.borrow_mut() = Some(Loading {
+            registered: Vec::new(),
+            until,
+        });
+        let outcome = self.sandbox.load(&self.lua, &function);
+        let loading = self.state.loading.take();
+        self.rearm();
+        self.sandbox.end_load();
+        match outcome {
+            Ok((true, _)) => Ok(loading.map_or_else(Vec::new, |loading| loading.registered)),
+            Ok((false, error)) => {
+                let failure = self.failure_of(&error);
+                let text = match failure {
+                    Some((text, _)) => text,
+                    None => b"ERR ".to_vec(),
+                };
+                let text = String::from_utf8_lossy(&text).into_owned();
+                Err(format!("ERR Error registering functions: {text}"))
+            }
+            Err(error) => Err(format!("ERR Error registering functions: {error}")),
+        }
+    }
+
+    fn callback(&self, library: &Arc<Library>, name: &str) -> Result<mlua::Function, String> {
+        const GONE: &str = "ERR Function not found";
+        if let Some((loaded, callbacks)) = self.libraries.borrow().get(&library.name)
+            && Arc::ptr_eq(loaded, library)
+        {
+            return callbacks.get(name).cloned().ok_or(GONE.to_owned());
+        }
+        let (_, script) = shebang::of_library(&library.code)?;
+        let callbacks: Callbacks = self
+            .load(script, None)?
+            .into_iter()
+            .map(|registered| (registered.function.name, registered.callback))
+            .collect();
+        let callback = callbacks.get(name).cloned();
+        self.libraries
+            .borrow_mut()
+            .insert(library.name.clone(), (library.clone(), callbacks));
+        callback.ok_or(GONE.to_owned())
+    }
+
+    /// Text and flag of an error value that is a table or string.
+    fn failure_of(&self, error: &Value) -> Option<(Vec<u8>, bool)> {
+        match error {
+            Value::Table(table) => {
+                let text = match table.get::<Value>("err") {
+                    Ok(Value::String(text)) => text.as_bytes().to_vec(),
+                    _ => b"ERR unknown error".to_vec(),
+                };
+                let counted = table.get::<Value>("ignore_error_stats_update");
+                Some((text, matches!(counted, Ok(Value::Boolean(true)))))
+            }
+            Value::String(text) => Some(([b"ERR ", &*text.as_bytes()].concat(), false)),
+            _ => None,
+        }
+    }
+
+    fn run(
+        &self,
+        function: &mlua::Function,
+        name: &str,
+        given: Given<'_>,
+        host: &mut (dyn Host + '_),
+    ) -> Finished {
+        let outcome = self.call(function, given, host);
+        let finished = match outcome {
+            Ok((true, value)) => Finished::Returned(Returned {
+                value,
+                next: self.next.clone(),
+            }),
+            Ok((false, error)) => Finished::Failed(self.failure(name, &error)),
+            Err(error) => {
+                let text = match raise::find(&error) {
+                    raise::Found::Memory => raise::NOT_ENOUGH_MEMORY.to_owned(),
+                    _ => error.to_string(),
+                };
+                let text = self.lua.create_string(text).map_or(Value::Nil, Value::String);
+                Finished::Failed(self.failure(name, &text))
+            }
+        };
+        self.rearm();
+        finished
+    }
+
+    fn call(
+        &self,
+        function: &mlua::Function,
+        given: Given<'_>,
+        host: &mut (dyn Host + '_),
+    ) -> mlua::Result<(bool, Value)> {
+        let strings = |words: &[&[u8]]| {
+            let lua = &self.lua;
+            let words = words.iter().map(|word| lua.create_string(word));
+            let table = lua.create_table_with_capacity(words.len(), 0)?;
+            for (index, word) in words.enumerate() {
+                table.raw_set(index + 1, word?)?;
+            }
+            mlua::Result::Ok(table)
+        };
+        let (keys, args) = (strings(given.keys)?, strings(given.args)?);
+        host::enter(host, || match self.mode {
+            Mode::Eval => self.sandbox.run_script(function, keys, args),
+            Mode::Functions => self.sandbox.run_function(function, keys, args),
+        })
+    }
+
+    /// The reply for an error that came out of a script.
+    fn failure(&self, name: &str, error: &Value) -> Failure {
+        let Value::Table(table) = error else {
+            let text = match error {
+                Value::String(text) => text.as_bytes().to_vec(),
+                _ => b"execution failure".to_vec(),
+            };
+            // What Lua held when it ran out of memory.
+            let _ = self.lua.gc_collect();
+            let text = &text[..text.len().min(100)];
+            let prefix = format!("ERR Error running script {name}, ");
+            return Failure {
+                text: [prefix.as_bytes(), text].concat(),
+                counted: false,
+            };
+        };
+        let (mut text, counted) = self.failure_of(error).unwrap_or_default();
+        let source = table.get::<Value>("source");
+        let line = table.get::<Value>("line");
+        let line = line
+            .ok()
+            .and_then(|line| library::as_string(&self.lua, &line));
+        if let (Ok(Value::String(source)), Some(line)) = (&source, line) {
+            let line = String::from_utf8_lossy(&line.as_bytes()).into_owned();
+            let source = String::from_utf8_lossy(&source.as_bytes()).into_owned();
+            text.extend(format!(" script: {name}, on {source}:{line}.").bytes());
+        }
+        Failure { text, counted }
+    }
+
+    fn note_memory(&self, total: &AtomicUsize) {
+        let used = self.lua.used_memory();
+        let before = self.noted.replace(used);
+        total.fetch_add(used.wrapping_sub(before), Ordering::Relaxed);
+    }
+}
+
+/// Natives that need the engine's state.
+pub(super) fn random(lua: &Lua, state: &Rc<State>) -> mlua::Result<(mlua::Function, mlua::Function)> {
+    let of = state.clone();
+    let random = lua.create_function(move |lua, args: MultiValue| {
+        of.random.random(lua, &Arguments::new(lua, "random", args))
+    })?;
+    let of = state.clone();
+    let seed = lua.create_function(move |lua, args: MultiValue| {
+        of.random
+            .randomseed(lua, &Arguments::new(lua, "randomseed", args))
+    })?;
+    Ok((random, seed))
+}
+
+/// The libraries of an engine.
+pub(super) fn libraries(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Result<mlua::Table> {
+    let libraries = library::all(lua)?;
+    libraries.raw_set("redis", library::api(lua, state, mode == Mode::Eval)?)?;
+    Ok(libraries)
+}

@@ -1,0 +1,126 @@
+//! Makes the globals of an interpreter: `sandbox.lua`, and the functions it needs from here.
+
+use super::engine::{self, Mode, State};
+use super::library::{self, Arguments};
+use super::raise;
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use std::rc::Rc;
+
+const CODE: &str = include_str!("sandbox.lua");
+
+/// What runs scripts inside the globals.
+pub(super) struct Sandbox {
+    /// Lua's own.
+    xpcall: Function,
+    /// The error handler.
+    handle: Function,
+    /// Sets KEYS and ARGV.
+    prepare: Function,
+    /// A function and its two arguments to a function without.
+    bind: Function,
+    /// Whether the globals are those of a library being loaded.
+    set_loading: Function,
+}
+
+impl Sandbox {
+    /// Runs a script: whether it succeeded, and what it returned or raised.
+    pub(super) fn run_script(
+        &self,
+        script: &Function,
+        keys: Table,
+        args: Table,
+    ) -> mlua::Result<(bool, Value)> {
+        self.prepare.call::<()>((keys, args))?;
+        self.xpcall.call((script, &self.handle))
+    }
+
+    /// Runs a function of a library.
+    pub(super) fn run_function(
+        &self,
+        function: &Function,
+        keys: Table,
+        args: Table,
+    ) -> mlua::Result<(bool, Value)> {
+        let bound: Function = self.bind.call((function, keys, args))?;
+        self.xpcall.call((bound, &self.handle))
+    }
+
+    /// Runs the chunk of a library. The engine is to be [ready](Sandbox::end_load) again afterwards.
+    pub(super) fn load(&self, lua: &Lua, chunk: &Function) -> mlua::Result<(bool, Value)> {
+        self.set_loading.call::<()>(true)?;
+        // Without a handler: the error tells no position of its own.
+        let same = lua.create_function(|lua, value: Value| raise::caught(lua, value))?;
+        self.xpcall.call((chunk, same))
+    }
+
+    /// Ends loading, once the hook is quiet.
+    pub(super) fn end_load(&self) {
+        let _ = self.set_loading.call::<()>(false);
+    }
+}
+
+pub(super) fn make(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Result<Sandbox> {
+    let native = lua.create_table()?;
+    native.raw_set("globals", lua.globals())?;
+    let readonly = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> {
+        Err(raise::text(lua, "Attempt to modify a readonly table"))
+    })?;
+    native.raw_set("readonly", readonly)?;
+    // C functions of Redis's Lua refuse without a position.
+    let refuse = lua.create_function(|_, _: MultiValue| -> mlua::Result<()> {
+        let text = b"Attempt to modify a readonly table".to_vec();
+        Err(mlua::Error::external(raise::Raised::Text(text)))
+    })?;
+    native.raw_set("refuse", refuse)?;
+    let fail = lua.create_function(|lua, message: LuaString| -> mlua::Result<()> {
+        Err(raise::text(lua, message.as_bytes()))
+    })?;
+    native.raw_set("fail", fail)?;
+    let whereabouts = lua.create_function(|lua, ()| Ok(raise::position(lua)))?;
+    native.raw_set("where", whereabouts)?;
+    let caught = lua.create_function(|lua, value: Value| raise::caught(lua, value))?;
+    native.raw_set("caught", caught)?;
+    let handle = lua.create_function(|lua, value: Value| raise::handle(lua, value))?;
+    let xpcall = lua.globals().get("xpcall")?;
+    native.raw_set("undeclared", undeclared(lua)?)?;
+    let number = lua.create_function(|lua, value: Value| Ok(library::as_number(lua, &value)))?;
+    native.raw_set("number", number)?;
+    let (random, randomseed) = engine::random(lua, state)?;
+    native.raw_set("random", random)?;
+    native.raw_set("randomseed", randomseed)?;
+    native.raw_set("libraries", engine::libraries(lua, state, mode)?)?;
+    native.raw_set("loading", library::loading(lua, state)?)?;
+
+    let chunk = lua
+        .load(CODE)
+        .set_name(raise::SANDBOXES[usize::from(mode == Mode::Functions)])
+        .into_function()?;
+    let (globals, prepare, bind, set_loading): (Table, Function, Function, Function) =
+        chunk.call(native)?;
+    for function in [&chunk, &prepare, &bind, &set_loading] {
+        function.set_environment(globals.clone())?;
+    }
+    lua.set_globals(globals)?;
+    Ok(Sandbox {
+        xpcall,
+        handle,
+        prepare,
+        bind,
+        set_loading,
+    })
+}
+
+/// What reading a global that does not exist calls.
+fn undeclared(lua: &Lua) -> mlua::Result<Function> {
+    lua.create_function(|lua, args: MultiValue| -> mlua::Result<()> {
+        let args = Arguments::new(lua, "luaProtectedTableError", args);
+        let name = args.get(2).and_then(|name| library::as_string(lua, name));
+        let Some(name) = name.filter(|_| args.len() == 2) else {
+            let text = "Second argument to luaProtectedTableError must be a string or number";
+            return Err(raise::text(lua, text));
+        };
+        let name = name.as_bytes();
+        let text = b"Script attempted to access nonexistent global variable '";
+        Err(raise::text(lua, [&text[..], &name, b"'"].concat()))
+    })
+}
