@@ -25,11 +25,11 @@ use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Committed, Guard, View, Worker, key_slot, SlotHeld};
+use eagle_core::store::{Access, Committed, Guard, SlotHeld, View, Worker, key_slot};
 use smallvec::SmallVec;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 /// Requests that are run in one go, between two waits for the socket: they share one pin of the

@@ -127,8 +127,7 @@ pub(super) fn execute(
     let (db, entry, may_block) = (cx.session.db, cx.entry, cx.may_block);
     let stream = cx.stream.mark();
     let mut host = ScriptHost {
-        out_of_memory: out_of_memory
-            && !(declares && script.flags.has(ScriptFlags::ALLOW_OOM)),
+        out_of_memory: out_of_memory && !(declares && script.flags.has(ScriptFlags::ALLOW_OOM)),
         cross_slot: !declares || script.flags.has(ScriptFlags::ALLOW_CROSS_SLOT),
         slot: first_slot(entry, argv),
         read_only,
@@ -283,14 +282,20 @@ fn told_error<T>(error: &CommandError) -> Result<T, Refusal> {
 
 impl ScriptHost<'_, '_> {
     /// Whether the script may call this command, apart from where its keys are.
-    fn admit(&mut self, argv: &[&[u8]]) -> Result<&'static Entry, (Option<&'static Entry>, Refusal)> {
+    fn admit(
+        &mut self,
+        argv: &[&[u8]],
+    ) -> Result<&'static Entry, (Option<&'static Entry>, Refusal)> {
         let refuse = |entry, text: &str| Err((entry, Refusal::Told(text.as_bytes().to_vec())));
         let Lookup::Found(entry) = table().lookup(argv) else {
             return refuse(None, "Unknown Redis command called from script");
         };
         let some = Some(entry);
         if !entry.command.accepts(argv.len()) {
-            return refuse(some, "Wrong number of args calling Redis command from script");
+            return refuse(
+                some,
+                "Wrong number of args calling Redis command from script",
+            );
         }
         if entry.has(Flags::NOSCRIPT) {
             return refuse(some, "This Redis command is not allowed from script");
@@ -303,7 +308,10 @@ impl ScriptHost<'_, '_> {
             return refuse(some, &format!("The user executing the script {reason}"));
         }
         if self.read_only && (entry.has(Flags::WRITE) || entry.has(Flags::MAY_REPLICATE)) {
-            return refuse(some, "Write commands are not allowed from read-only scripts.");
+            return refuse(
+                some,
+                "Write commands are not allowed from read-only scripts.",
+            );
         }
         if self.out_of_memory && !self.wrote && entry.has(Flags::DENYOOM) {
             let error = told_error::<()>(&super::errors::OUT_OF_MEMORY);

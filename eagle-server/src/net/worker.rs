@@ -6,10 +6,10 @@
 use super::connection;
 use crate::command::blocking;
 use crate::node::{Node, Thread};
+use parking_lot::Mutex;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;

@@ -38,7 +38,8 @@ impl<'a> Reading<'a> {
         let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
         let line = &self.rest[..end];
         self.rest = self.rest.get(end + 2..).unwrap_or_default();
-        line.split_first().map_or((b'_', &[][..]), |(kind, line)| (*kind, line))
+        line.split_first()
+            .map_or((b'_', &[][..]), |(kind, line)| (*kind, line))
     }
 
     /// So many bytes and the line break behind them.

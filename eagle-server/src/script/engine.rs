@@ -148,11 +148,23 @@ impl State {
             .is_some_and(|loading| loading.until.is_some_and(|until| Instant::now() > until));
         if late {
             let err = b"ERR FUNCTION LOAD timeout".to_vec();
-            return Err(self.stop_with(lua, Raised::Table { err, counted: false }));
+            return Err(self.stop_with(
+                lua,
+                Raised::Table {
+                    err,
+                    counted: false,
+                },
+            ));
         }
         match host::with(|host| host.interrupt()).flatten() {
             None => Ok(VmState::Continue),
-            Some(err) => Err(self.stop_with(lua, Raised::Table { err, counted: false })),
+            Some(err) => Err(self.stop_with(
+                lua,
+                Raised::Table {
+                    err,
+                    counted: false,
+                },
+            )),
         }
     }
 }
@@ -485,7 +497,10 @@ impl Engine {
                     raise::Found::Memory => raise::NOT_ENOUGH_MEMORY.to_owned(),
                     _ => error.to_string(),
                 };
-                let text = self.lua.create_string(text).map_or(Value::Nil, Value::String);
+                let text = self
+                    .lua
+                    .create_string(text)
+                    .map_or(Value::Nil, Value::String);
                 Finished::Failed(self.failure(name, &text))
             }
         };
@@ -553,7 +568,10 @@ impl Engine {
 }
 
 /// Natives that need the engine's state.
-pub(super) fn random(lua: &Lua, state: &Rc<State>) -> mlua::Result<(mlua::Function, mlua::Function)> {
+pub(super) fn random(
+    lua: &Lua,
+    state: &Rc<State>,
+) -> mlua::Result<(mlua::Function, mlua::Function)> {
     let of = state.clone();
     let random = lua.create_function(move |lua, args: MultiValue| {
         of.random.random(lua, &Arguments::new(lua, "random", args))

@@ -136,7 +136,9 @@ impl Libraries {
     pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = size_of::<Library>() + size_of::<Function>();
         self.iter()
-            .map(|library| library.code.len() + library.name.len() + OVERHEAD * library.functions.len())
+            .map(|library| {
+                library.code.len() + library.name.len() + OVERHEAD * library.functions.len()
+            })
             .sum()
     }
 }
@@ -177,13 +179,15 @@ mod tests {
     #[test]
     fn libraries_collide_by_name_and_by_function() {
         let mut all = Libraries::default();
-        all.add(vec![library("a", &["f", "g"])], Policy::Append).unwrap();
+        all.add(vec![library("a", &["f", "g"])], Policy::Append)
+            .unwrap();
         let again = all.add(vec![library("a", &["h"])], Policy::Append);
         assert_eq!(again, Err("ERR Library a already exists".to_owned()));
         let other = all.add(vec![library("b", &["g"])], Policy::Replace);
         assert_eq!(other, Err("ERR Function g already exists".to_owned()));
         assert_eq!((all.len(), all.functions()), (1, 2));
-        all.add(vec![library("a", &["h"])], Policy::Replace).unwrap();
+        all.add(vec![library("a", &["h"])], Policy::Replace)
+            .unwrap();
         assert!(all.with_function(b"f").is_none() && all.with_function(b"h").is_some());
         all.add(vec![library("b", &["g"])], Policy::Flush).unwrap();
         assert!(all.library("a").is_none() && all.remove("b") && all.functions() == 0);

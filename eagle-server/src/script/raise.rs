@@ -57,7 +57,10 @@ pub(super) fn table(message: &[u8]) -> Error {
 
 /// `bad argument #n to 'function' (why)`.
 pub(super) fn argument(lua: &Lua, function: &str, index: usize, why: &str) -> Error {
-    text(lua, format!("bad argument #{index} to '{function}' ({why})"))
+    text(
+        lua,
+        format!("bad argument #{index} to '{function}' ({why})"),
+    )
 }
 
 /// A frame of the stack.
@@ -106,8 +109,14 @@ pub(super) fn position(lua: &Lua) -> Option<String> {
 pub(super) fn with_code(message: &[u8]) -> Vec<u8> {
     let trimmed = |text: &[u8]| -> Vec<u8> {
         let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let start = text.iter().position(|byte| !is_break(byte)).unwrap_or(text.len());
-        let end = text.iter().rposition(|byte| !is_break(byte)).map_or(start, |at| at + 1);
+        let start = text
+            .iter()
+            .position(|byte| !is_break(byte))
+            .unwrap_or(text.len());
+        let end = text
+            .iter()
+            .rposition(|byte| !is_break(byte))
+            .map_or(start, |at| at + 1);
         text[start..end].to_vec()
     };
     let (code, text) = match message.strip_prefix(b"-") {
@@ -141,7 +150,9 @@ pub(super) fn caught(lua: &Lua, value: Value) -> mlua::Result<Value> {
             Value::Table(error_table(lua, err, *counted)?)
         }
         Found::Memory => Value::String(lua.create_string(NOT_ENOUGH_MEMORY)?),
-        Found::Other(error) => Value::String(lua.create_string(error.to_string().lines().next().unwrap_or(""))?),
+        Found::Other(error) => {
+            Value::String(lua.create_string(error.to_string().lines().next().unwrap_or(""))?)
+        }
     })
 }
 

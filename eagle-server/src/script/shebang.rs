@@ -118,8 +118,7 @@ pub(super) fn of_library(body: &[u8]) -> Result<(String, &[u8]), String> {
     Ok((String::from_utf8_lossy(name).into_owned(), code))
 }
 
-pub(super) const BAD_NAME: &str =
-    "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+pub(super) const BAD_NAME: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
 
 /// Whether a library or function may be called so.
 pub(super) fn is_name(name: &[u8]) -> bool {
@@ -148,9 +147,18 @@ mod tests {
         assert_eq!(flags, ScriptFlags::NO_WRITES.with(ScriptFlags::ALLOW_OOM));
         for (body, error) in [
             ("#!lua", "ERR Invalid script shebang"),
-            ("#!not-lua\n", "ERR Unexpected engine in script shebang: #!not-lua"),
-            ("#!lua badger=data\n", "ERR Unknown lua shebang option: badger=data"),
-            ("#!lua flags=bad-flag\n", "ERR Unexpected flag in script shebang: bad-flag"),
+            (
+                "#!not-lua\n",
+                "ERR Unexpected engine in script shebang: #!not-lua",
+            ),
+            (
+                "#!lua badger=data\n",
+                "ERR Unknown lua shebang option: badger=data",
+            ),
+            (
+                "#!lua flags=bad-flag\n",
+                "ERR Unexpected flag in script shebang: bad-flag",
+            ),
         ] {
             assert_eq!(of_script(body.as_bytes()), Err(error.to_owned()));
         }
@@ -158,17 +166,30 @@ mod tests {
 
     #[test]
     fn names_of_libraries() {
-        assert_eq!(of_library(b"#!lua name=a_1\nx"), Ok(("a_1".to_owned(), &b"\nx"[..])));
+        assert_eq!(
+            of_library(b"#!lua name=a_1\nx"),
+            Ok(("a_1".to_owned(), &b"\nx"[..]))
+        );
         for (body, error) in [
             ("return 1", "ERR Missing library metadata"),
             ("#!lua name=x", "ERR Invalid library metadata"),
             ("#!lua\n", "ERR Library name was not given"),
             ("#!bad name=x\n", "ERR Engine 'bad' not found"),
-            ("#!lua name=x name=y\n", "ERR Invalid metadata value, name argument was given multiple times"),
-            ("#!lua foo=bar\n", "ERR Invalid metadata value given: foo=bar"),
+            (
+                "#!lua name=x name=y\n",
+                "ERR Invalid metadata value, name argument was given multiple times",
+            ),
+            (
+                "#!lua foo=bar\n",
+                "ERR Invalid metadata value given: foo=bar",
+            ),
         ] {
             assert_eq!(of_library(body.as_bytes()), Err(error.to_owned()));
         }
-        assert!(of_library(b"#!lua name=a-b\n").unwrap_err().contains("letters"));
+        assert!(
+            of_library(b"#!lua name=a-b\n")
+                .unwrap_err()
+                .contains("letters")
+        );
     }
 }

@@ -79,7 +79,10 @@ impl Sources {
     pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = size_of::<Sha>() + size_of::<Source>() + 3 * size_of::<usize>();
         let sources = self.by_sha.read();
-        sources.values().map(|source| source.body.len() + OVERHEAD).sum()
+        sources
+            .values()
+            .map(|source| source.body.len() + OVERHEAD)
+            .sum()
     }
 }
 

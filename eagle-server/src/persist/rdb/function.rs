@@ -28,8 +28,8 @@ pub fn read<'a>(opcode: u8, cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, &'
     }
     let name = string::read(cursor).map_err(|_| "Failed loading library name")?;
     let engine = string::read(cursor).map_err(|_| "Failed loading engine name")?;
-    let described = length::read_plain(cursor)
-        .map_err(|_| "Failed loading library description indicator")?;
+    let described =
+        length::read_plain(cursor).map_err(|_| "Failed loading library description indicator")?;
     if described != 0 {
         string::read(cursor).map_err(|_| "Failed loading library description")?;
     }

@@ -22,7 +22,9 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
             }),
             ("rol", |lua, args| shift(lua, &args, u32::rotate_left)),
             ("ror", |lua, args| shift(lua, &args, u32::rotate_right)),
-            ("bswap", |lua, args| reply(lua, bits(&args, 1)?.swap_bytes())),
+            ("bswap", |lua, args| {
+                reply(lua, bits(&args, 1)?.swap_bytes())
+            }),
             ("tohex", tohex),
         ],
     )?;

@@ -230,7 +230,9 @@ impl<'a> Unpacker<'a> {
     /// A big-endian number of `len` bytes.
     fn unsigned(&mut self, len: usize) -> mlua::Result<u64> {
         let bytes = self.take(len)?;
-        Ok(bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte)))
     }
 
     fn signed(&mut self, len: usize) -> mlua::Result<f64> {
@@ -240,7 +242,10 @@ impl<'a> Unpacker<'a> {
 
     fn value(&mut self, level: usize) -> mlua::Result<Value> {
         if level > UNPACK_NESTING_MAX {
-            return Err(raise::text(self.lua, "stack overflow (in function mp_decode_to_lua_array)"));
+            return Err(raise::text(
+                self.lua,
+                "stack overflow (in function mp_decode_to_lua_array)",
+            ));
         }
         let tag = self.take(1)?[0];
         Ok(match tag {

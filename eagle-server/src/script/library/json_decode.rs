@@ -133,7 +133,11 @@ impl Decoder<'_> {
             _ => Kind::Error("invalid token"),
         };
         // Errors inside a token stand where they are.
-        let at = if let Kind::Error(_) = kind { self.at } else { at };
+        let at = if let Kind::Error(_) = kind {
+            self.at
+        } else {
+            at
+        };
         Token { kind, at }
     }
 
@@ -321,7 +325,8 @@ fn strtod(text: &[u8]) -> Option<(f64, usize)> {
     let negative = text.first() == Some(&b'-');
     let sign_len = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     let rest = &text[sign_len..];
-    let starts = |word: &[u8]| rest.len() >= word.len() && rest[..word.len()].eq_ignore_ascii_case(word);
+    let starts =
+        |word: &[u8]| rest.len() >= word.len() && rest[..word.len()].eq_ignore_ascii_case(word);
     let (value, len) = if starts(b"infinity") {
         (f64::INFINITY, 8)
     } else if starts(b"inf") {

@@ -119,8 +119,7 @@ enum Word {
     Number(DoubleText),
 }
 
-const WORDS_ARE_STRINGS: &[u8] =
-    b"Lua redis lib command arguments must be strings or integers";
+const WORDS_ARE_STRINGS: &[u8] = b"Lua redis lib command arguments must be strings or integers";
 
 /// The words of a command; the error is for the script.
 fn words(args: &Arguments) -> Result<SmallVec<[Word; 8]>, &'static [u8]> {
@@ -159,12 +158,7 @@ fn with_bytes<T>(words: &[Word], body: impl FnOnce(&[&[u8]]) -> T) -> T {
 }
 
 /// `redis.call` and `redis.pcall`.
-fn command(
-    lua: &Lua,
-    state: &State,
-    args: &Arguments,
-    on_error: OnError,
-) -> mlua::Result<Value> {
+fn command(lua: &Lua, state: &State, args: &Arguments, on_error: OnError) -> mlua::Result<Value> {
     if !state.has_host() {
         return Err(raise::table(
             b"redis.call/pcall can only be called inside a script invocation",
@@ -192,7 +186,10 @@ fn command(
     let value = match called {
         Some(Ok(())) => match reply.strip_prefix(b"-") {
             Some(error) => {
-                let line = error.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                let line = error
+                    .split(|byte| *byte == b'\r')
+                    .next()
+                    .unwrap_or_default();
                 refuse(&[b"-", line].concat(), true)
             }
             None => convert::reply_to_lua(lua, &reply),

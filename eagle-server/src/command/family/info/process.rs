@@ -1,6 +1,5 @@
 //! INFO server, clients, memory, cpu: the process and its surroundings.
 
-use crate::script::Shared;
 use crate::command::clock::lru_clock;
 use crate::command::context::Context;
 use crate::config::Choice;
@@ -8,6 +7,7 @@ use crate::config::command_line::REDIS_VERSION;
 use crate::config::topic::Supervision;
 use crate::metrics::info::Report;
 use crate::metrics::process::{self, CpuTimes};
+use crate::script::Shared;
 use eagle_core::text::human_bytes::human_bytes;
 use std::path::Path;
 use std::sync::atomic::Ordering;

@@ -92,8 +92,7 @@ pub(super) const EVALSHA_RO: Command = Command::new(
 .scope(Scope::Keys)
 .family(Categories::SCRIPTING);
 
-const NO_SCRIPT: CommandError =
-    CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
+const NO_SCRIPT: CommandError = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
 
 fn eval(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let body = args.word()?;

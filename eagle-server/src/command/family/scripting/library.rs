@@ -9,8 +9,8 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::script::BUSY_SCRIPT;
 use crate::command::spec::{Categories, Command, Docs, Flags, Scope};
-use crate::persist::rdb::{Compression, dump, function};
 use crate::node::{Node, unix_ms};
+use crate::persist::rdb::{Compression, dump, function};
 use crate::script::{Busy, Engines, Libraries, Library, Policy};
 use eagle_core::store::Access;
 use eagle_core::text::glob::{self, Case};
@@ -20,12 +20,8 @@ pub(super) const FUNCTION: Command = Command::new(
     "function",
     -2,
     unknown,
-    Docs::new(
-        "scripting",
-        "7.0.0",
-        "A container for function commands",
-    )
-    .complexity("Depends on subcommand."),
+    Docs::new("scripting", "7.0.0", "A container for function commands")
+        .complexity("Depends on subcommand."),
 )
 .subcommands(&[
     &DELETE, &DUMP, &FLUSH, &HELP, &KILL, &LIST, &LOAD, &RESTORE, &STATS,
@@ -397,8 +393,8 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     };
     let invalid = CommandError::new("ERR DUMP payload version or checksum are wrong");
     let bytes = dump::open(payload).map_err(|_| invalid)?;
-    let codes = function::read_all(bytes)
-        .map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+    let codes =
+        function::read_all(bytes).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
     let scripts = &cx.node.scripts;
     let mut restored = Libraries::default();
     for code in &codes {

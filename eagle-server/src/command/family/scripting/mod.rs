@@ -27,10 +27,9 @@ const KEYS: &[KeySpec] = &[KeySpec::key_num(
     2,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
 )];
-const KEYS_NOTED: &[KeySpec] = &[KEYS[0].notes(
-    "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE",
-)];
+const KEYS_NOTED: &[KeySpec] =
+    &[KEYS[0]
+        .notes("We cannot tell how the keys will be used so we assume the worst, RW and UPDATE")];
 const KEYS_RO: &[KeySpec] = &[KeySpec::key_num(2, &[KeyFlags::RO, KeyFlags::ACCESS])];
-const KEYS_RO_NOTED: &[KeySpec] = &[KEYS_RO[0].notes(
-    "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS",
-)];
+const KEYS_RO_NOTED: &[KeySpec] = &[KEYS_RO[0]
+    .notes("We cannot tell how the keys will be used so we assume the worst, RO and ACCESS")];
