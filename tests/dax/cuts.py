@@ -121,7 +121,7 @@ def main():
         medium = pool["pool_medium"]
         assert medium == "dax", f"the pool lies on {medium}"
         acknowledged = 0
-        for number, counter in states.items():
+        for counter in states.values():
             counter.check(client)
             acknowledged += len(counter.acknowledged)
         print(f"boot {cut + 1}: pool on {medium}, {acknowledged} keys as acknowledged", flush=True)

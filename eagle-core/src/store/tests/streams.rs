@@ -530,7 +530,6 @@ fn a_large_stream_goes_to_the_trash_and_is_taken_apart_in_steps() {
         .unwrap();
     }
     assert_eq!(f.keyspace.check().faults, Vec::<String>::new());
-    StreamOp::DestroyGroup { group: 2 };
     f.one(b"s", |view| {
         StreamOp::DestroyGroup { group: 2 }.run(view, 0, b"s")
     })
