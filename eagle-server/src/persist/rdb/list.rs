@@ -97,7 +97,7 @@ pub fn write<'e>(
     for element in elements {
         let is_plain = element.len() >= limits.plain_bytes_min;
         let fits = !is_plain && limits.admit(packed.len(), packed.bytes(), element.len());
-        if !fits && packed.len() > 0 {
+        if !fits && !packed.is_empty() {
             end(&mut body, PACKED, &std::mem::take(&mut packed).finish());
         }
         if is_plain {
@@ -106,7 +106,7 @@ pub fn write<'e>(
             packed.push(element);
         }
     }
-    if packed.len() > 0 {
+    if !packed.is_empty() {
         end(&mut body, PACKED, &packed.finish());
     }
     out.push(LIST_QUICKLIST_2);

@@ -324,11 +324,13 @@ fn deliver(
     Ok(())
 }
 
+/// Group and name of a consumer, and whether it acknowledges by reading.
+type OwnedConsumer = (Box<[u8]>, Box<[u8]>, bool);
+
 /// What a client waits for that nothing could be given.
 struct Wait {
     keys: Vec<(Box<[u8]>, StreamId)>,
-    /// Group and name of a consumer, and whether it acknowledges by reading.
-    consumer: Option<(Box<[u8]>, Box<[u8]>, bool)>,
+    consumer: Option<OwnedConsumer>,
     count: usize,
 }
 
