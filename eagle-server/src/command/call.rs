@@ -243,7 +243,7 @@ fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
 }
 
 /// Whether BY or GET among the arguments names keys by a pattern.
-fn names_patterns(argv: &[&[u8]]) -> bool {
+pub(super) fn names_patterns(argv: &[&[u8]]) -> bool {
     argv.windows(2).any(|pair| {
         let names = pair[0].eq_ignore_ascii_case(b"by") || pair[0].eq_ignore_ascii_case(b"get");
         names && pair[1].contains(&b'*')

@@ -5,7 +5,7 @@
 //! holds it; otherwise the script is undone and begins again with all slots locked. Nobody has seen the first run.
 
 use super::args::Args;
-use super::call::{invoke, reply_error};
+use super::call::{invoke, names_patterns, reply_error};
 use super::context::{Context, Flow, Outcome};
 use super::errors::CommandError;
 use super::keys;
@@ -159,6 +159,7 @@ pub(super) fn execute(
     }
     cx.entry = entry;
     cx.may_block = may_block;
+    cx.session.in_script = false;
     if rollback || cx.needs_all {
         cx.stream.rewind(&stream);
     }
@@ -297,7 +298,8 @@ impl ScriptHost<'_, '_> {
                 "Wrong number of args calling Redis command from script",
             );
         }
-        if entry.has(Flags::NOSCRIPT) {
+        let scripts = &self.cx.node.scripts;
+        if entry.has(Flags::NOSCRIPT) && !scripts.unrestricted.load(Ordering::Relaxed) {
             return refuse(some, "This Redis command is not allowed from script");
         }
         let cx = &mut *self.cx;
@@ -353,7 +355,9 @@ impl ScriptHost<'_, '_> {
         let keyless_read = entry.has(Flags::READONLY)
             && !entry.command.family.has(Categories::CONNECTION)
             && keys::find(entry, argv).is_empty();
+        let names_patterns = entry.command.scope == Scope::Patterns && names_patterns(argv);
         let needs_all = entry.command.scope == Scope::All
+            || names_patterns
             || keyless_read
             || entry.has(Flags::TOUCHES_ARBITRARY_KEYS);
         let covered = if needs_all {
@@ -410,6 +414,7 @@ impl ScriptHost<'_, '_> {
         std::mem::swap(self.cx.out, &mut self.scratch);
         self.cx.entry = entry;
         self.cx.may_block = false;
+        self.cx.session.in_script = true;
         let events = self.cx.events.len();
         let stream = self.cx.stream.mark();
         let flow = invoke(self.cx, entry, argv);

@@ -11,7 +11,9 @@ use mlua::{Function, IntoLua, Lua, Table, Value};
 const REPLY_DEPTH_MAX: usize = 128;
 
 /// Elements one inside another that a script may return.
-const RESULT_DEPTH_MAX: usize = 7990;
+const RESULT_DEPTH_MAX: usize = 7980;
+
+const DEPTH_REACHED: &[u8] = b"ERR reached lua stack limit";
 
 /// A whole reply, in either protocol, as a Lua value.
 pub(super) fn reply_to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
@@ -187,7 +189,7 @@ impl Writing<'_> {
     /// Writes a value, or its beginning, leaving the rest open.
     fn value(&mut self, value: Value) {
         if self.open.len() >= RESULT_DEPTH_MAX {
-            self.error(b"ERR reached lua stack limit".to_vec(), false);
+            self.error(DEPTH_REACHED.to_vec(), false);
             return;
         }
         match value {
@@ -284,7 +286,12 @@ impl Writing<'_> {
             } => {
                 // Plain elements in one go.
                 loop {
-                    let element = table.raw_get(written + 1).unwrap_or(Value::Nil);
+                    let Ok(element) = table.raw_get::<Value>(written + 1) else {
+                        // The interpreter has no room for one more level.
+                        self.error(DEPTH_REACHED.to_vec(), false);
+                        self.out.finish_array(header, written + 1);
+                        return;
+                    };
                     if element.is_nil() {
                         self.out.finish_array(header, written);
                         return;

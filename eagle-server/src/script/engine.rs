@@ -26,6 +26,13 @@ use std::time::{Duration, Instant};
 /// Instructions between two looks at the clock and the kill switch.
 const STEPS: u32 = 100_000;
 
+/// Scripts between two rounds of the collector, besides what allocating brings about: small scripts leave little garbage
+/// each, and without a round the interpreter would grow to twice what it needs.
+const RUNS_PER_ROUND: u32 = 50;
+
+/// Steps of a round, each about a kilobyte of garbage's worth.
+const STEPS_AT_ONCE: u32 = 50;
+
 /// Bytes an interpreter may use.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
@@ -229,7 +236,10 @@ impl Engines {
             _ => {
                 let engine = Rc::new(Engine::new(Mode::Eval).map_err(unavailable)?);
                 let old = eval.replace((generation, engine.clone()));
-                drop(old);
+                if let Some((_, old)) = old {
+                    let noted = old.noted.get();
+                    shared.memory.scripts.fetch_sub(noted, Ordering::Relaxed);
+                }
                 Ok(engine)
             }
         }
@@ -342,6 +352,7 @@ struct Engine {
     libraries: RefCell<HashMap<String, (Arc<Library>, Callbacks)>>,
     /// As [`Memory`] has it.
     noted: Cell<usize>,
+    runs_since_round: Cell<u32>,
 }
 
 impl Engine {
@@ -363,6 +374,7 @@ impl Engine {
             scripts: RefCell::default(),
             libraries: RefCell::default(),
             noted: Cell::new(0),
+            runs_since_round: Cell::new(0),
         };
         engine.arm()?;
         Ok(engine)
@@ -560,7 +572,17 @@ impl Engine {
         Failure { text, counted }
     }
 
+    /// Counts what the interpreter uses, after each script; now and then collects some garbage first.
     fn note_memory(&self, total: &AtomicUsize) {
+        let runs = self.runs_since_round.get() + 1;
+        if runs < RUNS_PER_ROUND {
+            self.runs_since_round.set(runs);
+        } else {
+            self.runs_since_round.set(0);
+            // An error of a finalizer is nobody's.
+            let mut steps = 0..STEPS_AT_ONCE;
+            while steps.next().is_some() && !self.lua.gc_step().unwrap_or(true) {}
+        }
         let used = self.lua.used_memory();
         let before = self.noted.replace(used);
         total.fetch_add(used.wrapping_sub(before), Ordering::Relaxed);

@@ -23,6 +23,8 @@ mod sandbox;
 mod shebang;
 mod source;
 
+use std::sync::atomic::AtomicBool;
+
 pub use convert::ReplyErrors;
 pub use engine::{Engines, Failure, Finished, Given, Returned};
 pub use functions::{Function, Libraries, Library, Policy, Registry};
@@ -37,6 +39,8 @@ pub struct Shared {
     pub sources: Sources,
     pub functions: Registry,
     pub running: Running,
+    /// Scripts may call the commands that are not for scripts, for test suites.
+    pub unrestricted: AtomicBool,
     /// Bytes the interpreters of all threads use.
     pub memory: engine::Memory,
 }

@@ -182,12 +182,15 @@ G.collectgarbage = function(what, ...)
   return collectgarbage(what, ...)
 end
 
-G.unpack = function(t, i, j)
+-- The arguments and the results share a C stack of 8000 slots.
+local function unpackable(count, t, i, j)
   local first, last = native.number(i) or 1, native.number(j)
-  if type(t) == "table" and (last or #t) - first >= 8000 then
-    fail("too many results to unpack")
-  end
-  return unpack(t, i, j)
+  return type(t) ~= "table" or (last or #t) - first + 1 + count <= 8000
+end
+
+G.unpack = function(...)
+  if not unpackable(select("#", ...), ...) then fail("too many results to unpack") end
+  return unpack(...)
 end
 
 do

@@ -206,10 +206,10 @@ const SUBCOMMANDS: &[Subcommand] = &[
     subcommand(
         "SET-DISABLE-DENY-SCRIPTS",
         (1, 1),
-        |cx, _| cx.reply_ok(),
+        set_disable_deny_scripts,
         &[
             "SET-DISABLE-DENY-SCRIPTS <0|1>",
-            "    Ignored: there are no scripts.",
+            "    Setting it to 1 lets scripts call the commands that are not for scripts.",
         ],
     ),
     subcommand(
@@ -265,6 +265,11 @@ fn set_switch(cx: &mut Context<'_>, switch: &AtomicBool, on: bool) -> Outcome {
 fn set_active_expire(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     let node = cx.node;
     set_switch(cx, &node.active_expire, is_on(words[1]))
+}
+
+fn set_disable_deny_scripts(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
+    let node = cx.node;
+    set_switch(cx, &node.scripts.unrestricted, is_on(words[1]))
 }
 
 fn pause_cron(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {

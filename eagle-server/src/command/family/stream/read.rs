@@ -112,11 +112,23 @@ struct Request<'k> {
 }
 
 impl<'k> Request<'k> {
-    fn parse(mut args: Args<'k>, is_group: bool, now_ms: u64) -> Result<Request<'k>, CommandError> {
+    fn parse(
+        mut args: Args<'k>,
+        is_group: bool,
+        in_script: bool,
+        now_ms: u64,
+    ) -> Result<Request<'k>, CommandError> {
         let (mut group, mut no_ack, mut count, mut block) = (None, false, 0, None);
         loop {
             let more = args.len().saturating_sub(1);
             if more > 0 && args.accept("block") {
+                if in_script {
+                    return Err(CommandError::quoting(&[
+                        b"ERR ",
+                        args.argv()[0],
+                        b" command is not allowed with BLOCK option from scripts",
+                    ]));
+                }
                 block = Some(blocking::milliseconds(args.word()?, now_ms)?);
             } else if more > 0 && args.accept("count") {
                 count = parse_integer(args.word()?)?.max(0) as usize;
@@ -181,7 +193,7 @@ impl<'k> Request<'k> {
 }
 
 fn read(cx: &mut Context<'_>, args: Args<'_>, is_group: bool) -> Outcome {
-    let request = Request::parse(args, is_group, cx.now_ms)?;
+    let request = Request::parse(args, is_group, cx.session.in_script, cx.now_ms)?;
     let starts = request.starts(cx)?;
     cx.effects.none();
     let mut header = None;
@@ -435,7 +447,7 @@ mod tests {
             ("streams", false, errors::SYNTAX),
         ] {
             let words = words(line);
-            let parsed = Request::parse(Args::new(&words, 0), is_group, 1);
+            let parsed = Request::parse(Args::new(&words, 0), is_group, false, 1);
             assert_eq!(parsed.err(), Some(error), "{line}");
         }
     }
