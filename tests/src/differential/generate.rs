@@ -141,6 +141,53 @@ const COUNTS: &[&str] = &[
     "-9223372036854775808",
     "x",
 ];
+/// Few, so that members share a score and are told apart by their bytes.
+const SCORES: &[&str] = &[
+    "1",
+    "2",
+    "0",
+    "-1",
+    "3.5",
+    "1e20",
+    "-0",
+    "0.1",
+    "1e-10",
+    "9007199254740993",
+    "123456789.123456789",
+    "5e-324",
+    "1.7976931348623157e308",
+    "inf",
+    "-inf",
+    "+inf",
+    "nan",
+    "0x10",
+    "x",
+    "",
+];
+const SCORE_EDGES: &[&str] = &[
+    "-inf", "+inf", "0", "(0", "1", "(1", "2", "(2", "3.5", "(-inf", "(+inf", "(", "x", "nan",
+];
+const LEX_EDGES: &[&str] = &[
+    "-", "+", "[1", "(1", "[10", "(10", "[5", "(5", "[f1", "(f1", "[", "(", "1", "",
+];
+const PLACES: &[[&str; 2]] = &[
+    ["13.361389", "38.115556"],
+    ["15.087269", "37.502669"],
+    ["13.5", "38.5"],
+    ["0", "0"],
+    ["-122.4194", "37.7749"],
+    ["180", "85.05112878"],
+    ["-180", "-85.05112878"],
+    ["179.9999", "10"],
+    ["-179.9999", "10"],
+    ["181", "10"],
+    ["10", "86"],
+    ["x", "10"],
+    ["nan", "10"],
+];
+const RADII: &[&str] = &[
+    "200", "2000", "1", "0", "0.5", "30000", "500000", "1e7", "-1", "x", "nan", "inf",
+];
 const PATTERNS: &[&str] = &[
     "*", "k*", "k?", "k[1-3]", "k[^1]", "k[3-1]", "\\k1", "f*1", "*[", "k[1", "", "**1*",
 ];
@@ -254,6 +301,15 @@ impl Generator {
                 "<later>" => self.number(LATER),
                 "<later-ms>" => self.number(LATER_MS),
                 "<count>" => self.number(COUNTS),
+                "<score>" => self.number(SCORES),
+                "<score-edge>" => self.number(SCORE_EDGES),
+                "<lex-edge>" => self.number(LEX_EDGES),
+                "<place>" => {
+                    let [longitude, latitude] = self.place();
+                    args.push(longitude.into());
+                    latitude.into()
+                }
+                "<radius>" => self.number(RADII),
                 "<pattern>" => self.pick(PATTERNS).into(),
                 "<db>" => self.pick(DBS).into(),
                 literal => self.literal(literal),
@@ -266,6 +322,12 @@ impl Generator {
     fn number(&mut self, pool: &[&'static str]) -> Vec<u8> {
         let pool = if self.one_in(2) { pool } else { &pool[..2] };
         self.pick(pool).into()
+    }
+
+    /// Like a number: half of the time one of the first few, which are near each other.
+    fn place(&mut self) -> [&'static str; 2] {
+        let pool = if self.one_in(2) { PLACES } else { &PLACES[..3] };
+        self.pick(pool)
     }
 
     /// Mostly small integers, so that sets are intsets for a while.

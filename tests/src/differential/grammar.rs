@@ -3,7 +3,7 @@
 //! A rule is a command line whose words are literals or take a value from a small pool, so that
 //! keys collide and types clash:
 //! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>
-//! <member>`.
+//! <member> <score> <score-edge> <lex-edge> <place> <radius>`; a place is two words.
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
 
@@ -71,7 +71,7 @@ pub const GRAMMAR: &[Rule] = &[
     // The order of keys follows from each server's own table.
     rule("KEYS <pattern>", Unordered),
     rule(
-        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|set|list|stream|none?",
+        "SCAN 0 COUNT 100000 MATCH:<pattern>? TYPE:string|hash|set|list|zset|stream|none?",
         Unordered,
     ),
     // Cursors mean something to one server only.
@@ -171,6 +171,133 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SRANDMEMBER <key> <count>", Shape),
     // Which members go is drawn by each server: all of them, or none.
     rule("SPOP <key> 100|0|-1|x", Unordered),
+    // sorted set
+    rule("ZADD <key> <score>:<member>+", Exact),
+    rule("ZADD <key> <score>:<member>+", Exact),
+    rule("ZADD <key> NX|XX? GT|LT? CH? INCR? <score> <member>", Exact),
+    rule("ZADD <key> NX|XX|GT|LT? CH? <score>:<member>+", Exact),
+    rule("ZINCRBY <key> <score> <member>", Exact),
+    rule("ZREM <key> <member>+", Exact),
+    rule("ZSCORE <key> <member>", Exact),
+    rule("ZMSCORE <key> <member>+", Exact),
+    rule("ZCARD <key>", Exact),
+    rule("ZRANK <key> <member>", Exact),
+    rule("ZREVRANK <key> <member>", Exact),
+    rule("ZCOUNT <key> <score-edge> <score-edge>", Exact),
+    rule("ZLEXCOUNT <key> <lex-edge> <lex-edge>", Exact),
+    rule("ZRANGE <key> 0 -1 WITHSCORES?", Exact),
+    rule("ZRANGE <key> <index> <index> REV? WITHSCORES?", Exact),
+    rule(
+        "ZRANGE <key> <score-edge> <score-edge> BYSCORE REV? LIMIT:<index>:<index>? WITHSCORES?",
+        Exact,
+    ),
+    rule(
+        "ZRANGE <key> <lex-edge> <lex-edge> BYLEX REV? LIMIT:<index>:<index>? WITHSCORES?",
+        Exact,
+    ),
+    rule(
+        "ZRANGESTORE <key> <key> <score-edge> <score-edge> BYSCORE REV? LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule(
+        "ZRANGESTORE <key> <key> <lex-edge> <lex-edge> BYLEX REV? LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule("ZRANGESTORE <key> <key> <index> <index> REV?", Exact),
+    rule("ZREVRANGE <key> <index> <index> WITHSCORES?", Exact),
+    rule(
+        "ZRANGEBYSCORE <key> <score-edge> <score-edge> WITHSCORES? LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule(
+        "ZREVRANGEBYSCORE <key> <score-edge> <score-edge> WITHSCORES? LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule(
+        "ZRANGEBYLEX <key> <lex-edge> <lex-edge> LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule(
+        "ZREVRANGEBYLEX <key> <lex-edge> <lex-edge> LIMIT:<index>:<index>?",
+        Exact,
+    ),
+    rule("ZREMRANGEBYRANK <key> <index> <index>", Exact),
+    rule("ZREMRANGEBYSCORE <key> <score-edge> <score-edge>", Exact),
+    rule("ZREMRANGEBYLEX <key> <lex-edge> <lex-edge>", Exact),
+    rule("ZPOPMIN <key> <count>?", Exact),
+    rule("ZPOPMAX <key> <count>?", Exact),
+    rule("ZMPOP 1|2 <key> <key> MIN|MAX|MID COUNT:<count>?", Exact),
+    rule("BZPOPMIN <key> <key> 0.001|x|-1", Exact),
+    rule("BZPOPMAX <key> 0.001", Exact),
+    rule("BZMPOP 0.001 1|2 <key> <key> MIN|MAX COUNT:<count>?", Exact),
+    // Members of one score come in order; the sets' order before that is each server's own.
+    rule(
+        "ZUNION 2 <key> <key> WEIGHTS:<score>:<score>? AGGREGATE:SUM|MIN|MAX|AVG? WITHSCORES?",
+        Exact,
+    ),
+    rule(
+        "ZINTER 2 <key> <key> WEIGHTS:<score>:<score>? AGGREGATE:SUM|MIN|MAX|AVG? WITHSCORES?",
+        Exact,
+    ),
+    rule("ZDIFF 1|2|3|0|x <key> <key> WITHSCORES?", Exact),
+    rule(
+        "ZUNIONSTORE <key> 2 <key> <key> WEIGHTS:<score>:<score>? AGGREGATE:SUM|MIN|MAX?",
+        Exact,
+    ),
+    rule(
+        "ZINTERSTORE <key> 2 <key> <key> WEIGHTS:<score>:<score>? AGGREGATE:SUM|MIN|MAX?",
+        Exact,
+    ),
+    rule("ZDIFFSTORE <key> 2 <key> <key>", Exact),
+    rule("ZINTERCARD 1|2 <key> <key> LIMIT:<count>?", Exact),
+    rule("ZSCAN <key> 0 COUNT 100000 MATCH:<pattern>?", Pairs),
+    rule("ZRANDMEMBER <key>", Shape),
+    rule("ZRANDMEMBER <key> <count> WITHSCORES?", Shape),
+    // geo
+    rule("GEOADD <key> NX|XX? CH? <place>:<member>+", Exact),
+    rule("GEOPOS <key> <member>+", Exact),
+    rule("GEOHASH <key> <member>+", Exact),
+    rule("GEODIST <key> <member> <member> m|km|ft|mi|x?", Exact),
+    rule(
+        "GEOSEARCH <key> FROMMEMBER <member> BYRADIUS <radius> m|km|mi ASC|DESC COUNT:<count>? WITHCOORD? WITHDIST? WITHHASH?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCH <key> FROMLONLAT <place> BYBOX <radius> <radius> km|ft ASC|DESC COUNT:<count>? WITHCOORD? WITHDIST? WITHHASH?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCH <key> FROMLONLAT <place> BYRADIUS <radius> km COUNT:<count>:ANY? WITHDIST?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCHSTORE <key> <key> FROMMEMBER:<member>|FROMLONLAT:<place> BYRADIUS <radius> km|mi COUNT:<count>? STOREDIST?",
+        Exact,
+    ),
+    rule(
+        "GEORADIUS <key> <place> <radius> m|km|ft|mi WITHDIST? WITHCOORD? WITHHASH? COUNT:<count>? ASC|DESC",
+        Exact,
+    ),
+    rule(
+        "GEORADIUS <key> <place> <radius> km COUNT:<count>? STORE|STOREDIST <key>",
+        Exact,
+    ),
+    rule(
+        "GEORADIUSBYMEMBER <key> <member> <radius> km|mi WITHDIST? COUNT:<count>? ASC|DESC",
+        Exact,
+    ),
+    rule(
+        "GEORADIUSBYMEMBER <key> <member> <radius> km STORE|STOREDIST <key>",
+        Exact,
+    ),
+    rule(
+        "GEORADIUS_RO <key> <place> <radius> km WITHHASH? STORE:<key>?",
+        Exact,
+    ),
+    rule(
+        "GEORADIUSBYMEMBER_RO <key> <member> <radius> km WITHDIST?",
+        Exact,
+    ),
     // stream
     rule(
         "XADD <key> 1-1|2-*|0-*|5|7-7|8-*|9-1 <field>:<value>+",

@@ -6,46 +6,63 @@
 //! 111ddddd + 1 byte n + 1 byte    n + 9 bytes; distance = d (5 bits, 8 bits) + 1
 //! ```
 //!
-//! Any compressor whose output this describes is right; ours is greedy with one candidate for each
-//! hash of three bytes and so compresses a little better, not worse, than a sparser one.
+//! Any compressor whose output this describes is right. Ours makes the choices Redis makes, so that
+//! a dump is the same on either: one candidate for each hash of three bytes, the hash it uses, no
+//! candidate at the very start, only the last two places of a match noted, and its moments of
+//! giving up. (Redis does not clear its table, so that now and then what it compressed before
+//! shows in its output; ours is what its gives with a clear table.)
+
+use std::cell::RefCell;
 
 use super::DecodeError;
 
 const LITERALS_MAX: usize = 32;
 const MATCH_BYTES_MIN: usize = 3;
 const MATCH_BYTES_MAX: usize = 264;
+/// So many bytes are compared before the end of the input is minded, if it is not closer by more
+/// than [`MATCH_BYTES_MIN`] - 1.
+const MATCH_BYTES_EAGER: usize = 19;
 const DISTANCE_MAX: usize = 1 << 13;
+const HASHES: usize = 1 << 16;
 /// Three bytes of control give at most [`MATCH_BYTES_MAX`] bytes: no output is longer than this
 /// many times its input.
 const EXPANSION_MAX: usize = MATCH_BYTES_MAX / 3;
 
-/// The compressed form of `input`, if it takes at most `bytes_max` bytes.
+/// The compressed form of `input`, if it fits into `bytes_max` bytes; a form that would end within
+/// the last few of them may be given up too, as Redis does.
 pub fn compress(input: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(bytes_max.min(input.len()));
-    let mut recent = Recent::for_input(input)?;
-    let (mut position, mut literals_from) = (0, 0);
+    RECENT.with_borrow_mut(|recent| compress_with(recent, input, bytes_max))
+}
+
+fn compress_with(recent: &mut Recent, input: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
+    recent.forget(input.len())?;
+    let mut out = Output {
+        bytes: Vec::with_capacity(bytes_max.min(input.len())),
+        literals: 0,
+        bytes_max,
+    };
+    let mut position = 0;
     while let Some(candidate) = recent.exchange(input, position) {
         let found =
             candidate.map(|earlier| (position - earlier, match_len(input, earlier, position)));
         match found.filter(|&(_, len)| len >= MATCH_BYTES_MIN) {
-            None => position += 1,
+            None => {
+                out.push_literal(input[position])?;
+                position += 1;
+            }
             Some((distance, len)) => {
-                push_literals(&mut out, &input[literals_from..position]);
-                push_match(&mut out, distance, len);
-                for inside in position + 1..position + len {
+                out.push_match(distance, len)?;
+                position += len;
+                if input.len() - position < MATCH_BYTES_MIN {
+                    break;
+                }
+                for inside in position - 2..position {
                     recent.exchange(input, inside);
                 }
-                position += len;
-                literals_from = position;
             }
         }
-        // Literals not yet written count too, or incompressible input would be walked to its end.
-        if out.len() + (position - literals_from) > bytes_max {
-            return None;
-        }
     }
-    push_literals(&mut out, &input[literals_from..]);
-    (out.len() <= bytes_max).then_some(out)
+    out.finish(&input[position..])
 }
 
 /// The `plain_len` bytes that `input` stands for.
@@ -77,58 +94,138 @@ pub fn decompress(input: &[u8], plain_len: u64) -> Result<Vec<u8>, DecodeError> 
     Ok(out)
 }
 
+thread_local! {
+    /// Kept, because clearing it costs more than compressing a short string.
+    static RECENT: RefCell<Recent> = const { RefCell::new(Recent::new()) };
+}
+
 /// Where each hash of three bytes was last seen.
 struct Recent {
-    /// Positions plus one; zero is "never". The size is a power of two.
+    /// Positions in the present input plus `base`; smaller ones belong to inputs of the past.
     positions: Vec<u32>,
-    shift: u32,
+    base: u32,
+    /// The first number that the present input does not use.
+    end: u32,
 }
 
 impl Recent {
-    /// A table sized to the input: clearing a large one would cost more than compressing a short
-    /// string. `None` when positions do not fit.
-    fn for_input(input: &[u8]) -> Option<Recent> {
-        u32::try_from(input.len())
-            .ok()
-            .filter(|&len| len < u32::MAX)?;
-        let bits = (usize::BITS - input.len().leading_zeros()).clamp(6, 14);
-        Some(Recent {
-            positions: vec![0; 1 << bits],
-            shift: u32::BITS - bits,
-        })
+    const fn new() -> Recent {
+        Recent {
+            positions: Vec::new(),
+            base: 1,
+            end: 1,
+        }
     }
 
-    /// Notes `position` and gives the earlier place with the same hash, if it is near enough.
+    /// Makes ready for an input of `len` bytes. `None` when its positions do not fit.
+    fn forget(&mut self, len: usize) -> Option<()> {
+        let len = u32::try_from(len).ok().filter(|&len| len < u32::MAX)?;
+        self.positions.resize(HASHES, 0);
+        self.base = self.end;
+        if self.base.checked_add(len).is_none() {
+            self.positions.fill(0);
+            self.base = 1;
+        }
+        self.end = self.base + len;
+        Some(())
+    }
+
+    /// Notes `position` and gives the earlier place with the same hash, if a match may refer to it.
     /// The outer `None` says that fewer than three bytes are left.
     fn exchange(&mut self, input: &[u8], position: usize) -> Option<Option<usize>> {
         let &[a, b, c] = input.get(position..)?.first_chunk()?;
-        let hash = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9e37_79b1) >> self.shift;
-        let earlier = std::mem::replace(&mut self.positions[hash as usize], position as u32 + 1);
-        let earlier = (earlier as usize).checked_sub(1);
-        Some(earlier.filter(|earlier| position - earlier <= DISTANCE_MAX))
+        let three = u32::from_be_bytes([0, a, b, c]);
+        let hash = (three >> 8).wrapping_sub(three.wrapping_mul(5)) as usize % HASHES;
+        let noted = self.base + position as u32;
+        let earlier = std::mem::replace(&mut self.positions[hash], noted).checked_sub(self.base);
+        Some(
+            earlier
+                .map(|earlier| earlier as usize)
+                .filter(|&earlier| earlier > 0 && position - earlier <= DISTANCE_MAX),
+        )
     }
 }
 
+/// How many bytes at both places agree, as far as one match may go: it leaves the last two bytes of
+/// the input alone, unless it is within a few bytes of its shortest or of [`MATCH_BYTES_EAGER`].
 fn match_len(input: &[u8], earlier: usize, position: usize) -> usize {
+    let sparing = (input.len() - position - 2).min(MATCH_BYTES_MAX);
+    let len_max = if sparing > MATCH_BYTES_EAGER - MATCH_BYTES_MIN {
+        sparing.max(MATCH_BYTES_EAGER)
+    } else {
+        sparing.max(MATCH_BYTES_MIN)
+    };
     let pairs = input[earlier..].iter().zip(&input[position..]);
-    pairs
-        .take(MATCH_BYTES_MAX)
-        .take_while(|(a, b)| a == b)
-        .count()
+    pairs.take(len_max).take_while(|(a, b)| a == b).count()
 }
 
-fn push_literals(out: &mut Vec<u8>, literals: &[u8]) {
-    for run in literals.chunks(LITERALS_MAX) {
-        out.push(run.len() as u8 - 1);
-        out.extend_from_slice(run);
+/// The compressed form as it grows.
+///
+/// Every step asks for the room that Redis asks for, which is at times more than it takes.
+struct Output {
+    bytes: Vec<u8>,
+    /// How many bytes at the end of `bytes` are literals whose control byte, before them, is open.
+    literals: usize,
+    bytes_max: usize,
+}
+
+impl Output {
+    fn push_literal(&mut self, byte: u8) -> Option<()> {
+        // The control byte of the next run is reckoned in ahead of its first literal.
+        let is_reckoned_in = self.literals == 0;
+        if self.bytes.len() + usize::from(is_reckoned_in) >= self.bytes_max {
+            return None;
+        }
+        self.append(byte);
+        Some(())
     }
-}
 
-fn push_match(out: &mut Vec<u8>, distance: usize, len: usize) {
-    let [high, low] = (distance as u16 - 1).to_be_bytes();
-    match len - 2 {
-        short @ 1..7 => out.extend_from_slice(&[(short as u8) << 5 | high, low]),
-        long => out.extend_from_slice(&[7 << 5 | high, (long - 7) as u8, low]),
+    fn append(&mut self, byte: u8) {
+        if self.literals == 0 {
+            self.bytes.push(0);
+        }
+        self.bytes.push(byte);
+        self.literals += 1;
+        if self.literals == LITERALS_MAX {
+            self.end_run();
+        }
+    }
+
+    fn end_run(&mut self) {
+        if self.literals > 0 {
+            let control = self.bytes.len() - self.literals - 1;
+            self.bytes[control] = self.literals as u8 - 1;
+            self.literals = 0;
+        }
+    }
+
+    fn push_match(&mut self, distance: usize, len: usize) -> Option<()> {
+        // The longest form and the control byte of the run behind it.
+        if self.bytes.len() + 3 + 1 >= self.bytes_max {
+            return None;
+        }
+        self.end_run();
+        let [high, low] = (distance as u16 - 1).to_be_bytes();
+        match len - 2 {
+            short @ 1..7 => self
+                .bytes
+                .extend_from_slice(&[(short as u8) << 5 | high, low]),
+            long => self
+                .bytes
+                .extend_from_slice(&[7 << 5 | high, (long - 7) as u8, low]),
+        }
+        Some(())
+    }
+
+    /// Adds what is left of the input, at most two bytes.
+    fn finish(mut self, rest: &[u8]) -> Option<Vec<u8>> {
+        let is_reckoned_in = self.literals == 0;
+        if self.bytes.len() + usize::from(is_reckoned_in) + 3 > self.bytes_max {
+            return None;
+        }
+        rest.iter().for_each(|&byte| self.append(byte));
+        self.end_run();
+        Some(self.bytes)
     }
 }
 

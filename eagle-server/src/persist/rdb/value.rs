@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     fn other_types_and_impossible_counts_are_refused() {
-        assert_eq!(read(b"\x03\x00"), Err(DecodeError::UnsupportedType(3)));
+        assert_eq!(read(b"\x07\x00"), Err(DecodeError::UnsupportedType(7)));
         assert_eq!(read(b"\xff"), Err(DecodeError::UnsupportedType(255)));
         assert!(read(b"").is_err());
         assert!(read(b"\x04\x81\xff\xff\xff\xff\xff\xff\xff\xff\x00").is_err());

@@ -139,7 +139,9 @@ fn transfer_or_wait(
 ) -> Outcome {
     let is_rpoplpush = cx.entry.command.name == BRPOPLPUSH.name;
     if transfer(cx, keys, ends)? {
-        note_effect(cx, keys, ends, is_rpoplpush);
+        // The ends in the client's own spelling.
+        let spelling = (!is_rpoplpush).then(|| [argv[3], argv[4]]);
+        note_effect(cx, keys, spelling);
         return Ok(Flow::Done);
     }
     let destination: Box<[u8]> = keys.1.into();
@@ -156,29 +158,33 @@ fn transfer_or_wait(
                 if !transfer(cx, keys, ends)? {
                     return Ok(Served::Waits);
                 }
-                note_effect(cx, keys, ends, is_rpoplpush);
+                let spelling = (!is_rpoplpush).then(|| [end_word(ends.0), end_word(ends.1)]);
+                note_effect(cx, keys, spelling);
                 Ok(Served::Done)
             }),
         },
     )
 }
 
-/// What replicas run in the stead of a command that may wait.
+/// What replicas run in the stead of a command that may wait: LMOVE between the ends, or RPOPLPUSH.
 fn note_effect(
     cx: &mut Context<'_>,
     (source, destination): (&[u8], &[u8]),
-    (from, to): (End, End),
-    is_rpoplpush: bool,
+    ends: Option<[&[u8]; 2]>,
 ) {
-    let word = |end| match end {
-        End::Head => &b"LEFT"[..],
-        End::Tail => b"RIGHT",
-    };
     let db = cx.db();
-    if is_rpoplpush {
-        cx.effects.instead(db, &[b"RPOPLPUSH", source, destination]);
-    } else {
-        let words = [&b"LMOVE"[..], source, destination, word(from), word(to)];
-        cx.effects.instead(db, &words);
+    match ends {
+        None => cx.effects.instead(db, &[b"RPOPLPUSH", source, destination]),
+        Some([from, to]) => {
+            let words = [&b"LMOVE"[..], source, destination, from, to];
+            cx.effects.instead(db, &words);
+        }
+    }
+}
+
+fn end_word(end: End) -> &'static [u8] {
+    match end {
+        End::Head => b"LEFT",
+        End::Tail => b"RIGHT",
     }
 }
