@@ -7,7 +7,7 @@
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
 
-use super::Compare::{self, Exact, Pairs, Refusal, Shape, Time, Unordered};
+use super::Compare::{self, Encoding, Exact, Pairs, Refusal, Shape, Time, Unordered};
 
 /// One generated command.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SCAN <int> COUNT:<count>?", Refusal),
     rule("RANDOMKEY", Shape),
     rule("DBSIZE", Exact),
-    rule("OBJECT ENCODING|FREQ|NOSUCH <key>", Exact),
+    rule("OBJECT ENCODING|FREQ|NOSUCH <key>", Encoding),
     // Which small integers share memory is each server's own affair.
     rule("OBJECT REFCOUNT <key>", Shape),
     // The access clock has its own grain on either side.
@@ -355,9 +355,15 @@ pub const GRAMMAR: &[Rule] = &[
     rule("XINFO CONSUMERS <key> g|h", Time(2000)),
     rule("SORT <key> DESC? ALPHA? LIMIT:<index>:<index>?", Exact),
     rule(
-        "SORT <key> BY:w*|k*|nosort ALPHA? GET:#|k*|nostar? STORE:<key>",
+        "SORT <key> BY:w*|k* DESC? GET:#|k*|nostar? STORE:<key>",
         Exact,
     ),
+    rule(
+        "SORT <key> BY:nosort ALPHA? GET:#|k*|nostar? STORE:<key>",
+        Exact,
+    ),
+    // By text, elements whose weights are equal or missing come in the order of each server's table.
+    rule("SORT_RO <key> BY:w*|k* ALPHA DESC?", Unordered),
     rule("SORT_RO <key> BY:k* DESC? GET:k*?", Shape),
     // bitmap
     rule("SETBIT <key> 0|1|7|8|100|-1|x 0|1|1|2|x", Exact),
