@@ -264,6 +264,14 @@ impl<'a> View<'a> {
         .0
     }
 
+    /// As [`View::find`], but an expired key does not count as met, so that it stays until somebody reads it.
+    pub fn peek(&self, db: u8, key: &[u8]) -> Option<Entry<'a>> {
+        let met = self.met_expired.get();
+        let found = self.find(db, key);
+        self.met_expired.set(met);
+        found
+    }
+
     /// The string at `key`.
     #[inline]
     pub fn string(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {

@@ -145,7 +145,7 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let db = cx.db();
     for key in args.rest() {
-        let expires_at_ms = cx.view.find(db, key).and_then(|entry| entry.ttl_at());
+        let expires_at_ms = cx.view.peek(db, key).and_then(|entry| entry.ttl_at());
         cx.session.watched.add(
             &cx.node.watch,
             cx.node.keyspace.watchers(),
