@@ -1,9 +1,12 @@
 //! A crash at every persistence point of every kind of change.
 //!
 //! Each scenario prepares a keyspace, then runs one transaction, and a replay of what it did to the medium is cut
-//! off at many points: at every fence, and at stores in between; with nothing, everything or a random part of the
+//! off at many points: before fences, and at stores in between; with nothing, everything or a random part of the
 //! unflushed stores surviving. Whatever is left must open, must be sound, and must hold the state before the
 //! transaction or the state after it.
+//!
+//! A short transaction is cut off at every such point, a long one at a sample spread over it (see [`points`]).
+//! After a fence nothing survives that does not survive before the next one as well, so those points add nothing.
 
 use super::super::{End, Ttl};
 use super::lists::ListStep;
@@ -15,6 +18,12 @@ use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
 
 /// Stores of one transaction at which it is cut off, about.
 const STORES_CUT: usize = 12;
+
+/// Points at which one transaction is cut off, at most.
+const POINTS_MAX: usize = 40;
+
+/// The last points of a transaction, where it commits: all of them count.
+const POINTS_AT_END: usize = 8;
 
 const NOW_MS: u64 = 1000;
 
@@ -62,6 +71,43 @@ fn holds_after(
     false
 }
 
+/// Where to cut off what happens from `start` on: every candidate if they are few; otherwise one out of each of as
+/// many stretches of equal length as are allowed, picked at random within the stretch so that no regular pattern of
+/// fences hides from it, and all of the last.
+fn points(sim: &Sim, start: usize, stores_cut: usize) -> Vec<usize> {
+    let stride = ((sim.points() - start) / stores_cut).max(1);
+    let mut replay = sim.replay();
+    let mut candidates = Vec::new();
+    loop {
+        let point = replay.point();
+        if point >= start && (replay.before_fence() || point.is_multiple_of(stride)) {
+            candidates.push(point);
+        }
+        if !replay.step() {
+            break;
+        }
+    }
+    if candidates.len() <= POINTS_MAX {
+        return candidates;
+    }
+    let end = candidates.split_off(candidates.len() - POINTS_AT_END);
+    let stretches = POINTS_MAX - POINTS_AT_END;
+    let bound = |stretch: usize| stretch * candidates.len() / stretches;
+    let mut random = Random(0xc4a5);
+    let sample = (0..stretches).map(|stretch| {
+        let (from, to) = (bound(stretch), bound(stretch + 1));
+        candidates[from + random.choose(0, to - from - 1)]
+    });
+    let mut points: Vec<usize> = sample.collect();
+    println!(
+        "{} points of {}",
+        points.len() + end.len(),
+        candidates.len() + end.len()
+    );
+    points.extend(end);
+    points
+}
+
 /// Prepares, then crashes in `ops`; answers how many images were looked at.
 fn crash(prepare: &[Op], ops: &[Op]) -> usize {
     crash_with(prepare, ops, None)
@@ -91,13 +137,11 @@ fn crash_with(prepare: &[Op], ops: &[Op], ring: Option<u64>) -> usize {
     let record = format!("{ops:?}");
     let mut replay = sim.replay();
     let mut random = Random(0x5eed);
-    let stride = ((end - start) / STORES_CUT).max(1);
+    let points = points(&sim, start, STORES_CUT);
     let (mut images, mut committed) = (0, false);
     loop {
         let point = replay.point();
-        if point >= start
-            && (replay.before_fence() || replay.at_fence() || point.is_multiple_of(stride))
-        {
+        if points.binary_search(&point).is_ok() {
             let context = format!("{ops:?} at point {} of {}", point - start, end - start);
             let nothing = replay.image(Survivors::Nothing);
             let now_committed = holds_after(&sim, nothing, &before, &after, &record, &context);
