@@ -547,7 +547,14 @@ pub(super) fn remove_if_expired(
 pub(super) fn commit<'a>(node: &Node, view: View<'a>, stream: Stream) -> Committed<'a> {
     node.note_changes(view.dirty());
     for (db, key) in view.touched() {
-        node.watch.touch(*db, key);
+        // Nobody who watches a key needs to be told that its time has come: to whoever watched it while it lived its end
+        // is a change already, and who watched it afterwards saw it missing.
+        let mut expired = view.expired().iter();
+        let has_ended = expired.any(|(in_db, name)| in_db == db && name == key)
+            && view.find(*db, key).is_none();
+        if !has_ended {
+            node.watch.touch(*db, key);
+        }
     }
     stream.commit(view)
 }
