@@ -213,15 +213,16 @@ fn not_busy(request: &Request<'_>) -> Result<(), CommandError> {
 
 fn denies_oom(request: &Request<'_>) -> bool {
     request.flags.has(Flags::DENYOOM)
-        || (request.entry.command.name == "exec" && queue_has(request.session, Flags::DENYOOM))
+        || (request.entry.command.name == "exec" && queue_has(request, Flags::DENYOOM))
 }
 
-fn queue_has(session: &Session, flag: Flags) -> bool {
-    session.multi.as_ref().is_some_and(|multi| {
-        multi
-            .queue()
-            .iter()
-            .any(|queued| queued_entry(queued).has(flag))
+/// Whether a queued command, or the script that it runs, has this flag.
+fn queue_has(request: &Request<'_>, flag: Flags) -> bool {
+    let node = &request.batch.thread.node;
+    request.session.multi.as_ref().is_some_and(|multi| {
+        multi.queue().iter().any(|queued| {
+            script::effective_flags(node, queued_entry(queued), &queued.words()).has(flag)
+        })
     })
 }
 
@@ -232,8 +233,7 @@ fn pause(request: &Request<'_>) -> Option<Flow> {
     let writes = request.flags.has(Flags::WRITE)
         || request.flags.has(Flags::MAY_REPLICATE)
         || (entry.command.name == "exec"
-            && (queue_has(request.session, Flags::WRITE)
-                || queue_has(request.session, Flags::MAY_REPLICATE)));
+            && (queue_has(request, Flags::WRITE) || queue_has(request, Flags::MAY_REPLICATE)));
     // A queued command does nothing yet, and CLIENT must get through to end the pause.
     let exempt = (request.session.in_multi() && entry.command.name != "exec")
         || entry.full_name == "client|unpause";

@@ -73,14 +73,26 @@ impl Context<'_> {
 
     /// Remembers for a client that caches keys which ones the command is about to read.
     pub(super) fn remember_reads(&mut self, entry: &Entry, argv: &[&[u8]]) {
+        // What a script reads counts when it reads it.
+        let is_script = entry.command.runs_script();
+        if entry.has(Flags::READONLY) && !is_script && !self.session.in_script {
+            self.remember_keys(entry, argv);
+        }
+    }
+
+    /// Remembers the keys of a command for the client, if it caches keys and wants these tracked.
+    pub(super) fn remember_keys(&mut self, entry: &Entry, argv: &[&[u8]]) {
         let info = &self.session.info;
         let flags = info.caching.flags();
+        if !flags.has(CachingFlags::ON) {
+            return;
+        }
         let wanted = if flags.has(CachingFlags::OPTIN) {
             self.session.caching_said
         } else {
             !(flags.has(CachingFlags::OPTOUT) && self.session.caching_said)
         };
-        if !wanted || flags.has(CachingFlags::BCAST) || !entry.has(Flags::READONLY) {
+        if !wanted || flags.has(CachingFlags::BCAST) {
             return;
         }
         for key in keys::find(entry, argv) {

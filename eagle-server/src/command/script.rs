@@ -140,6 +140,7 @@ pub(super) fn execute(
         served: Instant::now(),
         run: None,
         rollback: false,
+        entry,
         cx,
     };
     let finished = run(&mut host);
@@ -249,6 +250,8 @@ const SLOT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The server as a running script sees it.
 struct ScriptHost<'h, 'x> {
     cx: &'h mut Context<'x>,
+    /// The command that runs the script.
+    entry: &'static Entry,
     script: &'h Script<'h>,
     argv: &'h [&'h [u8]],
     read_only: bool,
@@ -417,7 +420,13 @@ impl ScriptHost<'_, '_> {
         self.cx.session.in_script = true;
         let events = self.cx.events.len();
         let stream = self.cx.stream.mark();
+        if entry.has(Flags::READONLY) {
+            // Whatever a script reads, its client is told of changes of the keys it declared.
+            self.cx.remember_keys(self.entry, self.argv);
+        }
+        self.cx.session.in_script = true;
         let flow = invoke(self.cx, entry, argv);
+        self.cx.session.in_script = false;
         if let Flow::Later(_) | Flow::Forwarded(_) = flow {
             let text = "ERR This Redis command is not allowed from script";
             self.cx.out.clear();
