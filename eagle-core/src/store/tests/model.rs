@@ -196,7 +196,7 @@ fn member_names(members: &std::ops::Range<u8>) -> Vec<Vec<u8>> {
 
 impl Op {
     /// The slots the command works on; `None` for all.
-    fn slots(&self) -> Option<Vec<u16>> {
+    pub(super) fn slots(&self) -> Option<Vec<u16>> {
         let keys = match self {
             Op::Set { key, .. }
             | Op::SetInt { key, .. }
