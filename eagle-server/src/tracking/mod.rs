@@ -61,7 +61,8 @@ impl Tracking {
     /// Whether anybody tracks. Cheap.
     #[inline]
     pub fn any(&self) -> bool {
-        self.clients.load(Ordering::SeqCst) != 0
+        // What clients had read that track no longer is to be forgotten too.
+        self.clients.load(Ordering::SeqCst) != 0 || self.table.items() > 0
     }
 
     /// Clients with tracking on.
