@@ -643,6 +643,7 @@ fn the_clean_flag_is_gone_before_the_first_change() {
 
 #[test]
 fn every_missing_flush_or_fence_is_noticed() {
+    const TRIES_MAX: usize = 6;
     use Muted::{Fences, Flushes};
     // The two of the superblock have a test of their own.
     let mutations = [
@@ -672,9 +673,18 @@ fn every_missing_flush_or_fence_is_noticed() {
     let missed: Vec<Muted> = mutations
         .into_iter()
         .filter(|&muted| {
-            let sim = Sim::new(SIZE_MAX, 2);
-            sim.mute(Some(muted));
-            !is_noticed(&sim)
+            // Some show only if a freed block is soon used again, and when that may be depends on the pins of the tests
+            // that run at the same time.
+            let mut tries = (0..TRIES_MAX).map(|_| {
+                let sim = Sim::new(SIZE_MAX, 2);
+                sim.mute(Some(muted));
+                let noticed = is_noticed(&sim);
+                if !noticed {
+                    std::thread::sleep(std::time::Duration::from_millis(300));
+                }
+                noticed
+            });
+            !tries.any(|noticed| noticed)
         })
         .collect();
     assert_eq!(missed, []);
