@@ -196,7 +196,7 @@ impl Writing<'_> {
             Value::String(text) => self.out.bulk(&*text.as_bytes()),
             Value::Boolean(value) if self.protocol == Protocol::Resp3 => self.out.bool(value),
             Value::Boolean(true) => self.out.integer(1),
-            Value::Integer(number) => self.out.integer(number as i64),
+            Value::Integer(number) => self.out.integer(number),
             Value::Number(number) => self.out.integer(to_integer(number)),
             Value::Table(table) => self.table(table),
             _ => self.out.null(),

@@ -118,7 +118,7 @@ pub(crate) fn as_string(lua: &Lua, value: &Value) -> Option<LuaString> {
 
 /// A double cut to 64 bits; out of range, the processor's answer.
 pub(crate) fn to_integer(value: f64) -> i64 {
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
     } else {
         i64::MIN

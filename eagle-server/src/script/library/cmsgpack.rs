@@ -65,7 +65,7 @@ impl Packer<'_> {
         match value {
             Value::String(text) => self.bytes(&text.as_bytes()),
             Value::Boolean(value) => self.out.push(0xc2 | u8::from(*value)),
-            Value::Integer(value) => self.integer(*value as i64),
+            Value::Integer(value) => self.integer(*value),
             Value::Number(value) => self.number(*value),
             Value::Table(table) if level < NESTING_MAX => return self.table(table, level),
             _ => self.out.push(0xc0),
@@ -159,7 +159,7 @@ fn shape(table: &Table) -> mlua::Result<(usize, bool)> {
     for pair in table.pairs::<Value, Value>() {
         count += 1;
         let key = match pair?.0 {
-            Value::Integer(key) => key as i64,
+            Value::Integer(key) => key,
             Value::Number(key) if key == f64::from(key as i32) => key as i64,
             _ => 0,
         };

@@ -174,9 +174,7 @@ fn ordered<const N: usize>(mut bytes: [u8; N], little: bool) -> [u8; N] {
 }
 
 fn put_integer(out: &mut Vec<u8>, number: f64, size: usize, little: bool) {
-    let value = if number < 0.0 {
-        to_integer(number) as u64
-    } else if number < 9_223_372_036_854_775_808.0 {
+    let value = if number < 9_223_372_036_854_775_808.0 {
         to_integer(number) as u64
     } else {
         number as u64
