@@ -8,7 +8,7 @@ use eagle_server::cluster::config_file::ClusterFile;
 use eagle_server::cluster::state::{ClusterState, Config, Effect, LinkId, ReplicationView};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub type HostIndex = usize;
@@ -46,7 +46,8 @@ pub struct Host {
     /// The clock: distance from true time, and gain per million.
     skew_ms: i64,
     gain_ppm: i64,
-    links: HashMap<LinkId, (ConnIndex, usize)>,
+    /// In an order of their own, so that a run replays from its seed.
+    links: BTreeMap<LinkId, (ConnIndex, usize)>,
 }
 
 pub struct World {
@@ -96,7 +97,7 @@ impl World {
                 disk,
                 skew_ms,
                 gain_ppm,
-                links: HashMap::new(),
+                links: BTreeMap::new(),
             });
             world.start(index);
         }
@@ -175,7 +176,7 @@ impl World {
             host.disk = host.disk_synced.clone();
         }
         host.life += 1;
-        let conns: Vec<_> = host.links.drain().map(|(_, place)| place).collect();
+        let conns: Vec<_> = std::mem::take(&mut host.links).into_values().collect();
         for (conn, end) in conns {
             self.break_conn(conn, 1 - end);
         }
