@@ -19,7 +19,7 @@ unit() {
 
 loom() {
   RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
-    cargo test --package eagle-core --lib --profile ci --target-dir target/loom loom
+    cargo test --package eagle-core --lib --profile ci --target-dir target/loom models::
 }
 
 integration() {
