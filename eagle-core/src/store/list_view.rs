@@ -1,6 +1,5 @@
 //! Lists in a view.
 
-use super::change::Contents;
 use super::entry::Ttl;
 use super::error::StoreError;
 use super::key_slot;
@@ -51,12 +50,8 @@ impl<'a> View<'a> {
         count: u64,
         end: End,
     ) -> Result<u64, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.pop_elements(&place, here, count, end),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.pop_elements(place, here, count, end)
         })
     }
 
@@ -69,12 +64,8 @@ impl<'a> View<'a> {
         start: u64,
         kept: u64,
     ) -> Result<u64, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.trim_list(&place, here, start, kept),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.trim_list(place, here, start, kept)
         })
     }
 
@@ -86,12 +77,8 @@ impl<'a> View<'a> {
         index: u64,
         value: &[u8],
     ) -> Result<(), StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.set_element(&place, here, index, value),
-                None => change.remove(&place, Contents::Discard).map(drop),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.set_element(place, here, index, value)
         })
     }
 
@@ -103,12 +90,8 @@ impl<'a> View<'a> {
         index: u64,
         value: &[u8],
     ) -> Result<(), StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.insert_element(&place, here, index, value),
-                None => change.remove(&place, Contents::Discard).map(drop),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.insert_element(place, here, index, value)
         })
     }
 
@@ -122,12 +105,8 @@ impl<'a> View<'a> {
         count_max: u64,
         from: End,
     ) -> Result<u64, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.remove_equal(&place, here, value, count_max, from),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.remove_equal(place, here, value, count_max, from)
         })
     }
 

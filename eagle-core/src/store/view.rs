@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::change::{Change, Contents, Here, Notes, NotesMark, entry_of};
+use super::change::{Change, Contents, Here, Notes, NotesMark, Place, entry_of};
 use super::dash::{Words, WordsMut};
 use super::entry::{Entry, StringForm, Text, Ttl};
 use super::error::StoreError;
@@ -323,6 +323,25 @@ impl<'a> View<'a> {
         Ok(form?.map(|form| (at, form)))
     }
 
+    /// Changes the live entry at `key`. Without one there is nothing to change (what has expired goes), and the result
+    /// is that of having done nothing.
+    pub(super) fn change_live<T: Default>(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        change_it: impl FnOnce(&mut Change<'_, 'a>, &Place<'_>, &Here) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            match place.live() {
+                Some(here) => change_it(change, &place, here),
+                None => change
+                    .remove(&place, Contents::Discard)
+                    .map(|_| T::default()),
+            }
+        })
+    }
+
     /// Makes one change: all of it or, if `change` fails, nothing.
     pub(super) fn change<T>(
         &mut self,
@@ -420,12 +439,8 @@ impl<'a> View<'a> {
 
     /// Sets (Unix milliseconds) or clears the expiry of `key`; whether the key exists.
     pub fn set_ttl(&mut self, db: u8, key: &[u8], at_ms: Option<u64>) -> Result<bool, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.set_ttl(&place, here, at_ms).map(|()| true),
-                None => change.remove(&place, Contents::Discard),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.set_ttl(place, here, at_ms).map(|()| true)
         })
     }
 
@@ -471,12 +486,8 @@ impl<'a> View<'a> {
         key: &[u8],
         fields: &[&[u8]],
     ) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.remove_fields(&place, here, fields),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.remove_fields(place, here, fields)
         })
     }
 
@@ -509,12 +520,8 @@ impl<'a> View<'a> {
         key: &[u8],
         members: &[&[u8]],
     ) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.remove_members(&place, here, members),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.remove_members(place, here, members)
         })
     }
 

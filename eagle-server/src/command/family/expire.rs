@@ -4,7 +4,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::deadline::Unit;
 use crate::command::errors::CommandError;
-use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
+use crate::command::spec::{Categories, Command, Docs, Family, Flags, Handler, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use smallvec::SmallVec;
 
@@ -23,41 +23,58 @@ pub const FAMILY: Family = Family {
     ],
 };
 
+/// What the rows of EXPIRE and its kin share.
+const fn setting(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    let docs = docs
+        .complexity("O(1)")
+        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]);
+    Command::new(name, -3, handler, docs)
+        .flags(&[Flags::WRITE, Flags::FAST])
+        .family(Categories::KEYSPACE)
+        .keys(const { &[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])] })
+}
+
+/// What the rows share that ask for the expiry of a key.
+const fn asking(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    Command::new(name, 2, handler, docs.complexity("O(1)").syntax("key"))
+        .flags(&[Flags::READONLY, Flags::FAST])
+        .family(Categories::KEYSPACE)
+        .keys(const { &[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])] })
+}
+
+/// The same of the rows that count from now.
+const fn asking_left(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    asking(
+        name,
+        handler,
+        docs.history(&[("2.8.0", "Added the -2 reply.")]),
+    )
+    .tips(&["nondeterministic_output"])
+}
+
 /// EXPIRE key seconds [NX | XX | GT | LT] -- lets a key expire after so many seconds.
-const EXPIRE: Command = Command::new(
+const EXPIRE: Command = setting(
     "expire",
-    -3,
     expire,
     Docs::new("generic", "1.0.0", "Set a key's time to live in seconds")
-        .complexity("O(1)")
-        .syntax("key seconds condition=[NX | XX | GT | LT]{7.0.0}")
-        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
-)
-.flags(&[Flags::WRITE, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+        .syntax("key seconds condition=[NX | XX | GT | LT]{7.0.0}"),
+);
 
 fn expire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::Seconds)
 }
 
 /// PEXPIRE key milliseconds [NX | XX | GT | LT] -- lets a key expire after so many milliseconds.
-const PEXPIRE: Command = Command::new(
+const PEXPIRE: Command = setting(
     "pexpire",
-    -3,
     pexpire,
     Docs::new(
         "generic",
         "2.6.0",
         "Set a key's time to live in milliseconds",
     )
-    .complexity("O(1)")
-    .syntax("key milliseconds condition=[NX | XX | GT | LT]{7.0.0}")
-    .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
-)
-.flags(&[Flags::WRITE, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+    .syntax("key milliseconds condition=[NX | XX | GT | LT]{7.0.0}"),
+);
 
 fn pexpire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::Millis)
@@ -65,22 +82,16 @@ fn pexpire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 /// EXPIREAT key unix-time-seconds [NX | XX | GT | LT] -- lets a key expire at a Unix time in
 /// seconds.
-const EXPIREAT: Command = Command::new(
+const EXPIREAT: Command = setting(
     "expireat",
-    -3,
     expireat,
     Docs::new(
         "generic",
         "1.2.0",
         "Set the expiration for a key as a UNIX timestamp",
     )
-    .complexity("O(1)")
-    .syntax("key unix-time-seconds condition=[NX | XX | GT | LT]{7.0.0}")
-    .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
-)
-.flags(&[Flags::WRITE, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+    .syntax("key unix-time-seconds condition=[NX | XX | GT | LT]{7.0.0}"),
+);
 
 fn expireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::UnixSeconds)
@@ -88,22 +99,16 @@ fn expireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 /// PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] -- lets a key expire at a Unix time
 /// in milliseconds.
-const PEXPIREAT: Command = Command::new(
+const PEXPIREAT: Command = setting(
     "pexpireat",
-    -3,
     pexpireat,
     Docs::new(
         "generic",
         "2.6.0",
         "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
     )
-    .complexity("O(1)")
-    .syntax("key unix-time-milliseconds condition=[NX | XX | GT | LT]{7.0.0}")
-    .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")]),
-)
-.flags(&[Flags::WRITE, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+    .syntax("key unix-time-milliseconds condition=[NX | XX | GT | LT]{7.0.0}"),
+);
 
 fn pexpireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::UnixMillis)
@@ -201,23 +206,15 @@ impl Condition {
 }
 
 /// TTL key -- seconds a key has left, rounded; -1 if it does not expire, -2 if it does not exist.
-const TTL: Command = Command::new(
+const TTL: Command = asking_left(
     "ttl",
-    2,
     ttl,
     Docs::new(
         "generic",
         "1.0.0",
         "Get the time to live for a key in seconds",
-    )
-    .complexity("O(1)")
-    .syntax("key")
-    .history(&[("2.8.0", "Added the -2 reply.")]),
-)
-.flags(&[Flags::READONLY, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])])
-.tips(&["nondeterministic_output"]);
+    ),
+);
 
 fn ttl(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now_ms = cx.now_ms;
@@ -225,23 +222,15 @@ fn ttl(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// PTTL key -- milliseconds a key has left; -1 if it does not expire, -2 if it does not exist.
-const PTTL: Command = Command::new(
+const PTTL: Command = asking_left(
     "pttl",
-    2,
     pttl,
     Docs::new(
         "generic",
         "2.6.0",
         "Get the time to live for a key in milliseconds",
-    )
-    .complexity("O(1)")
-    .syntax("key")
-    .history(&[("2.8.0", "Added the -2 reply.")]),
-)
-.flags(&[Flags::READONLY, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])])
-.tips(&["nondeterministic_output"]);
+    ),
+);
 
 fn pttl(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now_ms = cx.now_ms;
@@ -249,42 +238,30 @@ fn pttl(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// EXPIRETIME key -- Unix time in seconds, rounded, at which a key expires; -1 and -2 as TTL.
-const EXPIRETIME: Command = Command::new(
+const EXPIRETIME: Command = asking(
     "expiretime",
-    2,
     expiretime,
     Docs::new(
         "generic",
         "7.0.0",
         "Get the expiration Unix timestamp for a key",
-    )
-    .complexity("O(1)")
-    .syntax("key"),
-)
-.flags(&[Flags::READONLY, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
+    ),
+);
 
 fn expiretime(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     reply_expiry(cx, args, rounded_s)
 }
 
 /// PEXPIRETIME key -- Unix time in milliseconds at which a key expires; -1 and -2 as TTL.
-const PEXPIRETIME: Command = Command::new(
+const PEXPIRETIME: Command = asking(
     "pexpiretime",
-    2,
     pexpiretime,
     Docs::new(
         "generic",
         "7.0.0",
         "Get the expiration Unix timestamp for a key in milliseconds",
-    )
-    .complexity("O(1)")
-    .syntax("key"),
-)
-.flags(&[Flags::READONLY, Flags::FAST])
-.family(Categories::KEYSPACE)
-.keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
+    ),
+);
 
 fn pexpiretime(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     reply_expiry(cx, args, |at_ms| at_ms)

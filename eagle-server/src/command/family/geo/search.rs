@@ -22,6 +22,11 @@ const NEGATIVE_BOX: CommandError = CommandError::new("ERR height or width cannot
 const NO_COUNT: CommandError = CommandError::new("ERR COUNT must be > 0");
 const ANY_OF_ALL: CommandError = CommandError::new("ERR the ANY argument requires COUNT argument");
 
+const IN_SHAPE: &str = "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around \
+     the shape provided as the filter and M is the number of items inside the shape";
+const IN_CIRCLE: &str = "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area \
+     delimited by center and radius and M is the number of items inside the index.";
+
 /// GEOSEARCH key FROMMEMBER member | FROMLONLAT longitude latitude BYRADIUS radius unit | BYBOX width height unit
 /// [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH] -- the members within.
 pub(super) const GEOSEARCH: Command = Command::new(
@@ -34,11 +39,7 @@ pub(super) const GEOSEARCH: Command = Command::new(
         "Query a sorted set representing a geospatial index to fetch members inside an area \
          of a box or a circle.",
     )
-    .complexity(
-        "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area \
-         around the shape provided as the filter and M is the number of items inside the \
-         shape",
-    )
+    .complexity(IN_SHAPE)
     .syntax(
         "key from=<FROMMEMBER member | FROMLONLAT <longitude latitude>> by=<circle=<BYRADIUS \
          radius unit=<M | KM | FT | MI>> | box=<BYBOX width height unit=<M | KM | FT | MI>>> \
@@ -66,11 +67,7 @@ pub(super) const GEOSEARCHSTORE: Command = Command::new(
         "Query a sorted set representing a geospatial index to fetch members inside an area \
          of a box or a circle, and store the result in another key.",
     )
-    .complexity(
-        "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area \
-         around the shape provided as the filter and M is the number of items inside the \
-         shape",
-    )
+    .complexity(IN_SHAPE)
     .syntax(
         "destination source from=<FROMMEMBER member | FROMLONLAT <longitude latitude>> \
          by=<circle=<BYRADIUS radius unit=<M | KM | FT | MI>> | box=<BYBOX width height \
@@ -100,11 +97,7 @@ pub(super) const GEORADIUS: Command = Command::new(
         "Query a sorted set representing a geospatial index to fetch members matching a given \
          maximum distance from a point",
     )
-    .complexity(
-        "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-         circular area delimited by center and radius and M is the number of items inside the \
-         index.",
-    )
+    .complexity(IN_CIRCLE)
     .syntax(
         "key longitude latitude radius unit=<M | KM | FT | MI> [WITHCOORD] [WITHDIST] \
          [WITHHASH] count=[COUNT count [ANY]{6.2.0}] order=[ASC | DESC] [STORE key] \
@@ -122,11 +115,7 @@ pub(super) const GEORADIUS: Command = Command::new(
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
 .find_keys(radius_keys)
 .family(Categories::GEO)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS]),
-    KeySpec::keyword("STORE", 6, 0, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    KeySpec::keyword("STOREDIST", 6, 0, &[KeyFlags::OW, KeyFlags::UPDATE]),
-]);
+.keys(&radius_specs(6));
 
 fn georadius(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     search(cx, args, Variant::Radius { stores: true })
@@ -138,11 +127,7 @@ pub(super) const GEORADIUS_RO: Command = Command::new(
     -6,
     georadius_ro,
     Docs::new("geo", "3.2.10", "A read-only variant for GEORADIUS")
-        .complexity(
-            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-         circular area delimited by center and radius and M is the number of items inside the \
-         index.",
-        )
+        .complexity(IN_CIRCLE)
         .syntax(
             "key longitude latitude radius unit=<M | KM | FT | MI> [WITHCOORD] [WITHDIST] \
          [WITHHASH] count=[COUNT count [ANY]{6.2.0}] order=[ASC | DESC]",
@@ -170,11 +155,7 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command::new(
         "Query a sorted set representing a geospatial index to fetch members matching a given \
          maximum distance from a member",
     )
-    .complexity(
-        "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-         circular area delimited by center and radius and M is the number of items inside the \
-         index.",
-    )
+    .complexity(IN_CIRCLE)
     .syntax(
         "key member radius unit=<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
          count=[COUNT count [ANY]] order=[ASC | DESC] [STORE key] [STOREDIST key]",
@@ -188,11 +169,7 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command::new(
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
 .find_keys(radius_keys)
 .family(Categories::GEO)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS]),
-    KeySpec::keyword("STORE", 5, 0, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    KeySpec::keyword("STOREDIST", 5, 0, &[KeyFlags::OW, KeyFlags::UPDATE]),
-]);
+.keys(&radius_specs(5));
 
 fn georadiusbymember(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     search(cx, args, Variant::RadiusByMember { stores: true })
@@ -204,11 +181,7 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command = Command::new(
     -5,
     georadiusbymember_ro,
     Docs::new("geo", "3.2.10", "A read-only variant for GEORADIUSBYMEMBER")
-        .complexity(
-            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-         circular area delimited by center and radius and M is the number of items inside the \
-         index.",
-        )
+        .complexity(IN_CIRCLE)
         .syntax(
             "key member radius unit=<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
          count=[COUNT count [ANY]] order=[ASC | DESC]",
@@ -225,6 +198,16 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command = Command::new(
 
 fn georadiusbymember_ro(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     search(cx, args, Variant::RadiusByMember { stores: false })
+}
+
+/// The key specs of the two that may store: the source, and a destination behind a word from `options` on.
+const fn radius_specs(options: i16) -> [KeySpec; 3] {
+    const DESTINATION: &[KeyFlags] = &[KeyFlags::OW, KeyFlags::UPDATE];
+    [
+        KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS]),
+        KeySpec::keyword("STORE", options, 0, DESTINATION),
+        KeySpec::keyword("STOREDIST", options, 0, DESTINATION),
+    ]
 }
 
 /// The keys of GEORADIUS and GEORADIUSBYMEMBER: the source, and the last one behind STORE or STOREDIST.

@@ -4,7 +4,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::lookup::write_text;
-use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
+use crate::command::spec::{Categories, Command, Docs, Flags, Handler, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use eagle_core::store::set_algebra::{difference, intersection, union};
 use eagle_core::store::{SetRef, Text, Ttl};
@@ -12,23 +12,40 @@ use eagle_core::store::{SetRef, Text, Ttl};
 const SOURCES_FROM_1: &[KeySpec] = &[KeySpec::range(1, -1, 1, &[KeyFlags::RO, KeyFlags::ACCESS])];
 const SOURCES_FROM_2: KeySpec = KeySpec::range(2, -1, 1, &[KeyFlags::RO, KeyFlags::ACCESS]);
 
-/// SINTER key [key ...] -- the members that all sets have.
-pub(super) const SINTER: Command = Command::new(
-    "sinter",
-    -2,
-    sinter,
-    Docs::new("set", "1.0.0", "Intersect multiple sets")
-        .complexity(
-            "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
-             of sets.",
+/// What the rows share that reply the members.
+const fn replying(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    Command::new(name, -2, handler, docs.syntax("key [key ...]"))
+        .flags(&[Flags::READONLY])
+        .scope(Scope::Keys)
+        .family(Categories::SET)
+        .keys(SOURCES_FROM_1)
+        .tips(&["nondeterministic_output_order"])
+}
+
+/// What the rows share that store them.
+const fn storing(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    Command::new(name, -3, handler, docs.syntax("destination key [key ...]"))
+        .flags(&[Flags::WRITE, Flags::DENYOOM])
+        .family(Categories::SET)
+        .keys(
+            const {
+                &[
+                    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
+                    SOURCES_FROM_2,
+                ]
+            },
         )
-        .syntax("key [key ...]"),
-)
-.flags(&[Flags::READONLY])
-.scope(Scope::Keys)
-.family(Categories::SET)
-.keys(SOURCES_FROM_1)
-.tips(&["nondeterministic_output_order"]);
+}
+
+/// SINTER key [key ...] -- the members that all sets have.
+pub(super) const SINTER: Command = replying(
+    "sinter",
+    sinter,
+    Docs::new("set", "1.0.0", "Intersect multiple sets").complexity(
+        "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+             of sets.",
+    ),
+);
 
 fn sinter(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let members = all_common(cx, args.rest())?;
@@ -118,19 +135,12 @@ fn sinterstore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 /// SUNION key [key ...] -- the members that any set has.
-pub(super) const SUNION: Command = Command::new(
+pub(super) const SUNION: Command = replying(
     "sunion",
-    -2,
     sunion,
     Docs::new("set", "1.0.0", "Add multiple sets")
-        .complexity("O(N) where N is the total number of elements in all given sets.")
-        .syntax("key [key ...]"),
-)
-.flags(&[Flags::READONLY])
-.scope(Scope::Keys)
-.family(Categories::SET)
-.keys(SOURCES_FROM_1)
-.tips(&["nondeterministic_output_order"]);
+        .complexity("O(N) where N is the total number of elements in all given sets."),
+);
 
 fn sunion(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let members = union(&operands(cx, args.rest())?, intset_entries_max(cx));
@@ -138,24 +148,16 @@ fn sunion(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// SUNIONSTORE destination key [key ...] -- stores the members that any set has; their number.
-pub(super) const SUNIONSTORE: Command = Command::new(
+pub(super) const SUNIONSTORE: Command = storing(
     "sunionstore",
-    -3,
     sunionstore,
     Docs::new(
         "set",
         "1.0.0",
         "Add multiple sets and store the resulting set in a key",
     )
-    .complexity("O(N) where N is the total number of elements in all given sets.")
-    .syntax("destination key [key ...]"),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM])
-.family(Categories::SET)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    SOURCES_FROM_2,
-]);
+    .complexity("O(N) where N is the total number of elements in all given sets."),
+);
 
 fn sunionstore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let target = args.word()?;
@@ -164,19 +166,12 @@ fn sunionstore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 }
 
 /// SDIFF key [key ...] -- the members of the first set that no other one has.
-pub(super) const SDIFF: Command = Command::new(
+pub(super) const SDIFF: Command = replying(
     "sdiff",
-    -2,
     sdiff,
     Docs::new("set", "1.0.0", "Subtract multiple sets")
-        .complexity("O(N) where N is the total number of elements in all given sets.")
-        .syntax("key [key ...]"),
-)
-.flags(&[Flags::READONLY])
-.scope(Scope::Keys)
-.family(Categories::SET)
-.keys(SOURCES_FROM_1)
-.tips(&["nondeterministic_output_order"]);
+        .complexity("O(N) where N is the total number of elements in all given sets."),
+);
 
 fn sdiff(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let members = difference(&operands(cx, args.rest())?, intset_entries_max(cx));
@@ -185,24 +180,16 @@ fn sdiff(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 /// SDIFFSTORE destination key [key ...] -- stores the members of the first set that no other one
 /// has; their number.
-pub(super) const SDIFFSTORE: Command = Command::new(
+pub(super) const SDIFFSTORE: Command = storing(
     "sdiffstore",
-    -3,
     sdiffstore,
     Docs::new(
         "set",
         "1.0.0",
         "Subtract multiple sets and store the resulting set in a key",
     )
-    .complexity("O(N) where N is the total number of elements in all given sets.")
-    .syntax("destination key [key ...]"),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM])
-.family(Categories::SET)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    SOURCES_FROM_2,
-]);
+    .complexity("O(N) where N is the total number of elements in all given sets."),
+);
 
 fn sdiffstore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let target = args.word()?;

@@ -5,7 +5,7 @@ use super::store::store;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
-use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
+use crate::command::spec::{Categories, Command, Docs, Flags, Handler, KeyFlags, KeySpec, Scope};
 use eagle_core::store::{Kind, SetRef, View, ZsetRef};
 use eagle_core::text::{double, integer};
 use hashbrown::HashMap;
@@ -18,10 +18,33 @@ const NOT_A_WEIGHT: CommandError = CommandError::new("ERR weight value is not a 
 /// A result: members, each once, with their scores, in no order.
 type Members<'a> = Vec<(Cow<'a, [u8]>, f64)>;
 
+/// What the rows share that reply the members.
+const fn replying(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    Command::new(name, -3, handler, docs)
+        .flags(&[Flags::READONLY, Flags::MOVABLE_KEYS])
+        .scope(Scope::Keys)
+        .family(Categories::SORTEDSET)
+        .keys(const { &[KeySpec::key_num(1, &[KeyFlags::RO, KeyFlags::ACCESS])] })
+}
+
+/// What the rows share that store them.
+const fn storing(name: &'static str, handler: Handler, docs: Docs) -> Command {
+    Command::new(name, -4, handler, docs)
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
+        .family(Categories::SORTEDSET)
+        .keys(
+            const {
+                &[
+                    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
+                    KeySpec::key_num(2, &[KeyFlags::RO, KeyFlags::ACCESS]),
+                ]
+            },
+        )
+}
+
 /// ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM | MIN | MAX] [WITHSCORES] -- the members of any.
-pub(super) const ZUNION: Command = Command::new(
+pub(super) const ZUNION: Command = replying(
     "zunion",
-    -3,
     zunion,
     Docs::new("sorted-set", "6.2.0", "Add multiple sorted sets")
         .complexity(
@@ -32,20 +55,15 @@ pub(super) const ZUNION: Command = Command::new(
             "numkeys key [key ...] [WEIGHTS weight...] [AGGREGATE aggregate=<SUM | MIN | MAX>] \
          [WITHSCORES]",
         ),
-)
-.flags(&[Flags::READONLY, Flags::MOVABLE_KEYS])
-.scope(Scope::Keys)
-.family(Categories::SORTEDSET)
-.keys(&[KeySpec::key_num(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
+);
 
 fn zunion(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     reply_members(cx, args, Operation::Union)
 }
 
 /// ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS ...] [AGGREGATE ...] -- stores that; the number of members.
-pub(super) const ZUNIONSTORE: Command = Command::new(
+pub(super) const ZUNIONSTORE: Command = storing(
     "zunionstore",
-    -4,
     zunionstore,
     Docs::new(
         "sorted-set",
@@ -60,22 +78,15 @@ pub(super) const ZUNIONSTORE: Command = Command::new(
         "destination numkeys key [key ...] [WEIGHTS weight...] [AGGREGATE aggregate=<SUM | \
          MIN | MAX>]",
     ),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
-.family(Categories::SORTEDSET)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    KeySpec::key_num(2, &[KeyFlags::RO, KeyFlags::ACCESS]),
-]);
+);
 
 fn zunionstore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     store_members(cx, args, Operation::Union, "zunionstore")
 }
 
 /// ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM | MIN | MAX] [WITHSCORES] -- the members of all.
-pub(super) const ZINTER: Command = Command::new(
+pub(super) const ZINTER: Command = replying(
     "zinter",
-    -3,
     zinter,
     Docs::new("sorted-set", "6.2.0", "Intersect multiple sorted sets")
         .complexity(
@@ -87,20 +98,15 @@ pub(super) const ZINTER: Command = Command::new(
             "numkeys key [key ...] [WEIGHTS weight...] [AGGREGATE aggregate=<SUM | MIN | MAX>] \
          [WITHSCORES]",
         ),
-)
-.flags(&[Flags::READONLY, Flags::MOVABLE_KEYS])
-.scope(Scope::Keys)
-.family(Categories::SORTEDSET)
-.keys(&[KeySpec::key_num(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
+);
 
 fn zinter(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     reply_members(cx, args, Operation::Intersection)
 }
 
 /// ZINTERSTORE destination numkeys key [key ...] [WEIGHTS ...] [AGGREGATE ...] -- stores that; the number of members.
-pub(super) const ZINTERSTORE: Command = Command::new(
+pub(super) const ZINTERSTORE: Command = storing(
     "zinterstore",
-    -4,
     zinterstore,
     Docs::new(
         "sorted-set",
@@ -116,13 +122,7 @@ pub(super) const ZINTERSTORE: Command = Command::new(
         "destination numkeys key [key ...] [WEIGHTS weight...] [AGGREGATE aggregate=<SUM | \
          MIN | MAX>]",
     ),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
-.family(Categories::SORTEDSET)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    KeySpec::key_num(2, &[KeyFlags::RO, KeyFlags::ACCESS]),
-]);
+);
 
 fn zinterstore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     store_members(cx, args, Operation::Intersection, "zinterstore")
@@ -162,9 +162,8 @@ fn zintercard(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// ZDIFF numkeys key [key ...] [WITHSCORES] -- the members of the first and of no other.
-pub(super) const ZDIFF: Command = Command::new(
+pub(super) const ZDIFF: Command = replying(
     "zdiff",
-    -3,
     zdiff,
     Docs::new("sorted-set", "6.2.0", "Subtract multiple sorted sets")
         .complexity(
@@ -172,20 +171,15 @@ pub(super) const ZDIFF: Command = Command::new(
          sets, N is the size of the first set, and K is the size of the result set.",
         )
         .syntax("numkeys key [key ...] [WITHSCORES]"),
-)
-.flags(&[Flags::READONLY, Flags::MOVABLE_KEYS])
-.scope(Scope::Keys)
-.family(Categories::SORTEDSET)
-.keys(&[KeySpec::key_num(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
+);
 
 fn zdiff(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     reply_members(cx, args, Operation::Difference)
 }
 
 /// ZDIFFSTORE destination numkeys key [key ...] -- stores that; the number of members.
-pub(super) const ZDIFFSTORE: Command = Command::new(
+pub(super) const ZDIFFSTORE: Command = storing(
     "zdiffstore",
-    -4,
     zdiffstore,
     Docs::new(
         "sorted-set",
@@ -197,13 +191,7 @@ pub(super) const ZDIFFSTORE: Command = Command::new(
          sets, N is the size of the first set, and K is the size of the result set.",
     )
     .syntax("destination numkeys key [key ...]"),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS])
-.family(Categories::SORTEDSET)
-.keys(&[
-    KeySpec::index(1, &[KeyFlags::OW, KeyFlags::UPDATE]),
-    KeySpec::key_num(2, &[KeyFlags::RO, KeyFlags::ACCESS]),
-]);
+);
 
 fn zdiffstore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     store_members(cx, args, Operation::Difference, "zdiffstore")
