@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use eagle_server::persist::rdb::dump::{self, DumpError};
-use eagle_server::persist::rdb::{Compression, HashForm, PackedHashLimits, Value, crc64, string};
+use eagle_server::persist::rdb::{
+    Compression, HashForm, PackedHashLimits, Value, crc64, string, value,
+};
 use eagledb_tests::{Client, Launch, Reply, Server, binary};
 
 type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -217,7 +219,9 @@ fn strings_are_dumped_as_redis_dumps_them() {
                 Ok(Value::String(Cow::Borrowed(&value)))
             );
 
-            let ours = dump::string(&value, compression);
+            let mut ours = Vec::new();
+            value::write_string(&mut ours, &value, compression);
+            let ours = dump::seal(ours);
             assert_eq!(ours, theirs, "{}", value.escape_ascii());
             restore(client, "back", &ours).ok();
             assert_eq!(client.call(&["GET", "back"]), Reply::Bulk(value));
@@ -242,7 +246,9 @@ fn hashes_are_dumped_as_redis_dumps_them() {
             };
             assert_eq!(client.call(&["OBJECT", "ENCODING", key]).text(), encoding);
 
-            let ours = dump::hash(slices(&hash).into_iter(), form, compression);
+            let mut ours = Vec::new();
+            value::write_hash(&mut ours, slices(&hash).into_iter(), form, compression);
+            let ours = dump::seal(ours);
             match form {
                 HashForm::Listpack => assert_eq!(ours, theirs),
                 // The order of a table is its own, the bytes of the pairs are not.

@@ -4,7 +4,8 @@
 #![no_main]
 
 use eagle_server::persist::rdb::dump::{self, DumpError};
-use eagle_server::persist::rdb::{Compression, HashForm, PackedHashLimits, Value, crc64};
+use eagle_server::persist::rdb::list::{self, NodeLimits};
+use eagle_server::persist::rdb::{Compression, HashForm, PackedHashLimits, Value, crc64, value};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
@@ -17,17 +18,30 @@ fuzz_target!(|body: &[u8]| {
         Err(DumpError::VersionOrChecksum) => panic!("the envelope is right"),
     };
     for compression in [Compression::Off, Compression::Lzf] {
-        let again = match &value {
-            Value::String(bytes) => dump::string(bytes, compression),
+        let mut again = Vec::new();
+        match &value {
+            Value::String(bytes) => value::write_string(&mut again, bytes, compression),
             Value::Hash(pairs) => {
                 let slices: Vec<(&[u8], &[u8])> = pairs
                     .iter()
                     .map(|(field, value)| (&field[..], &value[..]))
                     .collect();
                 let form = HashForm::of(slices.iter().copied(), PackedHashLimits::default());
-                dump::hash(slices.iter().copied(), form, compression)
+                value::write_hash(&mut again, slices.into_iter(), form, compression);
             }
-        };
-        assert_eq!(dump::read(&again).as_ref(), Ok(&value));
+            Value::Set(members) => {
+                value::write_set(&mut again, members.iter().map(AsRef::as_ref), compression);
+            }
+            Value::List(elements) => {
+                let limits = NodeLimits {
+                    fill: -2,
+                    plain_bytes_min: 1 << 30,
+                };
+                list::write(&mut again, elements.iter().map(AsRef::as_ref), limits, compression);
+            }
+            // Written from the keyspace only: sorted, or from the nodes of the pool.
+            Value::Zset(_) | Value::Stream(_) => return,
+        }
+        assert_eq!(dump::read(&dump::seal(again)).as_ref(), Ok(&value));
     }
 });

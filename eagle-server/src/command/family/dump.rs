@@ -7,12 +7,9 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use crate::persist::rdb::dump::{self, DumpError};
-use crate::persist::rdb::list::NodeLimits;
-use crate::persist::rdb::{Compression, HashForm, Value};
-use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
-use itoa::Buffer;
+use crate::persist::rdb::{Compression, keyspace};
+use eagle_core::store::{Entry, Ttl, View};
 use smallvec::SmallVec;
-use std::sync::atomic::Ordering::Relaxed;
 
 pub const FAMILY: Family = Family {
     name: "dump",
@@ -61,51 +58,9 @@ pub(super) fn payload(
     entry: &Entry<'_>,
     compression: Compression,
 ) -> Result<Vec<u8>, CommandError> {
-    match entry.kind() {
-        Kind::String => {
-            let text = view.string(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            Ok(dump::string(text.as_bytes(&mut Buffer::new()), compression))
-        }
-        Kind::Hash => {
-            let hash = view.hash(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            let form = match hash.encoding() {
-                Encoding::Listpack => HashForm::Listpack,
-                _ => HashForm::Table,
-            };
-            let pairs: Vec<_> = hash.iter().collect();
-            Ok(dump::hash(pairs.into_iter(), form, compression))
-        }
-        Kind::Set => {
-            let set = view.set(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            if let Some(blob) = set.intset() {
-                return Ok(dump::intset(blob, compression));
-            }
-            let members: Vec<_> = set.iter().map(|member| member.to_cow()).collect();
-            Ok(dump::set(members.iter().map(AsRef::as_ref), compression))
-        }
-        Kind::Stream => {
-            let stream = view.stream(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            Ok(dump::stream(&stream, compression))
-        }
-        Kind::List => {
-            let list = view.list(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            let settings = view.settings();
-            let limits = NodeLimits {
-                fill: settings.list_fill.load(Relaxed),
-                plain_bytes_min: settings.list_plain_bytes_min.load(Relaxed) as usize,
-            };
-            Ok(dump::list(list.iter(), limits, compression))
-        }
-        Kind::Zset => {
-            let zset = view.zset(db, entry.key())?.ok_or(errors::NO_SUCH_KEY)?;
-            let form = match zset.encoding() {
-                Encoding::Listpack => HashForm::Listpack,
-                _ => HashForm::Table,
-            };
-            let members: Vec<_> = zset.iter().collect();
-            Ok(dump::zset(&members, form, compression))
-        }
-    }
+    let mut bytes = Vec::new();
+    keyspace::write_value(&mut bytes, view, db, entry, compression)?;
+    Ok(dump::seal(bytes))
 }
 
 impl Context<'_> {
@@ -198,7 +153,7 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return cx.reply_ok();
     }
     let replaces = cx.view.find(db, key).is_some();
-    set(&mut cx.view, db, key, &value, expiry)?;
+    keyspace::store_value(&mut cx.view, db, key, &value, expiry)?;
     if replaces {
         // To Redis the key was removed and made again.
         cx.notify(EventClasses::NEW_KEY, "new", key);
@@ -215,41 +170,6 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.view.touch(db, key, clock);
     }
     cx.reply_ok()
-}
-
-fn set(
-    view: &mut View<'_>,
-    db: u8,
-    key: &[u8],
-    value: &Value<'_>,
-    ttl: Ttl,
-) -> Result<(), StoreError> {
-    match value {
-        Value::String(bytes) => view.set_string(db, key, bytes, StringForm::Auto, ttl),
-        Value::Stream(image) => view.set_stream(db, key, image, ttl),
-        Value::Zset(members) => {
-            let members: Vec<(&[u8], f64)> = members
-                .iter()
-                .map(|(member, score)| (&member[..], *score))
-                .collect();
-            view.set_zset(db, key, &members, ttl)
-        }
-        Value::Hash(pairs) => {
-            let pairs: Vec<(&[u8], &[u8])> = pairs
-                .iter()
-                .map(|(field, value)| (&field[..], &value[..]))
-                .collect();
-            view.set_hash(db, key, &pairs, ttl)
-        }
-        Value::List(elements) => {
-            let elements: Vec<&[u8]> = elements.iter().map(|element| &element[..]).collect();
-            view.set_list(db, key, &elements, ttl)
-        }
-        Value::Set(members) => {
-            let members: Vec<_> = members.iter().map(|member| Text::Bytes(member)).collect();
-            view.set_set(db, key, &members, ttl)
-        }
-    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

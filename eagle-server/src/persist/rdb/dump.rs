@@ -6,12 +6,8 @@
 
 use std::fmt;
 
-use eagle_core::store::StreamRef;
-
 use super::cursor::Cursor;
-use super::list::{self, NodeLimits};
-use super::string::Compression;
-use super::value::{self, HashForm, Value};
+use super::value::Value;
 use super::{DecodeError, VERSION, crc64};
 
 /// Why a payload is not taken over; RESTORE has one error text for each variant.
@@ -36,66 +32,6 @@ impl fmt::Display for DumpError {
 
 impl std::error::Error for DumpError {}
 
-/// The payload of a string.
-pub fn string(bytes: &[u8], compression: Compression) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + OVERHEAD_BYTES);
-    value::write_string(&mut out, bytes, compression);
-    seal(out)
-}
-
-/// The payload of a hash; see [`value::write_hash`] for what `form` demands.
-pub fn hash<'p>(
-    pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>,
-    form: HashForm,
-    compression: Compression,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    value::write_hash(&mut out, pairs, form, compression);
-    seal(out)
-}
-
-/// The payload of a stream.
-pub fn stream(stream: &StreamRef<'_>, compression: Compression) -> Vec<u8> {
-    let mut out = Vec::new();
-    value::write_stream(&mut out, stream, compression);
-    seal(out)
-}
-
-/// The payload of a list.
-pub fn list<'e>(
-    elements: impl Iterator<Item = &'e [u8]>,
-    limits: NodeLimits,
-    compression: Compression,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    list::write(&mut out, elements, limits, compression);
-    seal(out)
-}
-
-/// The payload of a set that is a table.
-pub fn set<'m>(
-    members: impl ExactSizeIterator<Item = &'m [u8]>,
-    compression: Compression,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    value::write_set(&mut out, members, compression);
-    seal(out)
-}
-
-/// The payload of a set that is packed as an intset.
-pub fn intset(blob: &[u8], compression: Compression) -> Vec<u8> {
-    let mut out = Vec::with_capacity(blob.len() + OVERHEAD_BYTES);
-    value::write_intset(&mut out, blob, compression);
-    seal(out)
-}
-
-/// The payload of a sorted set; see [`value::write_zset`] for what `form` demands.
-pub fn zset(members: &[(&[u8], f64)], form: HashForm, compression: Compression) -> Vec<u8> {
-    let mut out = Vec::new();
-    value::write_zset(&mut out, members, form, compression);
-    seal(out)
-}
-
 /// The value in a payload. The envelope is checked first, so that chance damage never reaches the
 /// decoder; a forged payload does, and meets its checks.
 pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
@@ -108,9 +44,6 @@ pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
     }
     Ok(value)
 }
-
-/// Type byte, the longest length, version and checksum.
-const OVERHEAD_BYTES: usize = 1 + 9 + 2 + 8;
 
 /// Ends a payload with version and checksum.
 pub fn seal(mut out: Vec<u8>) -> Vec<u8> {
@@ -138,8 +71,26 @@ pub fn open(payload: &[u8]) -> Result<&[u8], DumpError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Compression;
+    use super::super::value::{self, HashForm};
     use super::*;
     use proptest::prelude::*;
+
+    fn string(bytes: &[u8], compression: Compression) -> Vec<u8> {
+        let mut out = Vec::new();
+        value::write_string(&mut out, bytes, compression);
+        seal(out)
+    }
+
+    fn hash<'p>(
+        pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>,
+        form: HashForm,
+        compression: Compression,
+    ) -> Vec<u8> {
+        let mut out = Vec::new();
+        value::write_hash(&mut out, pairs, form, compression);
+        seal(out)
+    }
 
     #[test]
     fn a_payload_is_that_of_the_reference_server() {

@@ -1,8 +1,9 @@
-//! RDB value encodings as pure functions over byte slices: read every version up to 10, write 10.
+//! RDB encodings as pure functions over byte slices: read every version up to 10, write 10.
 //!
 //! Layers, lowest first: `cursor` (bounded reading), `length`, `string`, `double` (primitives),
 //! `listpack`, `ziplist`, `zipmap`, `intset` (packed blobs inside strings), `value` (a whole value
-//! behind its type byte), `dump` (the envelope of DUMP and RESTORE).
+//! behind its type byte), `dump` (the envelope of DUMP and RESTORE). Beside them `keyspace`, which writes the
+//! values of keys and stores what was read.
 
 pub mod crc64;
 pub mod cursor;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod function;
 pub mod integer;
 pub mod intset;
+pub mod keyspace;
 pub mod length;
 pub mod list;
 pub mod listpack;

@@ -1,0 +1,109 @@
+//! Between the keyspace and its encodings: the one place that turns a key's value into bytes, and decoded bytes into a
+//! key.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
+use itoa::Buffer;
+
+use super::list;
+use super::list::NodeLimits;
+use super::string::Compression;
+use super::value::{self, HashForm, Value};
+
+/// Appends type byte and value of `entry`, a key of `db` whose slot is locked, in the form in which version 10 writes
+/// it.
+pub fn write_value(
+    out: &mut Vec<u8>,
+    view: &View<'_>,
+    db: u8,
+    entry: &Entry<'_>,
+    compression: Compression,
+) -> Result<(), StoreError> {
+    const LOCKED: &str = "the entry was found in this view, whose slot is locked";
+    let packed_or_table = |encoding| match encoding {
+        Encoding::Listpack => HashForm::Listpack,
+        _ => HashForm::Table,
+    };
+    let key = entry.key();
+    match entry.kind() {
+        Kind::String => {
+            let text = view.string(db, key)?.expect(LOCKED);
+            value::write_string(out, text.as_bytes(&mut Buffer::new()), compression);
+        }
+        Kind::Hash => {
+            let hash = view.hash(db, key)?.expect(LOCKED);
+            let pairs: Vec<_> = hash.iter().collect();
+            value::write_hash(
+                out,
+                pairs.into_iter(),
+                packed_or_table(hash.encoding()),
+                compression,
+            );
+        }
+        Kind::Set => {
+            let set = view.set(db, key)?.expect(LOCKED);
+            if let Some(blob) = set.intset() {
+                value::write_intset(out, blob, compression);
+            } else {
+                let members: Vec<_> = set.iter().map(|member| member.to_cow()).collect();
+                value::write_set(out, members.iter().map(AsRef::as_ref), compression);
+            }
+        }
+        Kind::Stream => {
+            let stream = view.stream(db, key)?.expect(LOCKED);
+            value::write_stream(out, &stream, compression);
+        }
+        Kind::List => {
+            let list = view.list(db, key)?.expect(LOCKED);
+            let settings = view.settings();
+            let limits = NodeLimits {
+                fill: settings.list_fill.load(Relaxed),
+                plain_bytes_min: settings.list_plain_bytes_min.load(Relaxed) as usize,
+            };
+            list::write(out, list.iter(), limits, compression);
+        }
+        Kind::Zset => {
+            let zset = view.zset(db, key)?.expect(LOCKED);
+            let members: Vec<_> = zset.iter().collect();
+            value::write_zset(out, &members, packed_or_table(zset.encoding()), compression);
+        }
+    }
+    Ok(())
+}
+
+/// Stores a decoded value at `key`, replacing whatever it holds.
+pub fn store_value(
+    view: &mut View<'_>,
+    db: u8,
+    key: &[u8],
+    value: &Value<'_>,
+    ttl: Ttl,
+) -> Result<(), StoreError> {
+    match value {
+        Value::String(bytes) => view.set_string(db, key, bytes, StringForm::Auto, ttl),
+        Value::Stream(image) => view.set_stream(db, key, image, ttl),
+        Value::Zset(members) => {
+            let members: Vec<(&[u8], f64)> = members
+                .iter()
+                .map(|(member, score)| (&member[..], *score))
+                .collect();
+            view.set_zset(db, key, &members, ttl)
+        }
+        Value::Hash(pairs) => {
+            let pairs: Vec<(&[u8], &[u8])> = pairs
+                .iter()
+                .map(|(field, value)| (&field[..], &value[..]))
+                .collect();
+            view.set_hash(db, key, &pairs, ttl)
+        }
+        Value::List(elements) => {
+            let elements: Vec<&[u8]> = elements.iter().map(|element| &element[..]).collect();
+            view.set_list(db, key, &elements, ttl)
+        }
+        Value::Set(members) => {
+            let members: Vec<_> = members.iter().map(|member| Text::Bytes(member)).collect();
+            view.set_set(db, key, &members, ttl)
+        }
+    }
+}
