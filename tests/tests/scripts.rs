@@ -5,14 +5,19 @@
 //! loosens the comparison: `~` elements in any order, `=` pairs in any order, `?` only kind and length,
 //! `@n` integers that differ by at most n. Each script starts with an empty keyspace and with
 //! `hash-max-listpack-entries` at 8.
+//!
+//! What 7.0.15 does not know is in `tests/scripts/later/<command>`: those run against EagleDB alone, in RESP3, as a node
+//! of a cluster where the first line is `#cluster`, and a line `=> reply` says what the command above it replies, as
+//! the documentation of the version has it that brought the command.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use eagle_core::text::split_args::split_args;
-use eagledb_tests::Launch;
 use eagledb_tests::binary::workspace;
 use eagledb_tests::differential::{Compare, Pair, Step};
+use eagledb_tests::{Launch, wait_until};
 
 /// Groups of `COMMAND DOCS` of which every command that we have must have a script.
 const COMPLETE_GROUPS: &[&str] = &[
@@ -26,6 +31,10 @@ const COMPLETE_GROUPS: &[&str] = &[
     "stream",
     "string",
 ];
+
+/// The folder of scripts with replies.
+const LATER: &str = "later";
+
 #[test]
 fn scripts_get_the_same_replies() {
     // A low limit, so that few fields make a hash a table.
@@ -57,7 +66,7 @@ fn scripts_get_the_same_replies() {
 fn every_command_of_a_complete_group_has_a_script() {
     let server = Launch::eagledb().start();
     let mut client = server.client();
-    let scripts = scripts();
+    let scripts = [scripts(), later_scripts()].concat();
     let scripted: BTreeSet<&str> = scripts
         .iter()
         .filter_map(|script| script.file_name()?.to_str())
@@ -75,6 +84,51 @@ fn every_command_of_a_complete_group_has_a_script() {
     }
     assert!(docs.items().len() > 80, "COMMAND DOCS knows too little");
     assert!(missing.is_empty(), "without a script: {missing:?}");
+}
+
+#[test]
+fn later_commands_reply_as_documented() {
+    let alone = Launch::eagledb().start();
+    let node = Launch::eagledb().cluster_node(15_000).start();
+    let mut client = node.client();
+    client
+        .call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .ok();
+    wait_until("the cluster to be up", Duration::from_secs(20), || {
+        client.cluster_info("cluster_state") == "ok"
+    });
+    let mut differences = Vec::new();
+    for script in later_scripts() {
+        let text = std::fs::read_to_string(&script).expect("a script is readable");
+        let is_clustered = text.starts_with("#cluster");
+        let server = if is_clustered { &node } else { &alone };
+        let mut client = server.client();
+        client.call(&["HELLO", "3"]);
+        client.call(&["FLUSHALL"]).ok();
+        let mut said = None;
+        for line in text.lines() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let Some(expected) = line.strip_prefix("=> ") else {
+                let args = split_args(line.as_bytes()).expect("balanced quotes");
+                said = Some((line, client.call(&args)));
+                continue;
+            };
+            let (line, reply) = said.as_ref().expect("a command before its reply");
+            // Error texts are shown with their quotes escaped.
+            let shown = format!("{reply:?}").replace("\\'", "'");
+            if shown != expected {
+                let script = script.display();
+                differences.push(format!("{script}: {line}: {shown}, not {expected}"));
+            }
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "replies differ\n{}",
+        differences.join("\n")
+    );
 }
 
 /// Marks and quotes are read as the head of this file says.
@@ -101,18 +155,27 @@ fn folder() -> PathBuf {
 
 /// All scripts, in order.
 fn scripts() -> Vec<PathBuf> {
-    let entries = |dir: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(dir).expect("a folder of scripts");
-        entries
-            .map(|entry| entry.expect("readable").path())
-            .collect()
-    };
     let mut scripts: Vec<PathBuf> = entries(&folder())
         .iter()
+        .filter(|group| !group.ends_with(LATER))
         .flat_map(|group| entries(group))
         .collect();
     scripts.sort();
     scripts
+}
+
+/// Scripts of what 7.0.15 does not know.
+fn later_scripts() -> Vec<PathBuf> {
+    let mut scripts = entries(&folder().join(LATER));
+    scripts.sort();
+    scripts
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a folder of scripts");
+    entries
+        .map(|entry| entry.expect("readable").path())
+        .collect()
 }
 
 fn steps(text: &str, protocol: &str) -> Vec<Step> {

@@ -65,11 +65,12 @@ fn is_use(command: &Command) -> bool {
 }
 
 impl Context<'_> {
-    /// Moves the clocks of the keys that the command is about to use, if the eviction policy goes by them.
+    /// Moves the clocks of the keys that the command is about to use, if the eviction policy goes by them. With CLIENT
+    /// NO-TOUCH only TOUCH does.
     pub(super) fn count_uses(&mut self, entry: &'static TableEntry, argv: &[&[u8]]) {
         if !counts_uses(self.config.memory.maxmemory_policy)
             || !is_use(entry.command)
-            || self.session.info.no_touch.load(Relaxed)
+            || (self.session.info.no_touch.load(Relaxed) && entry.command.name != "touch")
         {
             return;
         }

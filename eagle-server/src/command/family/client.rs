@@ -362,7 +362,7 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
     } else {
         -1
     };
-    let _ = writeln!(
+    let _ = write!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
          qbuf={query} qbuf-free={room} argv-mem={argv_bytes} multi-mem={} rbs=1024 rbp=0 obl={output} oll={blocks} omem={listed} \
@@ -384,6 +384,12 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
         String::from_utf8_lossy(&client.user_name()),
         client.resp(),
     );
+    // Fields of 7.2, for clients that know of them: those of 7.0 never set them.
+    let (library, version) = client.library();
+    if !library.is_empty() || !version.is_empty() {
+        let _ = write!(text, " lib-name={library} lib-ver={version}");
+    }
+    text.push('\n');
 }
 
 const KILL: Command = {

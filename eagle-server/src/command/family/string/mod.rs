@@ -1,7 +1,9 @@
 //! Commands on strings.
 
+mod compare;
 mod counter;
 mod lcs;
+mod many;
 mod range;
 mod read;
 mod set_options;
@@ -15,6 +17,9 @@ pub const FAMILY: Family = Family {
         &range::APPEND,
         &counter::DECR,
         &counter::DECRBY,
+        &compare::DELEX,
+        &compare::DELIFEQ,
+        &compare::DIGEST,
         &read::GET,
         &write::GETDEL,
         &write::GETEX,
@@ -25,8 +30,9 @@ pub const FAMILY: Family = Family {
         &counter::INCRBYFLOAT,
         &lcs::LCS,
         &read::MGET,
-        &write::MSET,
-        &write::MSETNX,
+        &many::MSET,
+        &many::MSETEX,
+        &many::MSETNX,
         &write::PSETEX,
         &write::SET,
         &write::SETEX,

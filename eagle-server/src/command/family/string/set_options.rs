@@ -1,30 +1,34 @@
 //! Options of SET and GETEX: on what condition the value is written, and how long the key lives.
 
+use super::compare::Comparison;
 use crate::command::args::Args;
 use crate::command::context::Context;
 use crate::command::deadline::Unit;
 use crate::command::errors::{self, CommandError};
 use eagle_core::store::Ttl;
 
-/// Whether the presence of the key decides over SET.
+/// What decides whether SET writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(super) enum Condition<'a> {
     Always,
     /// `NX`
     IfAbsent,
     /// `XX`
     IfPresent,
+    /// `IFEQ` and its kin.
+    If(Comparison<'a>),
 }
 
-impl Condition {
+impl Condition<'_> {
     /// Whether `key` may be written.
-    pub fn holds(self, cx: &Context<'_>, key: &[u8]) -> bool {
+    pub fn holds(self, cx: &Context<'_>, key: &[u8]) -> Result<bool, CommandError> {
         let present = || cx.view.find(cx.db(), key).is_some();
-        match self {
+        Ok(match self {
             Condition::Always => true,
             Condition::IfAbsent => !present(),
             Condition::IfPresent => present(),
-        }
+            Condition::If(comparison) => comparison.holds(cx.view.string(cx.db(), key)?)?,
+        })
     }
 }
 
@@ -89,38 +93,62 @@ impl<'a> Lifetime<'a> {
     }
 }
 
-/// The options of SET.
+/// The options of SET and MSETEX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SetOptions<'a> {
-    pub condition: Condition,
+    pub condition: Condition<'a>,
     /// Reply the old value.
     pub get: bool,
     pub lifetime: Lifetime<'a>,
 }
 
-impl<'a> SetOptions<'a> {
-    pub fn parse(mut args: Args<'a>) -> Result<SetOptions<'a>, CommandError> {
-        let mut options = SetOptions {
+impl Default for SetOptions<'_> {
+    fn default() -> Self {
+        SetOptions {
             condition: Condition::Always,
             get: false,
             lifetime: Lifetime::Unsaid,
-        };
+        }
+    }
+}
+
+impl<'a> SetOptions<'a> {
+    /// Reads the options of SET.
+    pub fn parse(mut args: Args<'a>) -> Result<SetOptions<'a>, CommandError> {
+        let mut options = SetOptions::default();
         while !args.is_empty() {
             if args.accept("GET") {
                 options.get = true;
-            } else if args.accept("NX") {
-                options.require(Condition::IfAbsent)?;
-            } else if args.accept("XX") {
-                options.require(Condition::IfPresent)?;
-            } else if !options
-                .lifetime
-                .accept_word(&mut args, "KEEPTTL", Lifetime::Keep)?
-                && !options.lifetime.accept_until(&mut args)?
-            {
+            } else if let Some(comparison) = Comparison::accept(&mut args)? {
+                options.require(Condition::If(comparison))?;
+            } else if !options.accept_common(&mut args)? {
                 return Err(errors::SYNTAX);
             }
         }
         Ok(options)
+    }
+
+    /// Reads the options of MSETEX.
+    pub fn parse_many(mut args: Args<'a>) -> Result<SetOptions<'a>, CommandError> {
+        let mut options = SetOptions::default();
+        while !args.is_empty() {
+            if !options.accept_common(&mut args)? {
+                return Err(errors::SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Takes an option that SET and MSETEX have in common, if the next word is one.
+    fn accept_common(&mut self, args: &mut Args<'a>) -> Result<bool, CommandError> {
+        if args.accept("NX") {
+            self.require(Condition::IfAbsent)?;
+        } else if args.accept("XX") {
+            self.require(Condition::IfPresent)?;
+        } else if !self.lifetime.accept_word(args, "KEEPTTL", Lifetime::Keep)? {
+            return self.lifetime.accept_until(args);
+        }
+        Ok(true)
     }
 
     /// What becomes of the expiry when the value is written.
@@ -132,8 +160,10 @@ impl<'a> SetOptions<'a> {
         })
     }
 
-    fn require(&mut self, condition: Condition) -> Result<(), CommandError> {
-        if self.condition != Condition::Always && self.condition != condition {
+    /// Conditions exclude one another; only `NX` and `XX` may be repeated.
+    fn require(&mut self, condition: Condition<'a>) -> Result<(), CommandError> {
+        let repeats = self.condition == condition && !matches!(condition, Condition::If(_));
+        if self.condition != Condition::Always && !repeats {
             return Err(errors::SYNTAX);
         }
         self.condition = condition;
@@ -194,6 +224,10 @@ mod tests {
             "EX",
             "PERSIST",
             "EX 1 2",
+            "IFEQ",
+            "IFEQ a NX",
+            "XX IFDNE a",
+            "IFEQ a IFEQ a",
         ] {
             let refused = SetOptions::parse(Args::new(&words(line), 0)).map(|_| ());
             assert_eq!(refused, Err(errors::SYNTAX), "{line}");

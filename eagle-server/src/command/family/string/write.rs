@@ -1,26 +1,27 @@
-//! Writing whole strings, and reading them on the way: SET and its kin, GETDEL, GETEX, MSET.
+//! Writing whole strings, and reading them on the way: SET and its kin, GETDEL, GETEX.
 
+use super::compare::Comparison;
 use super::set_options::{Condition, Lifetime, SetOptions, parse_getex};
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
 use crate::command::deadline::Unit;
-use crate::command::errors::{self, CommandError};
+use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::command::{KeyRef, KeyRefs};
 use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Ttl};
 use smallvec::SmallVec;
 
-/// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT
-/// unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the key held; options make it
-/// conditional.
+/// SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET] [EX seconds | PX
+/// milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] -- writes a string, whatever the
+/// key held; options make it conditional. `IFEQ` is that of Valkey 8.1 and Redis 8.4, the other three are of Redis 8.4.
 pub(super) const SET: Command = Command::new(
     "set",
     -3,
     set,
     Docs::new("string", "1.0.0", "Set the string value of a key")
         .complexity("O(1)")
-        .syntax("key value condition=[NX | XX]{2.6.12} [GET]{6.2.0} expiration=[EX seconds{2.6.12} | PX milliseconds{2.6.12} | EXAT unix-time-seconds{6.2.0} | PXAT unix-time-milliseconds{6.2.0} | KEEPTTL{6.0.0}]")
+        .syntax("key value condition=[NX | XX | IFEQ ifeq-value{8.1.0} | IFNE ifne-value{8.4.0} | IFDEQ ifdeq-digest{8.4.0} | IFDNE ifdne-digest{8.4.0}]{2.6.12} [GET]{6.2.0} expiration=[EX seconds{2.6.12} | PX milliseconds{2.6.12} | EXAT unix-time-seconds{6.2.0} | PXAT unix-time-milliseconds{6.2.0} | KEEPTTL{6.0.0}]")
         .history(&[
             ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
             ("6.0.0", "Added the `KEEPTTL` option."),
@@ -29,6 +30,8 @@ pub(super) const SET: Command = Command::new(
                 "7.0.0",
                 "Allowed the `NX` and `GET` options to be used together.",
             ),
+            ("8.1.0", "Added the `IFEQ` option."),
+            ("8.4.0", "Added the `IFNE`, `IFDEQ` and `IFDNE` options."),
         ]),
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM])
@@ -45,10 +48,11 @@ pub(super) const SET: Command = Command::new(
 .notes("RW and ACCESS due to the optional `GET` argument")])
 .find_keys(set_keys);
 
-/// The key, whose old value is read only with `GET`: ACL rules may allow writing alone.
+/// The key, whose old value is read only with `GET` or to compare it: ACL rules may allow writing alone.
 fn set_keys(argv: &[&[u8]]) -> KeyRefs {
     let mut options = argv.iter().skip(3);
-    let flags = if options.any(|word| word.eq_ignore_ascii_case(b"GET")) {
+    let reads = |word: &[u8]| word.eq_ignore_ascii_case(b"GET") || Comparison::is_keyword(word);
+    let flags = if options.any(|word| reads(word)) {
         KeyFlags::all(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])
     } else {
         KeyFlags::all(&[KeyFlags::OW, KeyFlags::UPDATE])
@@ -67,7 +71,7 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     } else {
         None
     };
-    let written = options.condition.holds(cx, key);
+    let written = options.condition.holds(cx, key)?;
     if written {
         cx.view
             .set_string(cx.session.db, key, value, StringForm::Auto, ttl)?;
@@ -75,6 +79,11 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         if let Ttl::At(at_ms) = ttl {
             cx.notify(EventClasses::GENERIC, "expire", key);
             set_until(cx, key, value, at_ms);
+        } else if let Condition::If(_) = options.condition {
+            // What was compared held here; who repeats the command need not know the option.
+            let plain: &[&[u8]] = &[b"SET", key, value, b"KEEPTTL"];
+            let words = plain.len() - usize::from(ttl != Ttl::Keep);
+            cx.effects.instead(cx.session.db, &plain[..words]);
         } else if options.get {
             // Who repeats the command has no use for the old value.
             let mut words: SmallVec<[&[u8]; 6]> = SmallVec::from_slice(args.argv());
@@ -112,7 +121,7 @@ pub(super) const SETNX: Command = Command::new(
 
 fn setnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, value) = (args.word()?, args.word()?);
-    let written = Condition::IfAbsent.holds(cx, key);
+    let written = Condition::IfAbsent.holds(cx, key)?;
     if written {
         cx.view
             .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
@@ -312,76 +321,6 @@ fn change_lifetime(
     Ok(())
 }
 
-/// MSET key value [key value ...] -- writes several strings at once.
-pub(super) const MSET: Command = Command::new(
-    "mset",
-    -3,
-    mset,
-    Docs::new("string", "1.0.1", "Set multiple keys to multiple values")
-        .complexity("O(N) where N is the number of keys to set.")
-        .syntax("key value [key value ...]"),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM])
-.family(Categories::STRING)
-.keys(&[KeySpec::range(1, -1, 2, &[KeyFlags::OW, KeyFlags::UPDATE])])
-.tips(&[
-    "request_policy:multi_shard",
-    "response_policy:all_succeeded",
-]);
-
-fn mset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    set_all(cx, pairs(cx, args)?)?;
-    cx.reply_ok()
-}
-
-/// MSETNX key value [key value ...] -- writes several strings at once, if none of the keys exists.
-pub(super) const MSETNX: Command = Command::new(
-    "msetnx",
-    -3,
-    msetnx,
-    Docs::new(
-        "string",
-        "1.0.1",
-        "Set multiple keys to multiple values, only if none of the keys exist",
-    )
-    .complexity("O(N) where N is the number of keys to set.")
-    .syntax("key value [key value ...]"),
-)
-.flags(&[Flags::WRITE, Flags::DENYOOM])
-.family(Categories::STRING)
-.keys(&[KeySpec::range(1, -1, 2, &[KeyFlags::OW, KeyFlags::INSERT])])
-.tips(&["request_policy:multi_shard", "response_policy:agg_min"]);
-
-fn msetnx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let pairs = pairs(cx, args)?;
-    let absent = pairs
-        .iter()
-        .all(|[key, _]| Condition::IfAbsent.holds(cx, key));
-    if absent {
-        set_all(cx, pairs)?;
-    }
-    cx.reply_bool(absent)
-}
-
-type Pair<'a> = [&'a [u8]; 2];
-
-fn pairs<'a>(cx: &Context<'_>, args: Args<'a>) -> Result<&'a [Pair<'a>], CommandError> {
-    match args.rest().as_chunks() {
-        (pairs, []) => Ok(pairs),
-        _ => Err(errors::wrong_arity(&cx.entry.full_name)),
-    }
-}
-
-fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>]) -> Result<(), CommandError> {
-    let db = cx.db();
-    for [key, value] in pairs {
-        cx.view
-            .set_string(db, key, value, StringForm::Auto, Ttl::Clear)?;
-        cx.notify(EventClasses::STRING, "set", key);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,6 +332,7 @@ mod tests {
         let writes = KeyFlags::all(&[KeyFlags::OW, KeyFlags::UPDATE]);
         assert_eq!(flags(&[b"SET", b"get", b"get"]), Some(writes));
         assert_eq!(flags(&[b"SET", b"k", b"v", b"NX", b"get"]), Some(reads));
+        assert_eq!(flags(&[b"SET", b"k", b"v", b"ifDeq", b"1"]), Some(reads));
         assert_eq!(flags(&[b"SET"]), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
+use crate::command::errors;
 use crate::command::scan::{ScanOptions, parse_cursor};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 use eagle_core::text::double::DoubleText;
@@ -81,10 +82,12 @@ fn zmscore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// ZRANK key member -- the number of members with lower scores, or null.
+const WITHSCORE_HISTORY: &[(&str, &str)] = &[("7.2.0", "Added the optional `WITHSCORE` argument.")];
+
+/// ZRANK key member [WITHSCORE] -- the number of members with lower scores, or null.
 pub(super) const ZRANK: Command = Command::new(
     "zrank",
-    3,
+    -3,
     zrank,
     Docs::new(
         "sorted-set",
@@ -92,7 +95,8 @@ pub(super) const ZRANK: Command = Command::new(
         "Determine the index of a member in a sorted set",
     )
     .complexity("O(log(N))")
-    .syntax("key member"),
+    .syntax("key member [WITHSCORE]{7.2.0}")
+    .history(WITHSCORE_HISTORY),
 )
 .flags(&[Flags::READONLY, Flags::FAST])
 .scope(Scope::Keys)
@@ -103,10 +107,10 @@ fn zrank(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     rank(cx, args, false)
 }
 
-/// ZREVRANK key member -- the number of members with higher scores, or null.
+/// ZREVRANK key member [WITHSCORE] -- the number of members with higher scores, or null.
 pub(super) const ZREVRANK: Command = Command::new(
     "zrevrank",
-    3,
+    -3,
     zrevrank,
     Docs::new(
         "sorted-set",
@@ -114,7 +118,8 @@ pub(super) const ZREVRANK: Command = Command::new(
         "Determine the index of a member in a sorted set, with scores ordered from high to low",
     )
     .complexity("O(log(N))")
-    .syntax("key member"),
+    .syntax("key member [WITHSCORE]{7.2.0}")
+    .history(WITHSCORE_HISTORY),
 )
 .flags(&[Flags::READONLY, Flags::FAST])
 .scope(Scope::Keys)
@@ -127,17 +132,33 @@ fn zrevrank(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn rank(cx: &mut Context<'_>, mut args: Args<'_>, from_end: bool) -> Outcome {
     let (key, member) = (args.word()?, args.word()?);
+    let with_score = args.accept("WITHSCORE");
+    if !args.is_empty() {
+        // What 7.0 says to any third word.
+        return Err(errors::wrong_arity(&cx.entry.full_name));
+    }
     let zset = cx.noted(cx.view.zset(cx.db(), key))?;
-    let rank = zset.and_then(|zset| {
+    let found = zset.and_then(|zset| {
         let rank = zset.rank(member)?;
-        Some(if from_end {
+        let rank = if from_end {
             zset.len() - 1 - rank
         } else {
             rank
-        })
+        };
+        Some((rank as i64, zset))
     });
-    match rank {
-        Some(rank) => cx.reply_integer(rank as i64),
+    match found {
+        Some((rank, zset)) if with_score => {
+            cx.out.array(2);
+            cx.out.integer(rank);
+            reply_score(cx.out, zset.score(member));
+            Ok(Flow::Done)
+        }
+        Some((rank, _)) => cx.reply_integer(rank),
+        None if with_score => {
+            cx.out.null_array();
+            Ok(Flow::Done)
+        }
         None => cx.reply_null(),
     }
 }
