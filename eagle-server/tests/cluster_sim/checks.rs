@@ -14,6 +14,10 @@ type LastClaim = (u64, SlotSet, bool);
 /// What a host routes by, and the config epochs it has recorded.
 type View = (Arc<Topology>, HashMap<NodeId, u64>);
 
+/// Where the header of a frame ends, and how long its bitmap of slots is.
+const HEADER_BYTES: usize = 2256;
+const SLOT_BITMAP_BYTES: usize = SLOT_COUNT as usize / 8;
+
 #[derive(Default)]
 pub struct Checks {
     /// Who claimed which slots at an epoch, over the whole run.
@@ -23,6 +27,8 @@ pub struct Checks {
     votes: HashMap<(HostIndex, u64), HostIndex>,
     /// The last view of each life of a host, with the config epochs of the nodes in it.
     views: HashMap<(HostIndex, u32), View>,
+    /// The last thing each life of a host was told of a node's slots: the bitmap, as it came.
+    heard: HashMap<(HostIndex, u32, NodeId), Bytes>,
     pub elections: u64,
 }
 
@@ -104,7 +110,30 @@ impl Checks {
         );
     }
 
-    /// A host's view has changed. No owner loses a slot but to a greater epoch, or because it gave it up.
+    /// A frame is about to be read by a host.
+    pub fn on_deliver(&mut self, host: &Host, index: HostIndex, frame: &Bytes) {
+        const UPDATE_OWNER: usize = HEADER_BYTES + 8;
+        let (owner, slots) = match u16::from_be_bytes([frame[12], frame[13]]) {
+            // Of heartbeats, only a primary's: a replica repeats what it knows of its primary.
+            0..=2 if frame[2128..2168] == [0; 40] => (40, 80),
+            7 => (UPDATE_OWNER, UPDATE_OWNER + 40),
+            _ => return,
+        };
+        let owner = NodeId::parse(&frame[owner..owner + 40]).expect("hosts have names");
+        let slots = frame.slice(slots..slots + SLOT_BITMAP_BYTES);
+        self.heard.insert((index, host.life, owner), slots);
+    }
+
+    /// A host's view has changed. No owner loses a slot but to a greater epoch, or because the host was told last that
+    /// it does not claim the slot.
+    ///
+    /// What it was told last need not be the owner's last word. A pair of nodes shares two connections, and a heartbeat
+    /// on one may overtake an older one on the other; a bystander that reads the old one last takes a slot that has just
+    /// been moved for given up, and may hand it back to the former owner if that claims it still. Redis does the same.
+    /// The next heartbeat on either connection mends it, and nothing is lost meanwhile: the bystander serves nothing of
+    /// the slot, a client it sends astray is sent on, and the owners themselves cannot be deceived, since no node takes
+    /// its own slots for given up. (Its vote for a replica of the former owner would be wrong, but it votes only after
+    /// a node timeout without that owner's claims, in which the new owner's come.)
     pub fn on_topology(
         &mut self,
         hosts: &[Host],
@@ -144,9 +173,10 @@ impl Checks {
                     _ => last.insert((owner, &translated[place_before[&owner]])).1,
                 };
                 let winner = topology.owner(slot);
-                if winner == place && winner.is_some()
-                    || gave_up(hosts, index, state, topology, loser, slot)
-                {
+                if winner == place && winner.is_some() || demoted(topology, loser) {
+                    continue;
+                }
+                if self.was_told_given_up(&key, loser, slot) {
                     continue;
                 }
                 let winner =
@@ -160,27 +190,21 @@ impl Checks {
         }
         self.views.insert(key, (topology.clone(), epochs));
     }
+
+    fn was_told_given_up(
+        &self,
+        (index, life): &(HostIndex, u32),
+        loser: NodeId,
+        slot: u16,
+    ) -> bool {
+        let heard = self.heard.get(&(*index, *life, loser));
+        heard.is_some_and(|bitmap| bitmap[usize::from(slot / 8)] & 1 << (slot % 8) == 0)
+    }
 }
 
-/// Whether the loser does not claim the slot any more, in truth or in the eyes of the host concerned.
-fn gave_up(
-    hosts: &[Host],
-    index: HostIndex,
-    state: &ClusterState,
-    topology: &Topology,
-    loser: NodeId,
-    slot: u16,
-) -> bool {
-    let demoted = topology
+/// Whether a node counts as a replica in a view.
+fn demoted(topology: &Topology, id: NodeId) -> bool {
+    topology
         .nodes()
-        .any(|(_, node)| node.id == loser && node.flags.contains(NodeFlags::REPLICA));
-    let (is_primary, _, slots) = match hosts.iter().position(|host| host.id == loser) {
-        Some(place) if place == index => state.my_claim(),
-        Some(place) => match &hosts[place].state {
-            Some(state) => state.my_claim(),
-            None => return demoted,
-        },
-        None => return demoted,
-    };
-    demoted || !is_primary || !slots.contains(slot)
+        .any(|(_, node)| node.id == id && node.flags.contains(NodeFlags::REPLICA))
 }

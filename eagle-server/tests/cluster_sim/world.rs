@@ -373,6 +373,8 @@ impl World {
             return self.conns[conn].stalled[way].push_back(frame);
         }
         if let Some(end) = self.live_end(conn, 1 - way) {
+            let host = &self.hosts[end.host];
+            self.checks.on_deliver(host, end.host, &frame);
             self.with(end.host, |state, now_ms| {
                 state.on_frame(end.link, &frame, now_ms)
             });

@@ -3,6 +3,10 @@
 //! A claim is (node, config epoch, slots). A slot moves to its claimant if nobody owns it, if its owner has ceased to
 //! claim it, or if the claim's epoch is greater than the owner's. A slot this node is importing stays where it is:
 //! the administrator who moves it has the last word.
+//!
+//! Heartbeats of one node come on two connections and may overtake one another, so an owner may seem to have ceased to
+//! claim a slot that it has in fact just taken. A bystander's view then goes back to the former owner until the next
+//! heartbeat (as in Redis); a node's own slots never go that way.
 
 use super::effect::{Effect, LogLevel};
 use super::node::NodeKey;

@@ -76,6 +76,33 @@ fn a_slot_being_imported_stays_and_a_slot_not_claimed_goes() {
     );
 }
 
+/// `b` has taken slot 150 of `a` at an epoch that it had before; the two connections to `b` run at their own pace.
+#[test]
+fn an_overtaken_heartbeat_hands_a_slot_back_until_the_next() {
+    let mut bench = three_voters();
+    let before = bench.peers[1].clone();
+    bench.peers[1].header.slots.insert(150);
+    bench.say(1, &ping());
+    assert_eq!(bench.owner(150), Some(id(b'b')));
+    let stale = Body::Pong(Heartbeat::default());
+    bench.receive(before.outbound, &before.header, &stale);
+    assert_eq!(
+        bench.owner(150),
+        Some(id(b'b')),
+        "kept until somebody claims it"
+    );
+    bench.say(0, &ping());
+    assert_eq!(
+        bench.owner(150),
+        Some(id(b'a')),
+        "who has not been told of the move yet"
+    );
+    bench.say(1, &ping());
+    assert_eq!(bench.owner(150), Some(id(b'b')));
+    bench.say(0, &ping());
+    assert_eq!(bench.owner(150), Some(id(b'b')));
+}
+
 #[test]
 fn lost_slots_are_reported_and_who_loses_all_follows() {
     let mut bench = three_voters();
