@@ -1,4 +1,6 @@
-//! SIGKILL at any moment loses no acknowledged write, leaves no half of one, and leaks no memory.
+//! SIGKILL at any moment loses no acknowledged write, leaves no half of one, and leaks no memory: commands on every
+//! type, pools on disk and on tmpfs. A long run is
+//! `EAGLEDB_KILL_ROUNDS=1000 cargo test -p eagledb-tests --test kill9 -- --nocapture every_ack`.
 //!
 //! A killed process is what a pool on a plain file survives by itself: the kernel keeps the mapped
 //! pages. Power loss is the business of the crash simulator in `eagle-core`.
@@ -9,6 +11,10 @@ use eagledb_tests::server::check_pool;
 use eagledb_tests::{Launch, Server, Shape, Writer};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+
+/// Rounds without being asked for more.
+const ROUNDS: u64 = 12;
 
 /// Commands a writer has in flight, so that a kill hits pipelines as well as single commands.
 const WINDOWS: [usize; 2] = [1, 64];
@@ -20,16 +26,36 @@ fn from_env(name: &str, default: u64) -> u64 {
 
 #[test]
 fn every_acknowledged_write_survives_kill_9() {
+    kill_again_and_again(Launch::eagledb(), ROUNDS);
+}
+
+/// On memory, with the log ring in the pool.
+#[test]
+fn every_acknowledged_write_survives_kill_9_on_tmpfs() {
+    let Ok(dir) = TempDir::new_in("/dev/shm") else {
+        println!("skipped: there is no /dev/shm to write to");
+        return;
+    };
+    let pool = dir.path().join("pool").display().to_string();
+    let launch = Launch::eagledb()
+        .option("pool-path", &pool)
+        .option("pool-log", "yes");
+    kill_again_and_again(launch, ROUNDS);
+}
+
+/// Kills the server while it is written to, for so many rounds if the environment does not say otherwise.
+fn kill_again_and_again(launch: Launch, rounds: u64) {
     let seed = from_env("EAGLEDB_SEED", u64::from(std::process::id()));
     println!("seed {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut server = Launch::eagledb().start();
+    let mut server = launch.start();
     let pool = server.pool_path();
+    let mut kills = 0;
     let mut writers: Vec<Writer> = (0..WINDOWS.len())
         .map(|index| Writer::new(&format!("w{index}"), Shape::Transactions, rng.random()))
         .collect();
 
-    for round in 0..from_env("EAGLEDB_KILL_ROUNDS", 20) {
+    for round in 0..from_env("EAGLEDB_KILL_ROUNDS", rounds) {
         let before: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
         write_until_killed(
             &mut server,
@@ -44,6 +70,7 @@ fn every_acknowledged_write_survives_kill_9() {
             server.spawn();
             std::thread::sleep(Duration::from_millis(rng.random_range(0..30)));
             server.kill9();
+            kills += 1;
         }
         server.start();
         let mut client = server.client();
@@ -52,6 +79,16 @@ fn every_acknowledged_write_survives_kill_9() {
         }
         let after: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
         assert!(after > before, "round {round} wrote nothing");
+        kills += 1;
+        if round % 50 == 49 {
+            println!("{} rounds, {kills} kills, {after} commands", round + 1);
+        }
+    }
+    let acknowledged: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+    println!("{kills} kills, {acknowledged} commands acknowledged, none lost");
+    if let Some(pool) = &pool {
+        server.kill9();
+        check_pool(pool);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Writers that remember what the server acknowledged, and check that it is all there.
 //!
-//! A writer owns its keys, so a plain model of them is exact. Commands of one connection run in
+//! A writer owns its keys, which are of every type, so a plain model of them is exact. Commands of one connection run in
 //! order; after a crash the server must therefore hold the acknowledged commands and *some prefix*
 //! of those still in flight, each of them whole. [`Writer::check`] reads every key back and looks
 //! for that prefix: a lost, torn, reordered or invented write leaves none.
 
-use std::collections::{BTreeMap, VecDeque};
+mod model;
+mod op;
+
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,42 +16,48 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::{Client, Reply, RoutedClient};
+use model::{Kind, Model, difference, read_key};
+use op::Op;
 
-const STRINGS: u32 = 200;
-const COUNTERS: u32 = 20;
-const HASHES: u32 = 10;
-/// More fields than a packed hash may have, so that hashes change form under load.
-const FIELDS: u32 = 200;
+/// Keys of each kind: name, number and type.
+const KINDS: [(&str, u32, Kind); 8] = [
+    ("s", 200, Kind::Str),
+    ("n", 20, Kind::Str),
+    ("b", 4, Kind::Str),
+    ("h", 10, Kind::Hash),
+    ("l", 10, Kind::List),
+    ("t", 10, Kind::Set),
+    ("z", 10, Kind::Zset),
+    ("x", 6, Kind::Stream),
+];
+/// Keys that share a slot with others, of which there are so many groups.
 const PAIRS: u32 = 10;
+const PAIRED: [(&str, Kind); 7] = [
+    ("a", Kind::Str),
+    ("b", Kind::Str),
+    ("l", Kind::List),
+    ("m", Kind::List),
+    ("h", Kind::Hash),
+    ("z", Kind::Zset),
+    ("t", Kind::Set),
+];
+/// More fields or members than a packed form may have, so that collections change form under load.
+const FIELDS: u32 = 200;
+/// Elements of a list or entries of a stream that a trim leaves, at most.
+const KEPT: usize = 300;
+/// Bytes of a string that is written in the middle, about.
+const RANGE: usize = 60_000;
+/// When keys expire that do: not during a test. Unix milliseconds.
+const FAR_MS: u64 = 4_000_000_000_000;
 
 /// What a writer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Single commands only, which any router can carry.
+    /// Single commands of one key only, which any router can carry.
     Single,
-    /// Also MULTI blocks that write two keys of one slot.
+    /// Also commands of two keys, MULTI blocks that write several keys of one slot, and consumer groups.
     Transactions,
 }
-
-#[derive(Clone, Debug)]
-enum Op {
-    Set(String, String),
-    Append(String, String),
-    Incr(String),
-    Del(String),
-    HSet(String, String, String),
-    HDel(String, String),
-    /// Sets both keys to one value; either both have it or none.
-    SetBoth([String; 2], String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Value {
-    Str(String),
-    Hash(BTreeMap<String, String>),
-}
-
-type Model = BTreeMap<String, Value>;
 
 /// A writer with keys of its own.
 #[derive(Debug)]
@@ -60,6 +69,8 @@ pub struct Writer {
     model: Model,
     /// Sent, but neither acknowledged nor known to be lost.
     in_flight: VecDeque<Op>,
+    /// Commands chosen so far. Numbers values and entries.
+    serial: u64,
     /// Commands acknowledged so far.
     pub acknowledged: u64,
 }
@@ -73,6 +84,7 @@ impl Writer {
             rng: SmallRng::seed_from_u64(seed),
             model: Model::new(),
             in_flight: VecDeque::new(),
+            serial: 0,
             acknowledged: 0,
         }
     }
@@ -178,36 +190,128 @@ impl Writer {
     }
 
     fn choose(&mut self) -> Op {
-        let shapes = if self.shape == Shape::Transactions {
-            12
-        } else {
-            10
+        self.serial += 1;
+        let shapes = match self.shape {
+            Shape::Single => 24,
+            Shape::Transactions => 32,
         };
-        let string = self.key("s", STRINGS);
         match self.rng.random_range(0..shapes) {
-            0..=2 => Op::Set(string, self.value()),
-            3 => Op::Append(string, self.value()),
-            4 => Op::Del(string),
-            5 => Op::Incr(self.key("n", COUNTERS)),
-            6 | 7 => Op::HSet(self.key("h", HASHES), self.field(), self.value()),
-            8 => Op::HDel(self.key("h", HASHES), self.field()),
-            // Rarely, so that hashes live long enough to grow large.
-            9 if self.rng.random_range(0..100) == 0 => Op::Del(self.key("h", HASHES)),
-            9 => Op::HSet(self.key("h", HASHES), self.field(), self.value()),
-            _ => {
-                let pair = self.rng.random_range(0..PAIRS);
-                let keys = ["a", "b"].map(|end| format!("{{{}:pair:{pair}}}:{end}", self.name));
-                Op::SetBoth(keys, self.value())
-            }
+            0..=2 => Op::Set(self.key("s"), self.value()),
+            3 => Op::Append(self.key("s"), self.value()),
+            4 => Op::Del(self.key("s")),
+            5 => Op::Incr(self.key("n")),
+            6 => Op::SetRange(self.key("b"), self.rng.random_range(0..RANGE), self.value()),
+            7 => Op::ExpireAt(self.any_key(), FAR_MS + self.serial),
+            // Rarely, so that collections live long enough to grow large.
+            8 if self.rng.random_range(0..50) == 0 => Op::Del(self.any_key()),
+            8..=10 => Op::HSet(self.key("h"), self.field(), self.value()),
+            11 => Op::HDel(self.key("h"), self.field()),
+            12 | 13 => Op::Push(self.rng.random(), self.key("l"), self.values()),
+            14 => Op::Pop(self.rng.random(), self.key("l")),
+            15 if self.rng.random_range(0..20) == 0 => Op::Trim(self.key("l"), self.kept()),
+            15 | 16 => Op::SAdd(self.key("t"), self.members()),
+            17 => Op::SRem(self.key("t"), self.members()),
+            18 => Op::ZAdd(self.key("z"), self.scored()),
+            19 => Op::ZIncr(
+                self.key("z"),
+                self.rng.random_range(-500..500),
+                self.field(),
+            ),
+            20 => Op::ZRem(self.key("z"), self.field()),
+            21 if self.rng.random_range(0..30) == 0 => Op::ZRemLowest(self.key("z"), self.kept()),
+            21 => Op::ZPopMin(self.key("z")),
+            22 if self.rng.random_range(0..20) == 0 => Op::XTrim(self.key("x"), self.kept()),
+            22 => Op::XAdd(self.key("x"), self.serial, self.value()),
+            23 => Op::XDel(self.key("x"), self.recent()),
+            24 if self.rng.random_range(0..5) == 0 => Op::XGroup(self.key("x")),
+            24 | 25 => Op::XRead(self.key("x"), self.rng.random_range(1..20)),
+            26 => Op::XAck(self.key("x"), self.recent()),
+            _ => self.choose_of_several_keys(),
         }
     }
 
-    fn key(&mut self, kind: &str, count: u32) -> String {
-        format!("{}:{kind}:{}", self.name, self.rng.random_range(0..count))
+    /// A command or a transaction on several keys of one slot.
+    fn choose_of_several_keys(&mut self) -> Op {
+        let pair = self.rng.random_range(0..PAIRS);
+        let key = |end: &str| format!("{{{}:pair:{pair}}}:{end}", self.name);
+        let [a, b, l, m, h, z, t] = PAIRED.map(|(end, _)| key(end));
+        let value = self.value();
+        match self.rng.random_range(0..6) {
+            0 => Op::Rename(a, b),
+            1 => Op::Move(l, m),
+            2 => Op::Multi(vec![Op::Move(m, l.clone()), Op::Trim(l, KEPT)]),
+            3 => {
+                let score = self.rng.random_range(0..1000);
+                Op::Multi(vec![
+                    Op::Push(false, l, vec![value.clone()]),
+                    Op::ZAdd(z, vec![(score, self.field())]),
+                    Op::HSet(h, self.field(), value),
+                    Op::SAdd(t, self.members()),
+                ])
+            }
+            4 => Op::Multi(vec![
+                Op::ZPopMin(z),
+                Op::SRem(t, self.members()),
+                Op::HDel(h, self.field()),
+                Op::Pop(true, m),
+            ]),
+            _ => Op::Multi(vec![Op::Set(a, value.clone()), Op::Set(b, value)]),
+        }
+    }
+
+    fn key(&mut self, kind: &str) -> String {
+        let (_, count, _) = KINDS
+            .iter()
+            .find(|(name, ..)| *name == kind)
+            .expect("a kind");
+        format!("{}:{kind}:{}", self.name, self.rng.random_range(0..*count))
+    }
+
+    fn any_key(&mut self) -> String {
+        let (kind, ..) = KINDS[self.rng.random_range(0..KINDS.len())];
+        self.key(kind)
     }
 
     fn field(&mut self) -> String {
         format!("field:{}", self.rng.random_range(0..FIELDS))
+    }
+
+    /// Up to three members of a set: mostly numbers, so that some sets are sets of integers for a while.
+    fn members(&mut self) -> Vec<String> {
+        let member = |rng: &mut SmallRng| match rng.random_range(0..100) {
+            0 => format!("member:{}", rng.random_range(0..FIELDS)),
+            1..=9 => (i64::from(rng.random_range(0..FIELDS)) << 33).to_string(),
+            _ => rng.random_range(0..FIELDS).to_string(),
+        };
+        let count = self.rng.random_range(1..=3);
+        (0..count).map(|_| member(&mut self.rng)).collect()
+    }
+
+    /// One member with a score, or several different ones.
+    fn scored(&mut self) -> Vec<(i64, String)> {
+        let first = self.rng.random_range(0..FIELDS);
+        let count = self.rng.random_range(1..=3);
+        let scored = |member| {
+            let score = self.rng.random_range(-1000..1000);
+            (score, format!("field:{}", member % FIELDS))
+        };
+        (first..first + count).map(scored).collect()
+    }
+
+    fn values(&mut self) -> Vec<String> {
+        let count = self.rng.random_range(1..=3);
+        (0..count).map(|_| self.value()).collect()
+    }
+
+    fn kept(&mut self) -> usize {
+        self.rng.random_range(1..=KEPT)
+    }
+
+    /// The number of an entry that may still be in its stream.
+    fn recent(&mut self) -> u64 {
+        self.serial
+            .saturating_sub(self.rng.random_range(0..5000))
+            .max(1)
     }
 
     /// Mostly short values, some of several cache lines, a few of several pages.
@@ -218,147 +322,25 @@ impl Writer {
             _ => 40,
         };
         let len = self.rng.random_range(1..len_max);
-        let serial = self.acknowledged + self.in_flight.len() as u64;
-        let unit = format!("{serial}.");
+        let unit = format!("{}.", self.serial);
         unit.repeat(len / unit.len() + 1)
     }
 
     fn read_all(&self, call: &mut impl FnMut(&[&str]) -> Reply) -> Model {
         let name = &self.name;
-        let numbered = |kind: &'static str, count| {
-            (0..count).map(move |index| format!("{name}:{kind}:{index}"))
-        };
-        let pairs = (0..PAIRS)
-            .flat_map(|pair| ["a", "b"].map(|end| format!("{{{name}:pair:{pair}}}:{end}")));
-        let strings = numbered("s", STRINGS)
-            .chain(numbered("n", COUNTERS))
-            .chain(pairs);
-        let mut found = Model::new();
-        for key in strings {
-            match call(&["GET", &key]) {
-                reply if reply.is_nil() => {}
-                Reply::Bulk(text) => {
-                    found.insert(key, Value::Str(String::from_utf8_lossy(&text).into_owned()));
-                }
-                other => panic!("GET {key}: {other:?}"),
-            }
-        }
-        for key in numbered("h", HASHES) {
-            let reply = call(&["HGETALL", &key]);
-            let fields: BTreeMap<String, String> = reply
-                .items()
-                .chunks(2)
-                .map(|pair| (pair[0].text(), pair[1].text()))
-                .collect();
-            assert_eq!(
-                fields.len() * 2,
-                reply.items().len(),
-                "HGETALL {key} gives a field twice"
-            );
-            if !fields.is_empty() {
-                found.insert(key, Value::Hash(fields));
-            }
-        }
-        found
+        let numbered = KINDS.iter().flat_map(|&(kind, count, of)| {
+            (0..count).map(move |index| (format!("{name}:{kind}:{index}"), of))
+        });
+        let paired = (0..PAIRS)
+            .flat_map(|pair| PAIRED.map(|(end, of)| (format!("{{{name}:pair:{pair}}}:{end}"), of)));
+        let is_single = self.shape == Shape::Single;
+        let keys = numbered.chain(paired.filter(|_| !is_single));
+        keys.filter_map(|(key, of)| {
+            let found = read_key(call, of, &key, !is_single)?;
+            Some((key, found))
+        })
+        .collect()
     }
-}
-
-impl Op {
-    fn commands(&self) -> Vec<Vec<&str>> {
-        match self {
-            Op::Set(key, value) => vec![vec!["SET", key, value]],
-            Op::Append(key, value) => vec![vec!["APPEND", key, value]],
-            Op::Incr(key) => vec![vec!["INCR", key]],
-            Op::Del(key) => vec![vec!["DEL", key]],
-            Op::HSet(key, field, value) => vec![vec!["HSET", key, field, value]],
-            Op::HDel(key, field) => vec![vec!["HDEL", key, field]],
-            Op::SetBoth([a, b], value) => {
-                vec![
-                    vec!["MULTI"],
-                    vec!["SET", a, value],
-                    vec!["SET", b, value],
-                    vec!["EXEC"],
-                ]
-            }
-        }
-    }
-
-    /// Changes the model as the command changes the server; returns the server's reply.
-    fn apply(&self, model: &mut Model) -> Reply {
-        let ok = || Reply::Simple(b"OK".to_vec());
-        let mut set = |key: &String, value: &String| {
-            model.insert(key.clone(), Value::Str(value.clone()));
-        };
-        match self {
-            Op::Set(key, value) => {
-                set(key, value);
-                ok()
-            }
-            Op::SetBoth([a, b], value) => {
-                set(a, value);
-                set(b, value);
-                Reply::Array(vec![ok(), ok()])
-            }
-            Op::Append(key, value) => {
-                let text = string_at(model, key);
-                text.push_str(value);
-                Reply::Int(text.len() as i64)
-            }
-            Op::Incr(key) => {
-                let text = string_at(model, key);
-                let next = text.parse::<i64>().unwrap_or(0) + 1;
-                *text = next.to_string();
-                Reply::Int(next)
-            }
-            Op::Del(key) => Reply::Int(i64::from(model.remove(key).is_some())),
-            Op::HSet(key, field, value) => {
-                let before = hash_at(model, key).insert(field.clone(), value.clone());
-                Reply::Int(i64::from(before.is_none()))
-            }
-            Op::HDel(key, field) => {
-                let fields = hash_at(model, key);
-                let removed = fields.remove(field).is_some();
-                if fields.is_empty() {
-                    model.remove(key);
-                }
-                Reply::Int(i64::from(removed))
-            }
-        }
-    }
-}
-
-fn string_at<'a>(model: &'a mut Model, key: &str) -> &'a mut String {
-    match model
-        .entry(key.to_owned())
-        .or_insert_with(|| Value::Str(String::new()))
-    {
-        Value::Str(text) => text,
-        Value::Hash(_) => unreachable!("names tell the types apart"),
-    }
-}
-
-fn hash_at<'a>(model: &'a mut Model, key: &str) -> &'a mut BTreeMap<String, String> {
-    match model
-        .entry(key.to_owned())
-        .or_insert_with(|| Value::Hash(BTreeMap::new()))
-    {
-        Value::Hash(fields) => fields,
-        Value::Str(_) => unreachable!("names tell the types apart"),
-    }
-}
-
-/// The first key in which two models differ, with both values cut short.
-fn difference(expected: &Model, found: &Model) -> Option<String> {
-    let key = expected
-        .keys()
-        .chain(found.keys())
-        .find(|key| expected.get(*key) != found.get(*key))?;
-    let short = |model: &Model| format!("{:.200}", format!("{:?}", model.get(key)));
-    Some(format!(
-        "{key} is {} and should be {}",
-        short(found),
-        short(expected)
-    ))
 }
 
 #[cfg(test)]
