@@ -1,0 +1,221 @@
+//! Figures that take time: for a quiet machine, and to be compared within one run only.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use eagle_core::store::{Access, AddRule, Guard, Keyspace, StringForm, Ttl, Worker, key_slot};
+
+use super::{Random, figure, fill, name, open, set};
+
+/// How long a rate is measured.
+const RUN: Duration = Duration::from_secs(2);
+/// Runs of which the median counts.
+const RUNS: usize = 5;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Microseconds a call takes, median of several runs.
+fn micros_per_call(mut call: impl FnMut()) -> f64 {
+    let runs = (0..RUNS).map(|_| {
+        let (began, mut calls) = (Instant::now(), 0u32);
+        while began.elapsed() < RUN / RUNS as u32 {
+            (0..256).for_each(|_| call());
+            calls += 256;
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+    });
+    median(runs.collect())
+}
+
+/// The longest and the usual time of a write while one slot grows to 10 M keys.
+pub(super) fn stall(scale: u64) {
+    let keys = 10_000_000 / scale;
+    let keyspace = open(4 << 30);
+    let mut worker = keyspace.worker();
+    let mut times = Vec::with_capacity(keys as usize);
+    for number in 0..keys {
+        let key = format!("{{t}}{number:013}");
+        let guard = keyspace.pin();
+        let began = Instant::now();
+        set(&keyspace, &mut worker, &guard, key.as_bytes(), b"12345678");
+        drop(guard);
+        times.push(began.elapsed().as_nanos() as u32);
+    }
+    times.sort_unstable();
+    let millis = |nanos: u32| f64::from(nanos) / 1e6;
+    let at = |share: f64| millis(times[(keys as f64 * share) as usize]);
+    figure("stall", "median write, ms", at(0.5));
+    figure("stall", "99.99th percentile, ms", at(0.9999));
+    figure("stall", "longest write, ms", millis(times[times.len() - 1]));
+}
+
+/// Writes that the undo log covers. The script builds this twice, once without the log.
+pub(super) fn undo(scale: u64) {
+    let members = 100_000 / scale;
+    let keyspace = open(1 << 30);
+    let mut worker = keyspace.worker();
+    for number in 0..members {
+        let guard = keyspace.pin();
+        hset(&keyspace, &mut worker, &guard, &name(number));
+        zadd(&keyspace, &mut worker, &guard, &name(number), number as f64);
+    }
+    let mut random = Random(3);
+    let what = |what: &str| {
+        format!(
+            "{what}, us{}",
+            if cfg!(no_undo_log) { ", no log" } else { "" }
+        )
+    };
+    let hset = micros_per_call(|| {
+        let guard = keyspace.pin();
+        hset(&keyspace, &mut worker, &guard, &name(random.below(members)));
+    });
+    figure("undo", &what("HSET of a large hash"), hset);
+    let zadd = micros_per_call(|| {
+        let guard = keyspace.pin();
+        let (member, score) = (random.below(members), random.below(members));
+        zadd(&keyspace, &mut worker, &guard, &name(member), score as f64);
+    });
+    figure("undo", &what("ZADD of a large sorted set"), zadd);
+    let exec = micros_per_call(|| {
+        let guard = keyspace.pin();
+        let slots = [key_slot(b"{t}")];
+        let mut view = keyspace.view(&mut worker, &guard, Access::Slots(&slots), 0);
+        for _ in 0..10 {
+            let key = format!("{{t}}{}", random.below(members));
+            view.set_string(
+                0,
+                key.as_bytes(),
+                b"value-of-16-byte",
+                StringForm::Auto,
+                Ttl::Clear,
+            )
+            .expect("room");
+        }
+        view.commit();
+    });
+    figure("undo", &what("EXEC of 10 SETs"), exec);
+}
+
+fn hset(keyspace: &Keyspace, worker: &mut Worker, guard: &Guard, field: &[u8]) {
+    let slots = [key_slot(b"hash")];
+    let mut view = keyspace.view(worker, guard, Access::Slots(&slots), 0);
+    view.hash_set(0, b"hash", field, b"value-of-16-byte")
+        .expect("room");
+    view.commit();
+}
+
+fn zadd(keyspace: &Keyspace, worker: &mut Worker, guard: &Guard, member: &[u8], score: f64) {
+    let slots = [key_slot(b"zset")];
+    let mut view = keyspace.view(worker, guard, Access::Slots(&slots), 0);
+    view.zset_add(0, b"zset", &[(member, score)], AddRule::default())
+        .expect("room");
+    view.commit();
+}
+
+/// Reads (and some writes) of one keyspace by two threads and by one: how much two do more. And writes to one slot
+/// alone, where the slot's lock makes them take turns.
+pub(super) fn scaling(scale: u64) {
+    let keys = 1_000_000 / scale;
+    let keyspace = open(1 << 30);
+    fill(&keyspace, &mut keyspace.worker(), keys, 16);
+    let spread = |random: &mut Random| name(random.below(keys)).to_vec();
+    for writes in [0, 5, 50] {
+        let what = format!("2 threads / 1, {writes} % writes");
+        figure("scaling", &what, speed_up(&keyspace, writes, &spread));
+    }
+    let one_slot = |random: &mut Random| format!("{{t}}{:013}", random.below(10_000)).into_bytes();
+    for writes in [5, 50, 100] {
+        let what = format!("2 threads / 1, {writes} % writes, all in one slot");
+        figure("scaling", &what, speed_up(&keyspace, writes, &one_slot));
+    }
+}
+
+fn speed_up(
+    keyspace: &Keyspace,
+    writes: u64,
+    key: &(dyn Fn(&mut Random) -> Vec<u8> + Sync),
+) -> f64 {
+    let rates = (0..RUNS).map(|_| {
+        let one = rate(keyspace, 1, writes, key);
+        rate(keyspace, 2, writes, key) / one
+    });
+    median(rates.collect())
+}
+
+/// Operations per second of all threads together.
+fn rate(
+    keyspace: &Keyspace,
+    threads: u64,
+    writes: u64,
+    key: &(dyn Fn(&mut Random) -> Vec<u8> + Sync),
+) -> f64 {
+    let (done, total) = (AtomicBool::new(false), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (done, total) = (&done, &total);
+            scope.spawn(move || {
+                let mut worker = keyspace.worker();
+                let mut random = Random(thread << 32);
+                let mut count = 0;
+                while !done.load(Relaxed) {
+                    let guard = keyspace.pin();
+                    for _ in 0..16 {
+                        let key = key(&mut random);
+                        if random.below(100) < writes {
+                            set(keyspace, &mut worker, &guard, &key, b"value-of-16-byte");
+                        } else {
+                            let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
+                            black_box(view.string(0, &key).expect("a string").map(|t| t.len()));
+                        }
+                    }
+                    count += 16;
+                }
+                total.fetch_add(count, Relaxed);
+            });
+        }
+        std::thread::sleep(RUN / 4);
+        done.store(true, Relaxed);
+    });
+    total.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Batches of 16 GETs on a table far larger than the cache, with and without prefetching.
+pub(super) fn prefetch(scale: u64) {
+    let keys = 10_000_000 / scale;
+    let keyspace = open(4 << 30);
+    let mut worker = keyspace.worker();
+    fill(&keyspace, &mut worker, keys, 16);
+    let mut random = Random(5);
+    let mut measure = |ahead: bool| {
+        micros_per_call(|| {
+            let guard = keyspace.pin();
+            let batch: [[u8; 16]; 16] = std::array::from_fn(|_| name(random.below(keys)));
+            if ahead {
+                keyspace.prefetch(&guard, 0, &batch.each_ref().map(|key| &key[..]));
+            }
+            for key in &batch {
+                let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
+                black_box(
+                    view.string(0, key)
+                        .expect("a string")
+                        .map(|text| text.len()),
+                );
+            }
+        })
+    };
+    let ratios = (0..RUNS).map(|_| {
+        let without = measure(false);
+        without / measure(true)
+    });
+    figure(
+        "prefetch",
+        "time of 16 GETs without / with",
+        median(ratios.collect()),
+    );
+}
