@@ -10,7 +10,9 @@ use crate::config::topic::PoolLog;
 use crate::config::{Config, Live};
 use crate::eviction::Candidates;
 use crate::halt::Halt;
-use crate::metrics::{ErrorStats, LatencyMonitor, Peak, Rates, Slowlog, Stats, WorkerStats};
+use crate::metrics::{
+    ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
+};
 use crate::propagation::Stream;
 use crate::pubsub::Broker;
 use crate::repl::History;
@@ -51,6 +53,8 @@ pub struct Node {
     pub stats: Stats,
     pub errors: ErrorStats,
     pub slowlog: Slowlog,
+    /// What each slot costs, if that is counted.
+    pub slot_stats: SlotStats,
     pub latency: LatencyMonitor,
     pub scripts: script::Shared,
     pub rates: Rates,

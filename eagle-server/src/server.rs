@@ -19,7 +19,7 @@ use crate::config::{Config, Live};
 use crate::cron;
 use crate::exposition::{self, Observed};
 use crate::log;
-use crate::metrics::Stats;
+use crate::metrics::{SlotStats, Stats};
 use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
@@ -191,6 +191,7 @@ impl cluster::Listener for ClientsOf {
 
     fn reshaped(&self, topology: &cluster::Topology) {
         if let Some(node) = self.0.upgrade() {
+            node.slot_stats.reset(|slot| !topology.is_my_shards(slot));
             node.tell_caches(|tracking, to| {
                 tracking.lose_slots(|slot| !topology.is_my_shards(slot), to);
             });
@@ -552,6 +553,7 @@ impl Node {
             stats: Stats::new(command::table().entries().len()),
             errors: Default::default(),
             slowlog: Default::default(),
+            slot_stats: SlotStats::new(eagle_core::store::SLOTS),
             latency: Default::default(),
             scripts: Default::default(),
             rates: Default::default(),

@@ -89,7 +89,10 @@ fn every_command_of_a_complete_group_has_a_script() {
 #[test]
 fn later_commands_reply_as_documented() {
     let alone = Launch::eagledb().start();
-    let node = Launch::eagledb().cluster_node(15_000).start();
+    let node = Launch::eagledb()
+        .cluster_node(15_000)
+        .option("cluster-databases", "16")
+        .start();
     let mut client = node.client();
     client
         .call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])

@@ -41,18 +41,7 @@ impl<'a> View<'a> {
             if u64::from(filled) != slot {
                 (slot, position) = (u64::from(filled), 0);
             }
-            let ((records, next), _) = self.read(filled, |reader| {
-                let mut records = Vec::new();
-                let next = walk::scan(
-                    reader,
-                    self.table(reader, db, filled),
-                    position,
-                    &mut |record| {
-                        records.push(record);
-                    },
-                );
-                (records, next)
-            });
+            let (records, next) = self.scan_step(db, filled, position);
             visited += records.len();
             self.visit_live(&records, visit);
             (slot, position) = match next {
@@ -68,6 +57,40 @@ impl<'a> View<'a> {
         } else {
             0
         }
+    }
+
+    /// Visits some keys of one slot from `position` on, at least `count` unless its end comes first; the position to go
+    /// on with, if there is more. Zero begins. The guarantees are those of [`View::scan`].
+    pub fn scan_slot(
+        &self,
+        db: u8,
+        slot: u16,
+        position: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&Entry<'a>),
+    ) -> Option<u64> {
+        let mut position = position & ((1 << POSITION_BITS) - 1);
+        let mut visited = 0;
+        loop {
+            let (records, next) = self.scan_step(db, slot, position);
+            visited += records.len();
+            self.visit_live(&records, visit);
+            position = next?;
+            if visited >= count.max(1) {
+                return Some(position);
+            }
+        }
+    }
+
+    /// The records at one place of a slot's table, and the place after it.
+    fn scan_step(&self, db: u8, slot: u16, position: u64) -> (Vec<Record>, Option<u64>) {
+        let (found, _) = self.read(slot, |reader| {
+            let mut records = Vec::new();
+            let table = self.table(reader, db, slot);
+            let next = walk::scan(reader, table, position, &mut |record| records.push(record));
+            (records, next)
+        });
+        found
     }
 
     /// Visits at most `keys_max` keys of one slot.
@@ -99,7 +122,7 @@ impl<'a> View<'a> {
     }
 
     /// The first slot from `slot` on that holds keys of `db`.
-    pub(super) fn next_filled(&self, db: u8, slot: u16) -> Option<u16> {
+    pub fn next_filled(&self, db: u8, slot: u16) -> Option<u16> {
         let reader = self.reader();
         let array = self.keyspace().array(&reader, db)?;
         let mut slot = usize::from(slot);

@@ -411,6 +411,24 @@ impl Keyspace {
             .map_or(0, |array| u64::from(counts(&reader, array, slot).keys))
     }
 
+    /// Keys of all databases in `slot`.
+    pub fn slot_keys_in_all(&self, slot: u16) -> u64 {
+        (0..DATABASES_MAX as u8)
+            .map(|db| self.slot_len(db, slot))
+            .sum()
+    }
+
+    /// Whether no database holds a key.
+    pub fn is_empty(&self) -> bool {
+        (0..DATABASES_MAX as u8).all(|db| self.len(db) == 0)
+    }
+
+    /// Tells apart the orders in which [`View::scan_slot`] visits the keys of `slot`: where two keyspaces have the same,
+    /// a position of one means the same to the other. Never zero.
+    pub fn slot_order(&self, slot: u16) -> u64 {
+        self.hasher.hash(&slot.to_le_bytes()).position() + 1
+    }
+
     /// Space used and available.
     pub fn usage(&self) -> Usage {
         let usage = self.pool.usage();

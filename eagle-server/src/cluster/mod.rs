@@ -12,6 +12,7 @@ pub mod route;
 mod service;
 mod slot_cleaner;
 mod slot_set;
+pub mod slot_tag;
 pub mod start;
 pub mod state;
 mod topology;

@@ -4,7 +4,7 @@
 use super::{SlotSet, Topology};
 use crate::propagation::Stream;
 use arc_swap::ArcSwapOption;
-use eagle_core::store::{Access, Keyspace};
+use eagle_core::store::{Access, DATABASES_MAX, Keyspace};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -43,12 +43,15 @@ impl SlotCleaner {
                             continue;
                         }
                         let mut stream = Stream::new(keyspace.ring_is_on());
-                        if stream.is_wanted() {
-                            view.slot_keys(0, slot, usize::MAX, &mut |entry| {
-                                stream.push_removal(0, entry.key(), false);
-                            });
-                        }
-                        if view.flush_slot(0, slot).is_ok() {
+                        let flushed = (0..DATABASES_MAX as u8).try_for_each(|db| {
+                            if stream.is_wanted() {
+                                view.slot_keys(db, slot, usize::MAX, &mut |entry| {
+                                    stream.push_removal(db, entry.key(), false);
+                                });
+                            }
+                            view.flush_slot(db, slot).map(drop)
+                        });
+                        if flushed.is_ok() {
                             drop(stream.commit_apart(view));
                         }
                     }

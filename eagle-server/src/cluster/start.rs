@@ -152,7 +152,7 @@ fn state_config(config: &Config, bus_port: u16) -> StateConfig {
 
 fn slots_with_keys(keyspace: &Keyspace) -> SlotSet {
     let mut slots = SlotSet::new();
-    for slot in (0..SLOT_COUNT).filter(|slot| keyspace.slot_len(0, *slot) > 0) {
+    for slot in (0..SLOT_COUNT).filter(|slot| keyspace.slot_keys_in_all(*slot) > 0) {
         slots.insert(slot);
     }
     slots

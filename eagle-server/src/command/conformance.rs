@@ -270,6 +270,8 @@ const LATER: &[&str] = &[
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
+    "cluster|slot-stats",
+    "clusterscan",
     "delex",
     "delifeq",
     "digest",

@@ -11,7 +11,7 @@ use crate::propagation::Stream;
 use crate::session::{ReadyKey, Session};
 use bytes::Bytes;
 use eagle_core::resp::Writer;
-use eagle_core::store::{DATABASES_MAX, View};
+use eagle_core::store::View;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -131,7 +131,7 @@ impl Context<'_> {
 
     /// A database index among the arguments.
     pub fn parse_db(&self, index: i64) -> Result<u8, CommandError> {
-        let databases = (self.config.process.databases as usize).min(DATABASES_MAX);
+        let databases = self.config.databases();
         let db = u8::try_from(index)
             .ok()
             .filter(|db| usize::from(*db) < databases);
@@ -141,6 +141,11 @@ impl Context<'_> {
     /// Whether this node is part of a cluster.
     pub fn is_clustered(&self) -> bool {
         self.config.cluster.cluster_enabled
+    }
+
+    /// Whether this node knows no database but number 0.
+    pub fn has_one_database(&self) -> bool {
+        self.is_clustered() && !self.config.has_cluster_databases()
     }
 
     /// A `HELP` reply: the heading, the given lines, and the line on HELP itself.

@@ -148,7 +148,7 @@ impl Evictor<'_> {
         let guard = keyspace.pin();
         let view = keyspace.view(self.worker, &guard, Access::LockFree, now_ms);
         let mut rng = rand::rng();
-        let databases = config.process.databases.min(16) as u8;
+        let databases = config.databases() as u8;
         // Random policies go round the databases, as Redis does.
         let first = rng.next_u64() as u8 % databases.max(1);
         for i in 0..databases {

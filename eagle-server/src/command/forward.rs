@@ -96,8 +96,12 @@ pub(super) fn policy(entry: &Entry) -> Policy {
     }
 }
 
-/// Whether the client's commands for other nodes are forwarded.
+/// Whether the client's commands for other nodes are forwarded: not those in other databases than number 0.
 pub(super) fn is_on(batch: &Batch<'_>, session: &Session) -> bool {
+    // The connections between nodes have selected database 0.
+    if session.db != 0 {
+        return false;
+    }
     match session.routing {
         Some(routing) => routing == Routing::Proxy,
         None => batch.config.cluster.cluster_routing == ConfiguredRouting::Proxy,

@@ -22,7 +22,9 @@ pub type Slots = SmallVec<[u16; 4]>;
 /// keys: the handler will refuse them itself.
 pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     if let Some(find) = entry.command.find_keys {
-        return find(argv);
+        let mut found = find(argv);
+        found.retain(|key| !key.flags.has(KeyFlags::NOT_KEY));
+        return found;
     }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
@@ -43,6 +45,12 @@ pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
         find_by_spec(spec, argv, &mut found);
     }
     found
+}
+
+/// The slot of the first word that routes the command.
+pub fn routed_slot(entry: &Entry, argv: &[&[u8]]) -> Option<u16> {
+    let found = find_routed(entry, argv);
+    found.first().map(|key| key_slot(argv[key.position]))
 }
 
 fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {

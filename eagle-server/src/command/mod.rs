@@ -23,6 +23,7 @@ mod redirect;
 mod sample;
 mod scan;
 mod script;
+mod slot_usage;
 pub mod spec;
 mod syntax;
 mod table;
@@ -40,4 +41,5 @@ pub use permission::{
     catalogue as acl_catalogue, check as check_permission, may_access_channel, may_read_any_key,
     note_denial, script_reason,
 };
+pub use slot_usage::{Counted, counted};
 pub use table::{Entry, Lookup, Table, is_declared, rename, table};

@@ -4,7 +4,7 @@ use super::call::Batch;
 use super::context::Context;
 use super::errors::CommandError;
 use super::keys;
-use super::spec::Flags;
+use super::spec::{Flags, KeyFlags};
 use super::table::{Entry, queued_entry};
 use crate::cluster::Topology;
 use crate::cluster::route::{Request, Route, redirection, route};
@@ -33,6 +33,8 @@ pub(super) fn decide(
     let mut is_write = entry.has(Flags::WRITE);
     let own = keys::find_routed(entry, argv);
     routed.extend(own.iter().map(|key| argv[key.position]));
+    // A word that is no key cannot be missing.
+    let names_keys = !own.iter().any(|key| key.flags.has(KeyFlags::NOT_KEY));
     if let Some(multi) = session
         .multi
         .as_ref()
@@ -66,6 +68,7 @@ pub(super) fn decide(
     route(topology, &request, || {
         let missing = routed
             .iter()
+            .filter(|_| names_keys)
             .filter(|key| view.find(session.db, key).is_none())
             .count();
         (missing, routed.len())

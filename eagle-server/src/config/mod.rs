@@ -16,6 +16,7 @@ pub mod topic;
 #[cfg(test)]
 mod conformance;
 
+use eagle_core::store::DATABASES_MAX;
 pub use kind::{ByteBound, Choice, Reject, Secret};
 pub use live::{Caller, Change, Live, Refusal, SetError};
 pub use special::{EventClasses, OutputLimit, OutputLimits, SavePoint, SignalShutdown};
@@ -48,6 +49,21 @@ impl Config {
         let mut config = Config::default();
         dir.clone_into(&mut config.process.dir);
         config
+    }
+
+    /// Whether a cluster node has more databases than number 0.
+    pub fn has_cluster_databases(&self) -> bool {
+        self.cluster.cluster_enabled && self.cluster.cluster_databases > 1
+    }
+
+    /// How many databases there are, by `databases` or, for a cluster node that has several, `cluster-databases`.
+    pub fn databases(&self) -> usize {
+        let databases = if self.has_cluster_databases() {
+            self.cluster.cluster_databases
+        } else {
+            self.process.databases
+        };
+        (databases as usize).min(DATABASES_MAX)
     }
 
     /// Moves values that are accepted out of bounds into them, as Redis does.

@@ -9,6 +9,7 @@ pub mod info;
 mod latency;
 pub mod process;
 mod rates;
+mod slots;
 mod slowlog;
 mod stats;
 
@@ -16,6 +17,7 @@ pub use distribution::{Distribution, Latencies};
 pub use errorstats::ErrorStats;
 pub use latency::{LatencyEvent, LatencyMonitor};
 pub use rates::{Peak, Rate, Rates};
+pub use slots::{SlotStats, SlotUsage};
 pub use slowlog::{SlowEntry, Slowlog};
 pub use stats::{
     BUCKETS, CommandCounters, CommandTotals, Counter, Stats, WorkerStats, bucket_bound_us,

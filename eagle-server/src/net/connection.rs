@@ -16,7 +16,8 @@ use super::replies::Replies;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::blocking::Blocked;
-use crate::command::{self, Batch, Flow};
+use crate::command::{self, Batch, Counted, Flow};
+use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
 use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
@@ -144,6 +145,7 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd>(
         used_at_ms: 0,
         parsed: None,
         session,
+        awaited_slot: None,
         out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
     });
@@ -177,6 +179,8 @@ pub(super) struct Connection {
     /// Length of a request that was parsed but could not run yet.
     parsed: Option<usize>,
     session: Session,
+    /// The slot that the answer of the command the client waits for is counted for.
+    awaited_slot: Option<u16>,
     out: Writer,
     replies: Replies,
 }
@@ -317,6 +321,13 @@ impl Connection {
                             }
                         }
                     };
+                    if let Some(slot) = self.awaited_slot.take() {
+                        let usage = SlotUsage {
+                            bytes_out: answer.reply.len() as u64,
+                            ..SlotUsage::default()
+                        };
+                        node.slot_stats.add(slot, usage);
+                    }
                     self.out.raw(&answer.reply);
                     self.session.closing |= answer.closing;
                     continue;
@@ -477,11 +488,15 @@ impl Connection {
             }
             warm = warm.saturating_sub(1);
             let argv: SmallVec<[&[u8]; 16]> = self.parser.argv(&self.input).iter().collect();
+            let counted = command::counted(&batch, &self.session, &argv, self.out.len());
             let flow = command::run(&mut batch, &mut self.session, &mut self.out, &argv);
             drop(argv);
             if let Flow::Paused { wait_ms } = flow {
                 self.parsed = Some(consumed);
                 return Progress::Paused { wait_ms };
+            }
+            if let Some(counted) = counted {
+                self.count_for_slot(&counted, &batch, &flow, consumed);
             }
             if self.session.forget_redacted() {
                 self.input[..consumed].zeroize();
@@ -504,6 +519,25 @@ impl Connection {
             }
         }
         Progress::Yield
+    }
+
+    /// Adds a request that has run to what its slot has cost.
+    fn count_for_slot(
+        &mut self,
+        counted: &Counted,
+        batch: &Batch<'_>,
+        flow: &Flow,
+        consumed: usize,
+    ) {
+        let usage = SlotUsage {
+            cpu_ns: (batch.clock - counted.since).as_nanos() as u64,
+            bytes_in: consumed as u64,
+            bytes_out: self.out.len().saturating_sub(counted.out_bytes) as u64,
+        };
+        self.thread.node.slot_stats.add(counted.slot, usage);
+        if matches!(flow, Flow::Blocked(_)) {
+            self.awaited_slot = Some(counted.slot);
+        }
     }
 
     fn refuse_query(&mut self) -> Progress {

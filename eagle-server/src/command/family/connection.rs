@@ -91,7 +91,7 @@ const SELECT: Command = Command::new(
 
 fn select(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let index = args.integer()?;
-    if cx.is_clustered() && index != 0 {
+    if cx.has_one_database() && index != 0 {
         return Err(CommandError::new(
             "ERR SELECT is not allowed in cluster mode",
         ));

@@ -259,7 +259,7 @@ fn copy(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             return Err(errors::SYNTAX);
         }
     }
-    if cx.is_clustered() && (from_db != 0 || to_db != 0) {
+    if cx.has_one_database() && (from_db != 0 || to_db != 0) {
         return Err(CommandError::new(
             "ERR Copying to another database is not allowed in cluster mode",
         ));
@@ -297,7 +297,7 @@ const MOVE: Command = Command::new(
 )]);
 
 fn move_key(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    if cx.is_clustered() {
+    if cx.has_one_database() {
         return Err(CommandError::new("ERR MOVE is not allowed in cluster mode"));
     }
     let key = args.word()?;

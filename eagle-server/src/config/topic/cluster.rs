@@ -68,6 +68,10 @@ topic! {
     cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", YesNo;
     /// Bytes waiting on one bus link beyond which it is dropped; 0 sets no bound.
     cluster_link_sendbuf_limit: u64 = 0, "cluster-link-sendbuf-limit", memory(0, SIZE_MAX);
+    /// Numbered databases of a cluster node, as Valkey 9 has them; one, as in Redis, is number 0 alone.
+    cluster_databases: u32 = 1, "cluster-databases", int(1, 16), IMMUTABLE, OWN;
+    /// Count what each slot costs for CLUSTER SLOT-STATS; without, only its keys are known.
+    cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", YesNo, OWN;
     /// What happens to a command whose slot another node serves.
     cluster_routing: Routing = Routing::Redirect, "cluster-routing", OneOf, OWN;
     /// Milliseconds a forwarded command may take.

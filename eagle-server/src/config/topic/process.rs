@@ -58,7 +58,7 @@ topic! {
 
     /// Working directory, absolute: where the pool, snapshots and logs with relative names live.
     dir: String = ".".to_owned(), "dir", Directory, PROTECTED, DENY_LOADING;
-    /// Numbered databases; a cluster uses only number 0.
+    /// Numbered databases; a cluster goes by `cluster-databases`.
     databases: u32 = 16, "databases", int(1, INT_MAX), IMMUTABLE;
     /// Threads that serve clients; 0 means one per core.
     worker_threads: u32 = 0, "worker-threads", int(0, 1024), IMMUTABLE, OWN;

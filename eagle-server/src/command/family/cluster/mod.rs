@@ -5,6 +5,8 @@
 
 mod order;
 mod report;
+mod scan;
+mod slot_stats;
 
 use crate::cluster::Cluster;
 use crate::cluster::state::AdminError;
@@ -17,7 +19,7 @@ use std::sync::atomic::Ordering;
 
 pub const FAMILY: Family = Family {
     name: "cluster",
-    commands: &[&CLUSTER, &ASKING, &READONLY, &READWRITE],
+    commands: &[&CLUSTER, &ASKING, &scan::CLUSTERSCAN, &READONLY, &READWRITE],
 };
 
 const CLUSTER: Command = Command::new(
@@ -55,6 +57,7 @@ const CLUSTER: Command = Command::new(
     &order::SETSLOT,
     &report::SHARDS,
     &report::SLAVES,
+    &slot_stats::SLOT_STATS,
     &report::SLOTS_REPORT,
 ]);
 
@@ -135,6 +138,8 @@ fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         "    Return <node-id> replicas.",
         "SAVECONFIG",
         "    Force saving cluster configuration on disk.",
+        "SLOT-STATS (SLOTSRANGE <start slot> <end slot>|ORDERBY <metric> [LIMIT <limit>] [ASC|DESC])",
+        "    Return what the slots of this node hold and cost.",
         "SLOTS",
         "    Return information about slots range mappings. Each range is made of:",
         "    start, end, master and replicas IP addresses, ports and ids",

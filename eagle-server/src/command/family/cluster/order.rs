@@ -166,7 +166,7 @@ pub(super) const FLUSHSLOTS: Command = order(
 .scope(Scope::All);
 
 fn flushslots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let (cluster, is_empty) = (cluster(cx)?, cx.node.keyspace.len(0) == 0);
+    let (cluster, is_empty) = (cluster(cx)?, cx.node.keyspace.is_empty());
     let done = cluster.act(|state, now_ms| state.flush_slots(is_empty, now_ms));
     reply_done(cx, done)
 }
@@ -188,7 +188,12 @@ fn setslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (cluster, slot) = (cluster(cx)?, args.word()?);
     let keyspace = &cx.node.keyspace;
     let done = cluster.act(|state, now_ms| {
-        state.set_slot(slot, args.rest(), |slot| keyspace.slot_len(0, slot), now_ms)
+        state.set_slot(
+            slot,
+            args.rest(),
+            |slot| keyspace.slot_keys_in_all(slot),
+            now_ms,
+        )
     });
     reply_done(cx, done)
 }
@@ -268,7 +273,7 @@ fn reset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if !hard && !args.accept("SOFT") {
         args.finish()?;
     }
-    let is_empty = cx.node.keyspace.len(0) == 0;
+    let is_empty = cx.node.keyspace.is_empty();
     let done = cluster.act(|state, now_ms| state.reset(hard, is_empty, now_ms));
     reply_done(cx, done)
 }

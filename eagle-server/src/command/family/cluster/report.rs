@@ -308,7 +308,7 @@ pub(super) const COUNTKEYSINSLOT: Command = report(
 fn countkeysinslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cluster(cx)?;
     let slot = parse_slot(args.integer()?).ok_or(CommandError::new("ERR Invalid slot"))?;
-    let count = cx.node.keyspace.slot_len(0, slot);
+    let count = cx.node.keyspace.slot_len(cx.db(), slot);
     cx.reply_integer(count as i64)
 }
 
@@ -334,13 +334,13 @@ fn getkeysinslot(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     };
     let mut keys: Vec<&[u8]> = Vec::new();
     cx.view
-        .slot_keys(0, slot, count, &mut |entry| keys.push(entry.key()));
+        .slot_keys(cx.db(), slot, count, &mut |entry| keys.push(entry.key()));
     cx.out.array(keys.len());
     keys.iter().for_each(|key| cx.out.bulk(key));
     Ok(Flow::Done)
 }
 
-fn parse_slot(number: i64) -> Option<u16> {
+pub(super) fn parse_slot(number: i64) -> Option<u16> {
     u16::try_from(number)
         .ok()
         .filter(|slot| usize::from(*slot) < SLOTS)
