@@ -269,9 +269,9 @@ const OWN: &[&str] = &["client|routing"];
 const LATER: &[&str] = &[
     "client|no-touch",
     "client|setinfo",
+    "clusterscan",
     "cluster|myshardid",
     "cluster|slot-stats",
-    "clusterscan",
     "delex",
     "delifeq",
     "digest",
