@@ -5,6 +5,7 @@ use crate::clock::unix_ms;
 use crate::command::blocking::post_ready;
 use crate::command::evict::{Evictor, Room};
 use crate::command::publish_expired;
+use crate::command::saving;
 use crate::eviction::Candidates;
 use crate::node::Node;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub async fn clients(node: Arc<Node>) {
                 let keys_max = node.config.load().clients.tracking_table_max_keys;
                 node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
                 sample(&node, now_ms);
+                saving::follow_save_points(&node);
             }
         }
     }

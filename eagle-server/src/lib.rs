@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 mod oom_score;
+mod opening;
 pub mod persist;
 mod propagation;
 pub mod pubsub;

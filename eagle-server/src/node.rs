@@ -13,6 +13,7 @@ use crate::halt::Halt;
 use crate::metrics::{
     ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
 };
+use crate::persist::Saving;
 use crate::propagation::Stream;
 use crate::pubsub::Broker;
 use crate::repl::History;
@@ -74,7 +75,11 @@ pub struct Node {
     pub active_expire: AtomicBool,
     /// Periodic work rests (DEBUG PAUSE-CRON).
     pub cron_paused: AtomicBool,
-    /// Changes to the keyspace since the start (INFO `rdb_changes_since_last_save`).
+    /// Snapshots in files.
+    pub saving: Saving,
+    /// What the last file held that was loaded.
+    pub loaded: LoadedCounts,
+    /// Changes to the keyspace since the last snapshot (INFO `rdb_changes_since_last_save`).
     pub dirty: AtomicU64,
     /// The data is larger than `maxmemory`: the keyspace thread goes on evicting.
     pub evicting: AtomicBool,
@@ -84,6 +89,13 @@ pub struct Node {
     pub opened: (OpenReport, Duration),
     /// Clients are served: listeners stand and workers run.
     pub is_serving: AtomicBool,
+}
+
+/// What was in a file that was loaded.
+#[derive(Default)]
+pub struct LoadedCounts {
+    pub keys: AtomicU64,
+    pub expired: AtomicU64,
 }
 
 impl Node {

@@ -12,6 +12,7 @@ use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
 use crate::command::family::scripting;
+use crate::command::saving;
 use crate::config::file::Startup;
 use crate::config::special::EventClasses;
 use crate::config::topic::{PubsubDefault, Supervision};
@@ -22,10 +23,11 @@ use crate::log;
 use crate::metrics::{SlotStats, Stats};
 use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
+use crate::opening;
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
 use crate::repl::History;
 use crate::shutdown::ShutdownRequest;
-use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
+use eagle_core::store::{Keyspace, OpenReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -131,11 +133,8 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
 
     let observed = Observed::default();
     let monitoring = exposition::start(&settings, &observed)?;
-    let opening = Instant::now();
-    let (keyspace, report) = open_keyspace(&settings)?;
-    let opened = (report, opening.elapsed());
-    log_opened(&opened.0, opened.1.as_millis());
-    let keyspace = Arc::new(keyspace);
+    let opened = opening::open(&settings)?;
+    let keyspace = Arc::new(opened.keyspace);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -153,10 +152,14 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
         acl,
         keyspace,
         of_cluster,
-        opened,
+        (opened.report, opened.took),
         started,
     ));
+    node.saving.begin_at(unix_ms() / 1000);
     scripting::load_libraries(&node);
+    if let Some(snapshot) = opened.snapshot {
+        snapshot.load_into(&node)?;
+    }
     // Nobody else sets it.
     let _ = observed.set(Arc::downgrade(&node));
     if let Some(cluster) = &node.cluster {
@@ -328,6 +331,7 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
 
     node.shutdown.requested().await;
+    node.saving.cancel();
     node.scripts.running.end_all();
     tracing::warn!("User requested shutdown...");
     notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
@@ -395,66 +399,24 @@ async fn signals(node: Arc<Node>) {
             }
         };
         tracing::warn!("Received {name} scheduling shutdown...");
-        node.shutdown.begin(ShutdownRequest {
+        let request = ShutdownRequest {
             force: request.force,
             now: request.now,
+            save: match (request.save, request.no_save) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
+        };
+        // Beside this loop: a second SIGINT must be seen while a snapshot is written.
+        let ending = node.clone();
+        tokio::spawn(async move {
+            if !saving::shut_down(ending, request).await {
+                tracing::warn!(
+                    "Errors trying to shut down the server. Check the logs for more information."
+                );
+            }
         });
-        if !interrupted {
-            return;
-        }
-    }
-}
-
-fn open_keyspace(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
-    let name = &settings.pool.pool_path;
-    let options = PoolOptions {
-        path: (!name.is_empty()).then(|| Path::new(&settings.process.dir).join(name)),
-        size: pool_size(settings),
-        boot_id: boot_id(),
-        seed: rand::random(),
-    };
-    Keyspace::open(&options).map_err(|error| format!("Can't open the pool '{name}': {error}"))
-}
-
-/// `pool-size`, or as much as the medium could hold: space is taken only as the keyspace grows.
-fn pool_size(settings: &Config) -> u64 {
-    const BYTES_MIN: u64 = 256 << 20;
-    const BYTES_MAX: u64 = 4 << 40;
-    if settings.pool.pool_size != 0 {
-        return settings.pool.pool_size;
-    }
-    let medium = if settings.pool.pool_path.is_empty() {
-        let info = rustix::system::sysinfo();
-        info.totalram as u64 * u64::from(info.mem_unit)
-    } else {
-        rustix::fs::statvfs(settings.process.dir.as_str())
-            .map_or(0, |stat| stat.f_blocks * stat.f_frsize)
-    };
-    medium.clamp(BYTES_MIN, BYTES_MAX)
-}
-
-/// Identity of this boot of the machine; all zero (which no two boots may share) if unknown.
-pub(crate) fn boot_id() -> [u8; 16] {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16)
-        .unwrap_or_else(|_| rand::random())
-        .to_be_bytes()
-}
-
-fn log_opened(report: &OpenReport, took_ms: u128) {
-    if let Some(aside) = &report.quarantined {
-        tracing::warn!(
-            "The pool was not closed cleanly before the machine went down; it was set aside as {} and an empty one \
-             begun",
-            aside.display()
-        );
-    } else if report.created {
-        tracing::info!("Pool created in {took_ms} ms");
-    } else if report.recovered {
-        tracing::info!("Pool recovered in {took_ms} ms");
-    } else {
-        tracing::info!("Pool opened in {took_ms} ms");
     }
 }
 
@@ -567,6 +529,8 @@ impl Node {
             started,
             active_expire: true.into(),
             cron_paused: false.into(),
+            saving: Default::default(),
+            loaded: Default::default(),
             dirty: Default::default(),
             evicting: false.into(),
             expire_cycle_us: Default::default(),

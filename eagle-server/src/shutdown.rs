@@ -10,6 +10,8 @@ pub struct ShutdownRequest {
     pub force: bool,
     /// Do not wait for replicas that lag behind.
     pub now: bool,
+    /// Whether a snapshot is written; by default if there are save points.
+    pub save: Option<bool>,
 }
 
 #[derive(Default)]

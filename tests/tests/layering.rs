@@ -26,7 +26,7 @@ const CRATES: [Layers; 2] = [
         layers: &[
             &["startup"],
             &["server", "admin"],
-            &["cron", "reconfigure", "exposition"],
+            &["cron", "opening", "reconfigure", "exposition"],
             &["net"],
             &["command"],
             &["node"],

@@ -42,7 +42,7 @@ pub use error::{OpenError, OutOfSpace};
 pub use lane::Lane;
 pub use layout::RING_LABEL_BYTES;
 pub use medium::Site;
-pub use open::{OpenReport, PoolOptions, quarantine};
+pub use open::{OpenReport, PoolOptions, quarantine, set_aside};
 pub use pool::{MediumKind, Pool, Usage};
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
 pub use ring::{Lapped, RingReader, RingRecord, RingState};

@@ -99,12 +99,16 @@ pub(super) fn open(options: &PoolOptions) -> Result<(Pool, OpenReport), OpenErro
     }
 }
 
-/// Renames a pool that cannot be trusted to `<path>.unclean-N`, with the first N that is not
-/// taken, and answers the new name.
+/// Renames a pool that cannot be trusted to `<path>.unclean-N`; see [`set_aside`].
 pub fn quarantine(path: &Path) -> io::Result<PathBuf> {
+    set_aside(path, "unclean")
+}
+
+/// Renames a pool to `<path>.<reason>-N`, with the first N that is not taken, and answers the new name.
+pub fn set_aside(path: &Path, reason: &str) -> io::Result<PathBuf> {
     for number in 1..=u32::MAX {
         let mut name = OsString::from(path.as_os_str());
-        name.push(format!(".unclean-{number}"));
+        name.push(format!(".{reason}-{number}"));
         let aside = PathBuf::from(name);
         match rename_new(path, &aside) {
             Ok(()) => return Ok(aside),
@@ -341,6 +345,7 @@ fn new_superblock(options: &PoolOptions, geometry: Geometry) -> Superblock {
         hash_seed: options.hash_seed,
         boot_id: options.boot_id,
         geometry,
+        origin: [0; 16],
     }
 }
 

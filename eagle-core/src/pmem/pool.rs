@@ -172,11 +172,31 @@ impl Pool {
 
     /// Seed of the key hash, fixed at creation.
     pub fn hash_seed(&self) -> [u8; 16] {
+        self.superblock().hash_seed
+    }
+
+    /// Identity of the pool, fixed at creation.
+    pub fn id(&self) -> [u8; 16] {
+        self.superblock().pool_id
+    }
+
+    /// What the data was loaded from; zero if nothing was.
+    pub fn origin(&self) -> [u8; 16] {
+        self.superblock().origin
+    }
+
+    /// Notes what the data was loaded from, durably.
+    pub fn set_origin(&self, origin: [u8; 16]) -> io::Result<()> {
+        let mut superblock = self.superblock();
+        superblock.origin = origin;
+        open::write_superblock(self.medium(), &mut superblock)
+    }
+
+    fn superblock(&self) -> MutexGuard<'_, Superblock> {
         self.shared
             .superblock
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .hash_seed
     }
 
     /// Loads a word atomically. Panics when out of bounds or not aligned.

@@ -10,7 +10,8 @@
 //! 56   [u8; 16]  boot id of the machine run that opened the pool last
 //! 72   u64       pages of the page table
 //! 80   u64       lanes
-//! 88   ...       zero
+//! 88   [u8; 16]  origin: what the pool's data was loaded from, zero if it grew here
+//! 104  ...       zero
 //! 248  u32       CRC-32C of bytes 0..248
 //! ```
 
@@ -40,6 +41,8 @@ pub struct Superblock {
     pub boot_id: [u8; 16],
     /// Where things lie.
     pub geometry: Geometry,
+    /// What the data was loaded from, as the server names it; zero if nothing was loaded.
+    pub origin: [u8; 16],
 }
 
 impl Superblock {
@@ -61,6 +64,7 @@ impl Superblock {
         bytes[56..72].copy_from_slice(&self.boot_id);
         bytes[72..80].copy_from_slice(&self.geometry.pages().to_le_bytes());
         bytes[80..88].copy_from_slice(&(self.geometry.lanes() as u64).to_le_bytes());
+        bytes[88..104].copy_from_slice(&self.origin);
         let sum = crc32c::crc32c(&bytes[..CHECK_AT]);
         bytes[CHECK_AT..CHECK_AT + 4].copy_from_slice(&sum.to_le_bytes());
         bytes
@@ -139,6 +143,7 @@ impl Superblock {
             hash_seed: id_at(40),
             boot_id: id_at(56),
             geometry: Geometry::new(lanes as usize, pages),
+            origin: id_at(88),
         })
     }
 }
@@ -155,6 +160,7 @@ mod tests {
             hash_seed: [2; 16],
             boot_id: [3; 16],
             geometry: Geometry::new(7, 4096),
+            origin: [4; 16],
         }
     }
 

@@ -429,6 +429,21 @@ impl Keyspace {
         self.hasher.hash(&slot.to_le_bytes()).position() + 1
     }
 
+    /// Identity of the pool.
+    pub fn pool_id(&self) -> [u8; 16] {
+        self.pool.id()
+    }
+
+    /// What the pool's data was loaded from, as [`Keyspace::set_origin`] noted it; zero if it was not.
+    pub fn origin(&self) -> [u8; 16] {
+        self.pool.origin()
+    }
+
+    /// Notes what the pool's data was loaded from, durably.
+    pub fn set_origin(&self, origin: [u8; 16]) -> std::io::Result<()> {
+        self.pool.set_origin(origin)
+    }
+
     /// Space used and available.
     pub fn usage(&self) -> Usage {
         let usage = self.pool.usage();

@@ -1,7 +1,7 @@
 //! `eagledb pool check FILE`, `eagledb pool log FILE`.
 
+use crate::opening::boot_id;
 use crate::propagation;
-use crate::server::boot_id;
 use clap::Subcommand;
 use eagle_core::store;
 use std::io::{self, Write};

@@ -42,6 +42,7 @@ const GATES: &[Gate] = &[
     allowed_in_multi,
     allowed_to_user,
     memory,
+    on_disk,
     allowed_among_messages,
     not_busy,
 ];
@@ -168,6 +169,24 @@ fn memory(request: &Request<'_>) -> Result<(), CommandError> {
     let room = evictor.make_room(&batch.config, batch.now_ms);
     if room == Room::None && denies_oom(request) {
         return Err(errors::OUT_OF_MEMORY);
+    }
+    Ok(())
+}
+
+/// Nothing is written while snapshots are asked for and fail: nobody might look at the log.
+fn on_disk(request: &Request<'_>) -> Result<(), CommandError> {
+    let batch = request.batch;
+    if !batch.thread.node.saving.has_failed() {
+        return Ok(());
+    }
+    let persistence = &batch.config.persistence;
+    let is_asked_for = persistence.stop_writes_on_bgsave_error && !persistence.save.is_empty();
+    let name = request.entry.command.name;
+    let writes = request.flags.has(Flags::WRITE)
+        || name == "ping"
+        || (name == "exec" && queue_has(request, Flags::WRITE));
+    if is_asked_for && writes {
+        return Err(errors::SNAPSHOTS_FAIL);
     }
     Ok(())
 }

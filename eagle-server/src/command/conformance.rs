@@ -259,7 +259,7 @@ const ABSENT: &[(&str, &[&str])] = &[
             "sync",
         ],
     ),
-    ("not there yet: files", &["bgrewriteaof", "bgsave", "save"]),
+    ("not there yet: files", &["bgrewriteaof"]),
 ];
 
 /// Our own commands.

@@ -54,6 +54,12 @@ pub const WRONG_TYPE: CommandError =
     CommandError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub const OUT_OF_MEMORY: CommandError =
     CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
+pub const SNAPSHOTS_FAIL: CommandError = CommandError::new(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+     modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+     snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+     error.",
+);
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
 pub const NOT_INTEGER: CommandError =
     CommandError::new("ERR value is not an integer or out of range");

@@ -21,6 +21,7 @@ mod monitor;
 mod permission;
 mod redirect;
 mod sample;
+pub mod saving;
 mod scan;
 mod script;
 mod slot_usage;

@@ -1,3 +1,8 @@
-//! What leaves the pool for files and other servers: the RDB encodings.
+//! What leaves the pool for files and other servers: the RDB encodings, snapshots in files, and the way back.
 
+pub mod load;
 pub mod rdb;
+pub mod saving;
+pub mod snapshot;
+
+pub use saving::Saving;

@@ -25,6 +25,7 @@ mod migrate;
 mod module;
 mod monitor;
 mod multi;
+mod persistence;
 mod pubsub;
 pub mod scripting;
 mod server;
@@ -71,5 +72,6 @@ pub const FAMILIES: &[&Family] = &[
     &wait::FAMILY,
     &debug::FAMILY,
     &scripting::FAMILY,
+    &persistence::FAMILY,
     &server::FAMILY,
 ];

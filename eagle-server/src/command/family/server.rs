@@ -1,9 +1,10 @@
-//! Commands on the server as a whole: TIME, LASTSAVE, ROLE, LOLWUT, SHUTDOWN.
+//! Commands on the server as a whole: TIME, ROLE, LOLWUT, SHUTDOWN.
 
 use super::info::data::with_primary;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::saving;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use crate::config::command_line::REDIS_VERSION;
 use crate::shutdown::ShutdownRequest;
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const FAMILY: Family = Family {
     name: "server",
-    commands: &[&LASTSAVE, &LOLWUT, &ROLE, &SHUTDOWN, &TIME],
+    commands: &[&LOLWUT, &ROLE, &SHUTDOWN, &TIME],
 };
 
 /// TIME -- Unix time in seconds, and the microseconds of the second.
@@ -33,26 +34,6 @@ fn time(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.out.bulk_display(now.as_secs());
     cx.out.bulk_display(now.subsec_micros());
     Ok(Flow::Done)
-}
-
-/// LASTSAVE -- when a snapshot was last written, or the server started.
-const LASTSAVE: Command = Command::new(
-    "lastsave",
-    1,
-    lastsave,
-    Docs::new(
-        "server",
-        "1.0.0",
-        "Get the UNIX time stamp of the last successful save to disk",
-    )
-    .complexity("O(1)"),
-)
-.flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
-.family(Categories::ADMIN.with(Categories::DANGEROUS))
-.tips(&["nondeterministic_output"]);
-
-fn lastsave(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.reply_integer((cx.node.started_at_ms / 1000) as i64)
 }
 
 /// ROLE -- primary or replica, and of whom.
@@ -163,8 +144,6 @@ const SHUTDOWN: Command = Command::new(
 /// What the words of SHUTDOWN ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct ShutdownOptions {
-    save: bool,
-    nosave: bool,
     abort: bool,
     request: ShutdownRequest,
 }
@@ -172,24 +151,33 @@ struct ShutdownOptions {
 impl ShutdownOptions {
     fn parse(mut args: Args<'_>) -> Result<ShutdownOptions, CommandError> {
         let mut options = ShutdownOptions::default();
+        let request = &mut options.request;
         while !args.is_empty() {
-            let flag = if args.accept("NOSAVE") {
-                &mut options.nosave
-            } else if args.accept("SAVE") {
-                &mut options.save
-            } else if args.accept("NOW") {
-                &mut options.request.now
-            } else if args.accept("FORCE") {
-                &mut options.request.force
-            } else if args.accept("ABORT") {
-                &mut options.abort
-            } else {
-                return Err(errors::SYNTAX);
+            let save = match () {
+                () if args.accept("NOSAVE") => Some(false),
+                () if args.accept("SAVE") => Some(true),
+                () if args.accept("NOW") => {
+                    request.now = true;
+                    None
+                }
+                () if args.accept("FORCE") => {
+                    request.force = true;
+                    None
+                }
+                () if args.accept("ABORT") => {
+                    options.abort = true;
+                    None
+                }
+                () => return Err(errors::SYNTAX),
             };
-            *flag = true;
+            if save.is_some() {
+                if request.save.is_some_and(|said| Some(said) != save) {
+                    return Err(errors::SYNTAX);
+                }
+                request.save = save;
+            }
         }
-        let ends = options.save || options.nosave || options.request != ShutdownRequest::default();
-        if (options.abort && ends) || (options.save && options.nosave) {
+        if options.abort && options.request != ShutdownRequest::default() {
             return Err(errors::SYNTAX);
         }
         Ok(options)
@@ -199,18 +187,22 @@ impl ShutdownOptions {
 fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let options = ShutdownOptions::parse(args)?;
     if options.abort {
-        // A shutdown waits for nothing, so none can be called off.
+        // A shutdown waits for no replica, so none can be called off.
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
-    if options.save && !options.request.force && cx.config.pool.pool_path.is_empty() {
-        tracing::warn!("SHUTDOWN SAVE was asked of a server that keeps its data only in memory");
-        return Err(CommandError::new(
-            "ERR Errors trying to SHUTDOWN. Check logs.",
-        ));
+    let node = cx.thread.node.clone();
+    if !saving::is_wanted_at_shutdown(&cx.config, options.request) {
+        node.shutdown.begin(options.request);
+        cx.session.closing = true;
+        return Ok(Flow::Done);
     }
-    cx.node.shutdown.begin(options.request);
-    cx.session.closing = true;
-    Ok(Flow::Done)
+    Ok(Flow::Later(Box::pin(async move {
+        if saving::shut_down(node, options.request).await {
+            // There is no reply; the connection ends with the server.
+            return Vec::new();
+        }
+        b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n".to_vec()
+    })))
 }
 
 #[cfg(test)]
@@ -226,7 +218,7 @@ mod tests {
     fn shutdown_takes_options_in_any_order_and_refuses_contradictions() {
         assert_eq!(parse(&[]), Ok(ShutdownOptions::default()));
         let all = parse(&["now", "NOSAVE", "Force", "now"]).unwrap();
-        assert!(all.nosave && all.request.now && all.request.force && !all.save);
+        assert!(all.request.now && all.request.force && all.request.save == Some(false));
         assert!(parse(&["abort"]).unwrap().abort);
         for words in [
             &["save", "nosave"][..],

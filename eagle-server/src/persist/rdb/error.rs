@@ -12,6 +12,8 @@ pub enum DecodeError {
     /// A collection without elements: well formed and consumed to its end, so that a file loader
     /// may pass over the key, but a value that cannot exist.
     EmptyCollection,
+    /// The value goes on behind the bytes at hand; only a cursor over a part of a file says so.
+    Incomplete,
 }
 
 impl fmt::Display for DecodeError {
@@ -20,6 +22,7 @@ impl fmt::Display for DecodeError {
             DecodeError::Corrupt(what) => write!(f, "corrupt value: {what}"),
             DecodeError::UnsupportedType(byte) => write!(f, "unsupported value type {byte}"),
             DecodeError::EmptyCollection => f.write_str("empty collection"),
+            DecodeError::Incomplete => f.write_str("the value goes on"),
         }
     }
 }

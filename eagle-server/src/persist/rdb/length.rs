@@ -54,12 +54,15 @@ pub fn read_plain(cursor: &mut Cursor<'_>) -> Result<u64, DecodeError> {
 pub fn read_count(cursor: &mut Cursor<'_>, element_bytes_min: usize) -> Result<usize, DecodeError> {
     let count = read_plain(cursor)?;
     let fitting_max = cursor.remaining() / element_bytes_min;
-    usize::try_from(count)
-        .ok()
-        .filter(|&count| count <= fitting_max)
-        .ok_or(DecodeError::Corrupt(
-            "more elements announced than there are bytes",
-        ))
+    match usize::try_from(count) {
+        Ok(count) if count <= fitting_max => Ok(count),
+        _ => match cursor.short_of(count.saturating_mul(element_bytes_min as u64)) {
+            DecodeError::Incomplete => Err(DecodeError::Incomplete),
+            _ => Err(DecodeError::Corrupt(
+                "more elements announced than there are bytes",
+            )),
+        },
+    }
 }
 
 /// Appends `len` in its shortest form.

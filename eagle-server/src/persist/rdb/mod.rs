@@ -3,7 +3,7 @@
 //! Layers, lowest first: `cursor` (bounded reading), `length`, `string`, `double` (primitives),
 //! `listpack`, `ziplist`, `zipmap`, `intset` (packed blobs inside strings), `value` (a whole value
 //! behind its type byte), `dump` (the envelope of DUMP and RESTORE). Beside them `keyspace`, which writes the
-//! values of keys and stores what was read.
+//! values of keys and stores what was read, and `writer` and `reader` of whole files.
 
 pub mod crc64;
 pub mod cursor;
@@ -19,9 +19,11 @@ pub mod length;
 pub mod list;
 pub mod listpack;
 pub mod lzf;
+pub mod reader;
 pub mod stream;
 pub mod string;
 pub mod value;
+pub mod writer;
 pub mod ziplist;
 pub mod zipmap;
 mod zset;

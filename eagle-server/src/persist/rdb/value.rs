@@ -127,7 +127,13 @@ impl<'a> Value<'a> {
     /// Packed blobs are checked to the end, whatever `sanitize-dump-payload` says: unpacking them
     /// visits every element anyway.
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
-        match cursor.byte()? {
+        let kind = cursor.byte()?;
+        Value::read_as(kind, cursor)
+    }
+
+    /// Reads a value whose type byte stands elsewhere: in a file the key lies between.
+    pub fn read_as(kind: u8, cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
+        match kind {
             STRING => string::read(cursor).map(Value::String),
             SET => set_of(read_members(cursor)?),
             SET_INTSET => set_of(intset_members(&string::read(cursor)?)?),

@@ -7,6 +7,7 @@
 mod digest;
 mod populate;
 mod protocol;
+mod reload;
 
 use super::config::rewrite_file;
 use super::dump;
@@ -182,6 +183,19 @@ const SUBCOMMANDS: &[Subcommand] = &[
             "QUICKLIST-PACKED-THRESHOLD <size>",
             "    Sets the threshold for elements to be inserted as plain vs packed nodes",
             "    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
+        ],
+    ),
+    subcommand(
+        "RELOAD",
+        (0, MANY),
+        reload::reload,
+        &[
+            "RELOAD [option ...]",
+            "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+            "    * MERGE: conflicting keys will be loaded from RDB",
+            "    * NOFLUSH: the existing database will not be removed before load, but",
+            "      conflicting keys will generate an error",
+            "    * NOSAVE: the database will be loaded from an existing RDB file",
         ],
     ),
     subcommand(

@@ -3,8 +3,10 @@
 use crate::cluster::{Topology, TopologyNode};
 use crate::command::context::Context;
 use crate::metrics::info::Report;
+use crate::persist::snapshot::Progress;
 use eagle_core::store::DATABASES_MAX;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
     report.fields(&[
@@ -15,24 +17,50 @@ pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
         ("current_cow_size_age", 0),
     ]);
     report.field("current_fork_perc", "0.00");
+    let (current, past) = (cx.node.saving.current(), cx.node.saving.past());
+    let shown = |progress: Option<&Arc<Progress>>, of: fn(&Progress) -> &AtomicU64| {
+        progress.map_or(0, |progress| of(progress).load(Ordering::Relaxed))
+    };
+    let progress = current.as_ref().map(|(progress, _)| progress);
     report.fields(&[
-        ("current_save_keys_processed", 0),
-        ("current_save_keys_total", 0),
+        (
+            "current_save_keys_processed",
+            shown(progress, |progress| &progress.keys),
+        ),
+        (
+            "current_save_keys_total",
+            shown(progress, |progress| &progress.keys_total),
+        ),
         (
             "rdb_changes_since_last_save",
             cx.node.dirty.load(Ordering::Relaxed),
         ),
-        ("rdb_bgsave_in_progress", 0),
-        ("rdb_last_save_time", cx.node.started_at_ms / 1000),
+        ("rdb_bgsave_in_progress", current.is_some().into()),
+        ("rdb_last_save_time", past.saved_at_s),
     ]);
-    report.field("rdb_last_bgsave_status", "ok");
+    let has_failed = cx.node.saving.has_failed();
+    report.field(
+        "rdb_last_bgsave_status",
+        if has_failed { "err" } else { "ok" },
+    );
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    let loaded = &cx.node.loaded;
     report.fields(&[
-        ("rdb_last_bgsave_time_sec", -1),
-        ("rdb_current_bgsave_time_sec", -1),
-        ("rdb_saves", 0),
+        ("rdb_last_bgsave_time_sec", seconds(past.took_s)),
+        (
+            "rdb_current_bgsave_time_sec",
+            seconds(current.map(|(_, seconds)| seconds)),
+        ),
+        ("rdb_saves", past.saves as i64),
         ("rdb_last_cow_size", 0),
-        ("rdb_last_load_keys_expired", 0),
-        ("rdb_last_load_keys_loaded", 0),
+        (
+            "rdb_last_load_keys_expired",
+            loaded.expired.load(Ordering::Relaxed) as i64,
+        ),
+        (
+            "rdb_last_load_keys_loaded",
+            loaded.keys.load(Ordering::Relaxed) as i64,
+        ),
         ("aof_enabled", 0),
         ("aof_rewrite_in_progress", 0),
         ("aof_rewrite_scheduled", 0),

@@ -1,0 +1,244 @@
+//! Writing the keyspace as it is at one instant to an RDB file, while it is written to; no fork.
+//!
+//! The file is written under a temporary name, made durable, and renamed: at any time the name of the snapshot stands for
+//! a whole file or for none.
+
+use crate::persist::rdb::keyspace::write_value;
+use crate::persist::rdb::writer::{Use, Writer};
+use crate::persist::rdb::{Compression, VERSION};
+use eagle_core::store::{DATABASES_MAX, Entry, Keyspace, SnapshotSink, View};
+use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The note that names the pool a file was written from.
+pub const POOL_NOTE: &str = "eagledb-pool";
+
+/// Buckets of the keyspace handed over in one go: what a writer of the slot may have to wait for.
+const STEP_BUCKETS: usize = 16;
+
+/// Bytes written between two flushes to the medium, with `rdb-save-incremental-fsync`.
+const FSYNC_BYTES: u64 = 4 << 20;
+
+/// How a file is to be written.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub path: PathBuf,
+    pub compression: Compression,
+    pub is_checked: bool,
+    pub incremental_fsync: bool,
+    /// Microseconds to rest per key, or (below zero) keys per microsecond: for tests.
+    pub key_delay: i32,
+    /// Seconds since 1970.
+    pub now_s: u64,
+    /// What a key's access clock tells of its use, at this time in milliseconds; the eviction policy decides.
+    pub last_use: fn(u32, u64) -> Use,
+}
+
+/// How far a file has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub keys: AtomicU64,
+    pub keys_total: AtomicU64,
+    /// Give up: what was written so far is removed.
+    pub is_cancelled: AtomicBool,
+}
+
+/// Writes a snapshot. An error leaves the file that was there before.
+pub fn write(keyspace: &Keyspace, plan: &Plan, progress: &Arc<Progress>) -> io::Result<()> {
+    let temporary = plan
+        .path
+        .with_file_name(format!("temp-{}.rdb", std::process::id()));
+    let written = write_to(&temporary, keyspace, plan, progress)
+        .and_then(|()| std::fs::rename(&temporary, &plan.path))
+        .and_then(|()| sync_directory(&plan.path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_to(
+    path: &Path,
+    keyspace: &Keyspace,
+    plan: &Plan,
+    progress: &Arc<Progress>,
+) -> io::Result<()> {
+    let sink = Arc::new(Sink {
+        output: Mutex::new(Some(Output {
+            writer: Writer::begin(
+                BufWriter::with_capacity(256 << 10, Counted::create(path)?),
+                plan.compression,
+                plan.is_checked,
+            )?,
+            value: Vec::new(),
+            outcome: Ok(()),
+        })),
+        plan: plan.clone(),
+        progress: progress.clone(),
+    });
+    // Whoever hands a key over waits until the head of the file is written.
+    let mut held = sink.output.lock();
+    let output = held.as_mut().expect(OPEN);
+    let mut snapshot = keyspace
+        .begin_snapshot(sink.clone())
+        .ok_or_else(|| io::Error::other("another snapshot is under way"))?;
+    head(
+        &mut output.writer,
+        keyspace,
+        plan,
+        snapshot.catalogue(),
+        progress,
+    )?;
+    drop(held);
+    let mut unsynced = 0;
+    let mut keys = 0;
+    while snapshot.step(STEP_BUCKETS) {
+        if progress.is_cancelled.load(Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
+        let now = progress.keys.load(Relaxed);
+        rest(plan.key_delay, now - std::mem::replace(&mut keys, now));
+        let mut held = sink.output.lock();
+        let output = held.as_mut().expect(OPEN);
+        std::mem::replace(&mut output.outcome, Ok(()))?;
+        let bytes = output.writer.out().get_ref().bytes;
+        if plan.incremental_fsync && bytes - unsynced >= FSYNC_BYTES {
+            unsynced = bytes;
+            let file = output.writer.out().get_ref().file.try_clone()?;
+            drop(held);
+            file.sync_data()?;
+        }
+    }
+    drop(snapshot);
+    let output = sink.output.lock().take().expect(OPEN);
+    output.outcome?;
+    let file = output.writer.finish()?.into_inner()?;
+    file.file.sync_all()
+}
+
+const OPEN: &str = "the file is closed at the end only";
+
+/// What stands before the keys.
+fn head<W: Write>(
+    writer: &mut Writer<W>,
+    keyspace: &Keyspace,
+    plan: &Plan,
+    functions: &[u8],
+    progress: &Progress,
+) -> io::Result<()> {
+    writer.note(
+        "redis-ver",
+        crate::config::command_line::REDIS_VERSION.as_bytes(),
+    )?;
+    writer.note("redis-bits", b"64")?;
+    writer.note("ctime", plan.now_s.to_string().as_bytes())?;
+    let used = keyspace.usage().used;
+    writer.note("used-mem", used.to_string().as_bytes())?;
+    writer.note("aof-base", b"0")?;
+    writer.note(POOL_NOTE, pool_name(keyspace).as_bytes())?;
+    writer.functions(functions)?;
+    for db in 0..DATABASES_MAX as u8 {
+        let keys = keyspace.len(db);
+        if keys > 0 {
+            writer.sizes(db, keys, keyspace.expires(db))?;
+            progress.keys_total.fetch_add(keys, Relaxed);
+        }
+    }
+    debug_assert_eq!(VERSION, 10, "the notes are those of version 10");
+    Ok(())
+}
+
+/// The identity of the pool as a file spells it.
+pub fn pool_name(keyspace: &Keyspace) -> String {
+    format!("{:032x}", u128::from_be_bytes(keyspace.pool_id()))
+}
+
+/// Rests as long as `keys` keys ask for.
+fn rest(key_delay: i32, keys: u64) {
+    let us = match key_delay {
+        0 => return,
+        1.. => keys.saturating_mul(key_delay.unsigned_abs().into()),
+        _ => keys / u64::from(key_delay.unsigned_abs()),
+    };
+    if us > 0 {
+        std::thread::sleep(Duration::from_micros(us));
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+/// A file that knows how long it is.
+struct Counted {
+    file: File,
+    bytes: u64,
+}
+
+impl Counted {
+    fn create(path: &Path) -> io::Result<Counted> {
+        Ok(Counted {
+            file: File::create(path)?,
+            bytes: 0,
+        })
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+struct Output {
+    writer: Writer<BufWriter<Counted>>,
+    /// A value before it is written; kept for its room.
+    value: Vec<u8>,
+    /// The first error: those who hand keys over cannot do anything about it.
+    outcome: io::Result<()>,
+}
+
+struct Sink {
+    /// Nothing once the file is done with.
+    output: Mutex<Option<Output>>,
+    plan: Plan,
+    progress: Arc<Progress>,
+}
+
+/// Room kept between two values.
+const VALUE_ROOM_BYTES: usize = 1 << 20;
+
+impl SnapshotSink for Sink {
+    fn key(&self, view: &View<'_>, db: u8, entry: &Entry<'_>) {
+        let mut held = self.output.lock();
+        let Some(output) = held.as_mut().filter(|output| output.outcome.is_ok()) else {
+            return;
+        };
+        let Output { writer, value, .. } = output;
+        value.clear();
+        let last_use = (self.plan.last_use)(entry.clock(), self.plan.now_s * 1000);
+        let outcome = write_value(value, view, db, entry, self.plan.compression)
+            .map_err(io::Error::other)
+            .and_then(|()| writer.key(db, entry.key(), entry.ttl_at(), last_use, value));
+        if value.capacity() > VALUE_ROOM_BYTES {
+            *value = Vec::new();
+        }
+        output.outcome = outcome;
+        self.progress.keys.fetch_add(1, Relaxed);
+    }
+}
