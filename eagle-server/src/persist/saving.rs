@@ -145,7 +145,7 @@ impl Saving {
         let since_s = now_s.saturating_sub(last.saved_at_s);
         points
             .iter()
-            .find(|point| changes >= u64::from(point.changes) && since_s > u64::from(point.seconds))
+            .find(|point| changes >= point.changes && since_s > point.seconds)
     }
 
     fn end(&self, saved_at_s: Option<u64>) {

@@ -191,7 +191,7 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
     let node = cx.thread.node.clone();
-    if !saving::is_wanted_at_shutdown(&cx.config, options.request) {
+    if !saving::is_wanted_at_shutdown(cx.config, options.request) {
         node.shutdown.begin(options.request);
         cx.session.closing = true;
         return Ok(Flow::Done);

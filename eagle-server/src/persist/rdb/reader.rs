@@ -337,7 +337,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn file(values: &[(u8, Vec<u8>, Option<u64>, Vec<u8>)]) -> Vec<u8> {
+    /// Database, key, expiry, value.
+    type Entry = (u8, Vec<u8>, Option<u64>, Vec<u8>);
+
+    fn file(values: &[Entry]) -> Vec<u8> {
         let mut writer = Writer::begin(Vec::new(), Compression::Lzf, true).unwrap();
         writer.note("redis-ver", b"7.0.15").unwrap();
         writer.sizes(0, values.len() as u64, 0).unwrap();
@@ -355,8 +358,6 @@ mod tests {
         }
         writer.finish().unwrap()
     }
-
-    type Entry = (u8, Vec<u8>, Option<u64>, Vec<u8>);
 
     /// All strings of a file that is handed out a few bytes at a time.
     fn read(bytes: &[u8]) -> Result<Vec<Entry>, ReadError> {
