@@ -42,6 +42,41 @@ fn redis_py_cluster() {
     python("cluster_asyncio.py", cluster.nodes[1].port());
 }
 
+/// The client learns of the moved slots by redirections, in the middle of its writes.
+#[test]
+fn redis_py_writes_through_a_reshard() {
+    let cluster = Cluster::of(&[Kind::EagleDb; 3]);
+    let writes = || {
+        let reply = cluster.client().call(&["GET", "writes"]).unwrap();
+        if reply.is_nil() {
+            0
+        } else {
+            reply.text().parse::<u64>().unwrap()
+        }
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| python("cluster_writer.py", cluster.nodes[1].port()));
+        wait_until("the writer to write", Duration::from_secs(60), || {
+            writes() > 500
+        });
+        // The writer must be told to stop even when the move fails, or it writes on until its time is up.
+        let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            cluster.reshard(0, 2, 1000);
+            assert_eq!(cluster.slots_of(2), 6461);
+            let during = writes();
+            wait_until("the writer to go on", Duration::from_secs(30), || {
+                writes() > during + 100
+            });
+        }));
+        cluster.client().call(&["SET", "stop", "1"]).unwrap().ok();
+        let written = writer.join();
+        for outcome in [moved, written] {
+            outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+    cluster.check();
+}
+
 #[test]
 fn redis_py_without_cluster_through_a_proxying_node() {
     let cluster = Cluster::create(vec![

@@ -45,6 +45,22 @@ fn create_check_info_and_call() {
 }
 
 #[test]
+fn the_node_timeout_is_set_everywhere_and_kept() {
+    let launches = vec![Launch::eagledb().config_file(""); 3];
+    let cluster = Cluster::create(launches);
+    let address = cluster.nodes[0].address();
+    cluster.manage(&["set-timeout", &address, "2500"]).success();
+    for node in &cluster.nodes {
+        let set = node
+            .client()
+            .call(&["CONFIG", "GET", "cluster-node-timeout"]);
+        assert_eq!(set.items()[1].text(), "2500");
+        let file = std::fs::read_to_string(node.config_path()).unwrap();
+        assert!(file.contains("\ncluster-node-timeout 2500\n"), "{file}");
+    }
+}
+
+#[test]
 fn reshard_and_rebalance_under_a_live_writer() {
     let mut cluster = Cluster::of(&[Kind::EagleDb; 3]);
     cluster.add_master(Launch::eagledb());
@@ -152,30 +168,114 @@ fn import_from_a_standalone_redis() {
         0,
         "import moves the keys"
     );
+
+    // A copy leaves them where they are, and replaces only if it is told to.
+    let mut source = standalone.client();
+    source.call(&["SET", "key:0", "another"]).ok();
+    source.call(&["RPUSH", "list", "a", "b", "c"]);
+    source.call(&["SADD", "set", "1", "2", "x"]);
+    source.call(&["ZADD", "zset", "1.5", "a", "2", "b"]);
+    source.call(&["XADD", "stream", "1-1", "field", "value"]);
+    let address = cluster.nodes[0].address();
+    let from = standalone.address();
+    let line = [
+        "import",
+        &address,
+        "--cluster-from",
+        &from,
+        "--cluster-copy",
+    ];
+    let text = cluster.manage(&line).failure();
+    assert!(text.contains("BUSYKEY"), "{text}");
+    assert_eq!(client.call(&["GET", "key:0"]).unwrap().text(), "value:0");
+    cluster
+        .manage(&[&line[..], &["--cluster-replace"]].concat())
+        .success();
+    assert_eq!(client.call(&["GET", "key:0"]).unwrap().text(), "another");
+    for read in [
+        &["LRANGE", "list", "0", "-1"][..],
+        &["SMISMEMBER", "set", "1", "x", "3"],
+        &["ZRANGE", "zset", "0", "-1", "WITHSCORES"],
+        &["XRANGE", "stream", "-", "+"],
+    ] {
+        assert_eq!(client.call(read).unwrap(), source.call(read), "{read:?}");
+    }
+    assert_eq!(source.call(&["DBSIZE"]).int(), 5, "a copy leaves the keys");
 }
 
+/// Two nodes say that a slot is theirs; keys of it lie on both.
 #[test]
-fn a_killed_node_rejoins_with_its_slots_and_its_data() {
-    let mut cluster = Cluster::of(&[Kind::EagleDb; 3]);
-    let stop = AtomicBool::new(false);
-    let mut writer = Writer::new("w", Shape::Single, 1);
-    let mut client = cluster.client();
-    let pool = cluster.nodes[1].pool_path();
-    std::thread::scope(|scope| {
-        // The write in flight at the kill fails; what was acknowledged before is what counts.
-        let run = scope.spawn(|| writer.run_routed(&mut client, &stop));
-        std::thread::sleep(Duration::from_millis(500));
-        cluster.nodes[1].kill9();
-        assert!(run.join().expect("replies as foretold").is_err());
-    });
-    if let Some(pool) = pool {
-        eagledb_tests::server::check_pool(&pool);
-    }
-    cluster.nodes[1].start();
+fn fix_settles_a_slot_with_two_owners() {
+    let cluster = Cluster::of(&[Kind::EagleDb; 3]);
+    // foo's slot is the third node's.
+    let [mut second, mut third] = [1, 2].map(|index| cluster.nodes[index].client());
+    third.call(&["SET", "foo", "there"]).ok();
+    third.call(&["SET", "{foo}2", "there"]).ok();
+    let second_id = cluster.id(1);
+    second
+        .call(&["CLUSTER", "SETSLOT", "12182", "NODE", &second_id])
+        .ok();
+    let address = cluster.nodes[0].address();
+    let search = "--cluster-search-multiple-owners";
+    let text = tool::redis_cli(&["--cluster", "check", &address, search]).failure();
+    assert!(text.contains("12182"), "{text}");
+    cluster.manage(&["fix", &address, search]).success();
     cluster.wait_agreed();
     cluster.check();
     let mut client = cluster.client();
-    writer.check(|args| client.call(args).unwrap());
+    for key in ["foo", "{foo}2"] {
+        assert_eq!(client.call(&["GET", key]).unwrap().text(), "there");
+    }
+}
+
+/// `EAGLEDB_KILL_ROUNDS` asks for a longer run.
+#[test]
+fn a_killed_node_rejoins_with_its_slots_and_its_data() {
+    let rounds = std::env::var("EAGLEDB_KILL_ROUNDS")
+        .map_or(3, |text| text.parse().expect("a number of rounds"));
+    let mut cluster = Cluster::of(&[Kind::EagleDb; 3]);
+    let mut writers = [1, 2].map(|seed| Writer::new(&format!("w{seed}"), Shape::Single, seed));
+    for round in 0..rounds {
+        let victim = round % 3;
+        let slots = cluster.slots_of(victim);
+        let pool = cluster.nodes[victim].pool_path();
+        let before: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+        let clients = [cluster.client(), cluster.client()];
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // The write in flight at the kill fails; what was acknowledged before is what counts.
+            let runs: Vec<_> = writers
+                .iter_mut()
+                .zip(clients)
+                .map(|(writer, mut client)| {
+                    let stop = &stop;
+                    scope.spawn(move || writer.run_routed(&mut client, stop))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(300 + 37 * round as u64));
+            cluster.nodes[victim].kill9();
+            for run in runs {
+                assert!(run.join().expect("replies as foretold").is_err());
+            }
+        });
+        if let Some(pool) = pool {
+            eagledb_tests::server::check_pool(&pool);
+        }
+        cluster.nodes[victim].start();
+        cluster.wait_agreed();
+        cluster.check();
+        assert_eq!(cluster.slots_of(victim), slots);
+        let mut client = cluster.client();
+        for writer in &mut writers {
+            writer.check(|args| client.call(args).unwrap());
+        }
+        let after: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+        println!(
+            "round {round}: {} writes acknowledged and found",
+            after - before
+        );
+        assert!(after > before, "round {round} wrote nothing");
+    }
 }
 
 /// Redirections say the slot and the owner, in the words every client parses.

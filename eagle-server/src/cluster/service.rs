@@ -15,7 +15,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+
+/// Saves that take longer are logged: the bus, which must not run ahead of its file, is silent meanwhile.
+const SLOW_SAVE: Duration = Duration::from_millis(500);
 
 pub struct Cluster {
     topology: ArcSwap<Topology>,
@@ -125,6 +129,7 @@ impl Cluster {
     fn carry_out(self: &Arc<Self>, store: &mut ConfigStore, effect: Effect) {
         match effect {
             Effect::SaveConfig { text, fsync } => {
+                let began = Instant::now();
                 if let Err(error) = store.save(&text, fsync) {
                     // Going on would mean to promise what a restart forgets.
                     tracing::error!(
@@ -132,6 +137,13 @@ impl Cluster {
                         store.path().display()
                     );
                     std::process::exit(1);
+                }
+                let took = began.elapsed();
+                if took >= SLOW_SAVE {
+                    tracing::warn!(
+                        "Writing the cluster config file took {} ms: on such a disk other nodes may take this one for failed",
+                        took.as_millis()
+                    );
                 }
             }
             Effect::Topology(topology) => {

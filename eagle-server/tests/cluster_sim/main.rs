@@ -15,7 +15,7 @@ mod world;
 use scenario::{Plan, run};
 
 /// Seeds of the ordinary run; each also decides the cluster's shape.
-const SEEDS: std::ops::Range<u64> = 0..12;
+const SEEDS: std::ops::Range<u64> = 0..40;
 
 #[test]
 fn small_clusters_survive_heavy_faults() {

@@ -260,6 +260,7 @@ impl ClusterState {
         }
         let slot = parse_slot(slot)?;
         let is_mine = self.slots.owner(slot) == Some(self.myself);
+        let mut claims = false;
         match SetSlot::parse(args)? {
             SetSlot::Migrating(_) if !is_mine => return Err(AdminError::NotOwner(slot)),
             SetSlot::Importing(_) if is_mine => return Err(AdminError::AlreadyOwner(slot)),
@@ -285,10 +286,12 @@ impl ClusterState {
                     return Err(AdminError::SlotHasKeys(slot));
                 }
                 self.give_slot(slot, node, has_keys);
+                claims = true;
             }
         }
         self.slots_changed();
-        self.save(true);
+        // Marks are nobody's business but this node's; a reshard that a power cut ends is begun anew.
+        self.save(claims);
         Ok(())
     }
 
