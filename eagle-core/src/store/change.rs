@@ -15,6 +15,7 @@ use super::dash::table::{self, Found};
 use super::dash::{Words, WordsMut};
 use super::entry::{Encoding, Entry, Kind, Ttl};
 use super::error::StoreError;
+use super::field_index;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
 use super::medium::{Reader, Writer};
@@ -59,7 +60,10 @@ pub(super) fn entry_of<'a>(reader: &Reader<'a>, record: Record, blob: &Blob) -> 
         encoding: match blob.kind() {
             // Whatever its form: clients know lists in one.
             Kind::List => Encoding::Quicklist,
-            _ => blob.encoding(),
+            _ => match blob.encoding() {
+                Encoding::HashtableEx => Encoding::Hashtable,
+                encoding => encoding,
+            },
         },
         ttl_at: blob.ttl_at(reader, record),
         clock: blob.clock(),
@@ -123,7 +127,25 @@ pub(super) struct Notes {
     pub(super) touched: Vec<(u8, Box<[u8]>)>,
     pub(super) expired: Vec<(u8, Box<[u8]>)>,
     pub(super) created: Vec<(u8, Box<[u8]>)>,
+    pub(super) lapsed: Vec<Lapsed>,
+    /// Slots in whose index of expiring fields something was put, and when that is due.
+    pub(super) dues: SmallVec<[(u8, u16, u64); 1]>,
+    /// Databases with such slots that were exchanged with others.
+    pub(super) swapped: Vec<u8>,
     pub(super) dirty: u64,
+}
+
+/// Fields of a hash that were removed because their time had come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapsed {
+    /// The database.
+    pub db: u8,
+    /// The hash.
+    pub key: Box<[u8]>,
+    /// The fields, at least one.
+    pub fields: Vec<Box<[u8]>>,
+    /// They were the last ones: the key is gone.
+    pub key_gone: bool,
 }
 
 /// A state of [`Notes`] to go back to.
@@ -133,6 +155,9 @@ pub(super) struct NotesMark {
     touched: usize,
     expired: usize,
     created: usize,
+    lapsed: usize,
+    dues: usize,
+    swapped: usize,
     dirty: u64,
 }
 
@@ -144,6 +169,9 @@ impl Notes {
             touched: self.touched.len(),
             expired: self.expired.len(),
             created: self.created.len(),
+            lapsed: self.lapsed.len(),
+            dues: self.dues.len(),
+            swapped: self.swapped.len(),
             dirty: self.dirty,
         }
     }
@@ -154,6 +182,9 @@ impl Notes {
         self.touched.truncate(mark.touched);
         self.expired.truncate(mark.expired);
         self.created.truncate(mark.created);
+        self.lapsed.truncate(mark.lapsed);
+        self.dues.truncate(mark.dues);
+        self.swapped.truncate(mark.swapped);
         self.dirty = mark.dirty;
     }
 }
@@ -214,6 +245,7 @@ impl<'a> Change<'_, 'a> {
         contents: Contents,
     ) -> Result<(), StoreError> {
         let record = draft.write(&mut self.writer)?;
+        let due = field_index::due_of_draft(&self.writer, draft);
         match &place.here {
             Some(here) => {
                 if here.expired(self.now_ms) {
@@ -223,6 +255,10 @@ impl<'a> Change<'_, 'a> {
                 self.release(&here.blob, contents)?;
                 let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
                 self.count(place, 0, expires)?;
+                let old_due = field_index::due_of(&self.writer.reader(), &here.blob);
+                if (old_due, due) != (None, None) {
+                    self.reindex(place, old_due, due.map(|due| (due, record.blob())))?;
+                }
                 table::replace(&mut self.writer, &here.found, record)?;
                 self.writer.free(here.found.record.blob())?;
             }
@@ -234,6 +270,9 @@ impl<'a> Change<'_, 'a> {
                     place.slot_at = root::slot_at(array.expect("just made"), place.slot);
                 }
                 self.count(&place, 1, i32::from(has_ttl(record)))?;
+                if let Some(due) = due {
+                    self.reindex(&place, None, Some((due, record.blob())))?;
+                }
                 table::insert(&mut self.writer, place.slot_at, place.hash, record)?;
                 self.note_created(place.db, place.key);
             }
@@ -254,6 +293,10 @@ impl<'a> Change<'_, 'a> {
         let expired = here.expired(self.now_ms);
         self.release(&here.blob, contents)?;
         let left = self.count(place, -1, -i32::from(has_ttl(here.found.record)))?;
+        let due = field_index::due_of(&self.writer.reader(), &here.blob);
+        if due.is_some() {
+            self.reindex(place, due, None)?;
+        }
         table::remove(
             &mut self.writer,
             place.slot_at,
@@ -358,7 +401,7 @@ impl<'a> Change<'_, 'a> {
         self.note_touched(db, key);
     }
 
-    fn note_touched(&mut self, db: u8, key: &[u8]) {
+    pub(super) fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
             self.notes.touched.push((db, key.into()));
         }

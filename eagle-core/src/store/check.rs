@@ -50,6 +50,7 @@ impl Keyspace {
             reader: self.reader(&guard),
             pool: self.pool(),
             reached: HashSet::new(),
+            dues: Vec::new(),
             report: CheckReport::default(),
         };
         walk.databases(self);
@@ -67,6 +68,8 @@ pub(super) struct Walk<'a> {
     pub(super) reader: Reader<'a>,
     pool: &'a Pool,
     reached: HashSet<u64>,
+    /// Hashes of a slot whose fields expire: when they are due, and their entry blobs.
+    pub(super) dues: Vec<(u64, u64)>,
     report: CheckReport,
 }
 
@@ -98,6 +101,7 @@ impl Walk<'_> {
                 continue;
             };
             self.reach(array, ARRAY_BYTES as u64);
+            let index = self.index(array);
             let mut sum = Counts::default();
             for slot in 0..SLOTS as u16 {
                 let noted = counts(&self.reader, array, slot);
@@ -105,6 +109,7 @@ impl Walk<'_> {
                     NodeRef::from_raw(self.reader.load(root::slot_at(array, slot))),
                     Some(slot),
                 );
+                self.indexed(index, slot);
                 if noted != found {
                     self.fault(format!(
                         "database {db} slot {slot}: {noted:?} noted, {found:?} found"
@@ -138,6 +143,7 @@ impl Walk<'_> {
                     trash::Kind::Sorted => self.sorted(node, node + 24, None),
                     trash::Kind::Slot => self.trashed_table(node, node, node + 24),
                 };
+                self.dues.clear();
                 if !known {
                     break;
                 }
@@ -150,6 +156,7 @@ impl Walk<'_> {
         if !self.reach(node, ARRAY_BYTES as u64) {
             return false;
         }
+        self.trashed_index(node);
         for slot in self.reader.load(node + 8)..SLOTS as u64 {
             let root_at = root::slot_at(node, slot as u16);
             let cursor = if slot == self.reader.load(node + 8) {
@@ -166,6 +173,7 @@ impl Walk<'_> {
         if !self.reach(node, HEADER_BYTES as u64) {
             return false;
         }
+        self.dues_below(self.reader.load(node + 8), false);
         let root = NodeRef::from_raw(self.reader.load(root_at));
         self.half_dismantled(root, self.reader.load(cursor_at), true);
         true
@@ -333,6 +341,12 @@ impl Walk<'_> {
             let header = blob.value_word(&self.reader);
             self.collection(header, 0, Some(self.reader.load(header + 8)));
         }
+        if blob.encoding() == Encoding::ListpackEx {
+            self.packed_timed(record.blob(), blob.value(&self.reader));
+        }
+        if blob.encoding() == Encoding::HashtableEx {
+            self.timed(record.blob(), blob.value_word(&self.reader));
+        }
         if blob.encoding() == Encoding::Quicklist {
             self.list(blob.value_word(&self.reader), true);
         }
@@ -350,7 +364,7 @@ impl Walk<'_> {
     }
 
     /// A table of members; their number.
-    fn members(&mut self, root: NodeRef) -> u64 {
+    pub(super) fn members(&mut self, root: NodeRef) -> u64 {
         let mut found = Found::default();
         verify::table(&self.reader, root, &mut found);
         self.found(&mut found);
@@ -371,9 +385,9 @@ impl Walk<'_> {
 }
 
 /// The entries of a tree, collected before they are judged; its nodes are reached at once.
-struct TreeWalk<'w, 'a> {
-    walk: &'w mut Walk<'a>,
-    entries: Vec<Entry>,
+pub(super) struct TreeWalk<'w, 'a> {
+    pub(super) walk: &'w mut Walk<'a>,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl tree::Visitor for TreeWalk<'_, '_> {

@@ -54,6 +54,10 @@ pub enum Encoding {
     Listpack,
     /// A large hash or set: a table of its own.
     Hashtable,
+    /// A small hash whose fields may expire, packed.
+    ListpackEx,
+    /// A large hash whose fields may expire. Those who ask for a key's encoding are told [`Encoding::Hashtable`].
+    HashtableEx,
     /// A small set of integers, sorted and replaced whole.
     Intset,
     /// A large sorted set: a table of members and a tree of their order.
@@ -73,8 +77,10 @@ impl Encoding {
             Encoding::Int => 2,
             Encoding::Listpack => 3,
             Encoding::Hashtable => 4,
-            Encoding::Intset => 5,
-            Encoding::Skiplist | Encoding::Quicklist | Encoding::Stream => 6,
+            Encoding::Intset | Encoding::ListpackEx => 5,
+            Encoding::Skiplist | Encoding::Quicklist | Encoding::Stream | Encoding::HashtableEx => {
+                6
+            }
         }
     }
 
@@ -85,7 +91,9 @@ impl Encoding {
             (2, _) => Encoding::Int,
             (3, _) => Encoding::Listpack,
             (4, _) => Encoding::Hashtable,
+            (5, Kind::Hash) => Encoding::ListpackEx,
             (5, _) => Encoding::Intset,
+            (6, Kind::Hash) => Encoding::HashtableEx,
             (6, Kind::Zset) => Encoding::Skiplist,
             (6, Kind::List) => Encoding::Quicklist,
             (6, Kind::Stream) => Encoding::Stream,
@@ -100,7 +108,8 @@ impl Encoding {
             Encoding::Embstr => "embstr",
             Encoding::Raw => "raw",
             Encoding::Listpack => "listpack",
-            Encoding::Hashtable => "hashtable",
+            Encoding::Hashtable | Encoding::HashtableEx => "hashtable",
+            Encoding::ListpackEx => "listpackex",
             Encoding::Intset => "intset",
             Encoding::Skiplist => "skiplist",
             Encoding::Quicklist => "quicklist",
@@ -118,6 +127,36 @@ pub enum Ttl {
     Clear,
     /// The key expires at this Unix time, in milliseconds.
     At(u64),
+}
+
+/// What becomes of the expiry of a hash's field when its value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldTtl {
+    /// The field does not expire (`HSET`).
+    Clear,
+    /// The old expiry stays (`HINCRBY`, `HSETEX ... KEEPTTL`).
+    Keep,
+    /// The field expires at this Unix time, in milliseconds; not zero.
+    At(u64),
+}
+
+/// A field of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashField<'a> {
+    /// The field's name.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// Unix time in milliseconds at which the field expires, if it does; not zero.
+    pub ttl_at: Option<u64>,
+}
+
+impl HashField<'_> {
+    /// Whether the field's time has come.
+    #[inline]
+    pub fn expired(&self, now_ms: u64) -> bool {
+        self.ttl_at.is_some_and(|at| now_ms > at)
+    }
 }
 
 /// How a string is to be stored, which `OBJECT ENCODING` shows.

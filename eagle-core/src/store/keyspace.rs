@@ -112,6 +112,8 @@ pub struct Usage {
 pub struct Counters {
     /// Keys removed because their time had come.
     pub expired_keys: u64,
+    /// Fields of hashes removed because their time had come.
+    pub expired_fields: u64,
 }
 
 /// Thresholds that may change while the server runs; relaxed loads and stores suffice.
@@ -248,8 +250,11 @@ pub struct Keyspace {
     watchers: AtomicU64,
     awaited: Interest,
     expired_keys: AtomicU64,
+    expired_fields: AtomicU64,
     /// Where the expiry cycle goes on: database and slot.
     pub(super) expire_cursor: AtomicUsize,
+    /// Where that of fields goes on: database and group of slots.
+    pub(super) field_cursor: AtomicUsize,
     /// The locks of the trash lists.
     trash: [Mutex<()>; TRASH_LISTS],
     workers: AtomicUsize,
@@ -322,7 +327,9 @@ impl Keyspace {
             watchers: AtomicU64::new(0),
             awaited: Interest::new(),
             expired_keys: AtomicU64::new(0),
+            expired_fields: AtomicU64::new(0),
             expire_cursor: AtomicUsize::new(0),
+            field_cursor: AtomicUsize::new(0),
             trash: std::array::from_fn(|_| Mutex::new(())),
             workers: AtomicUsize::new(0),
             snapshot: RwLock::new(None),
@@ -459,6 +466,7 @@ impl Keyspace {
     pub fn counters(&self) -> Counters {
         Counters {
             expired_keys: self.expired_keys.load(Relaxed),
+            expired_fields: self.expired_fields.load(Relaxed),
         }
     }
 
@@ -519,6 +527,10 @@ impl Keyspace {
         if keys > 0 {
             self.expired_keys.fetch_add(keys as u64, Relaxed);
         }
+    }
+
+    pub(super) fn add_expired_fields(&self, fields: usize) {
+        self.expired_fields.fetch_add(fields as u64, Relaxed);
     }
 
     pub(super) fn snapshot(&self) -> &RwLock<Option<Arc<Run>>> {

@@ -19,6 +19,7 @@ pub(crate) mod btree;
 mod catalogue;
 mod change;
 mod check;
+mod check_hash;
 mod check_list;
 mod check_stream;
 pub(crate) mod dash;
@@ -26,7 +27,10 @@ mod encoding;
 mod entry;
 mod error;
 mod expire;
+mod expire_fields;
+mod field_index;
 mod hash_ref;
+mod hash_view;
 mod interest;
 mod keys;
 mod keyspace;
@@ -52,14 +56,16 @@ mod view;
 mod zset_range;
 mod zset_ref;
 
+pub use change::Lapsed;
 pub use check::{CheckReport, check};
-pub use entry::{Encoding, Entry, Kind, StringForm, Text, Ttl};
+pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, Text, Ttl};
 pub use error::StoreError;
-pub use hash_ref::{HashIter, HashRef};
+pub use hash_ref::{FieldIter, HashIter, HashRef, MetField};
 pub use interest::Interest;
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
+pub use object::hash_expiry::{FieldChange, FieldRule};
 pub use object::list::End;
 pub use object::list::read::{ListIter, ListRef};
 pub use object::stream::{

@@ -7,7 +7,8 @@
 //!     192   u64       byte offset of the catalogue (see `catalogue`); 0 while there is none
 //!     256   64 x u64  heads of the trash lists
 //!   root array
-//!     0     64 B      a trash node (see `trash`), unused while the array is in use
+//!     0     32 B      a trash node (see `trash`), unused while the array is in use
+//!     32    u64       byte offset of the index of expiring fields (see `field_index`); 0 while there is none
 //!     64    16384 x   { u64 root word of the slot's table, u32 keys, u32 keys with an expiry }
 //! ```
 //!
@@ -29,6 +30,7 @@ const DATABASES_AT: u64 = 64;
 const CATALOGUE_AT: u64 = 192;
 const TRASH_AT: u64 = 256;
 const ARRAY_HEADER_BYTES: u64 = 64;
+const INDEX_AT: u64 = 32;
 const SLOT_BYTES: u64 = 16;
 
 const _: () = assert!(DATABASES_AT + 8 * DATABASES_MAX as u64 <= CATALOGUE_AT);
@@ -59,6 +61,12 @@ pub(super) fn trash_at(root: u64, list: usize) -> u64 {
 pub(super) fn slot_at(array: u64, slot: u16) -> u64 {
     debug_assert!(usize::from(slot) < SLOTS);
     array + ARRAY_HEADER_BYTES + SLOT_BYTES * u64::from(slot)
+}
+
+/// Byte offset of the word that names the index of expiring fields, in the root array at `array`.
+#[inline]
+pub(super) fn index_at(array: u64) -> u64 {
+    array + INDEX_AT
 }
 
 /// The counts of one slot of one database.

@@ -12,7 +12,7 @@ use super::root::Counts;
 
 /// Slots in a group.
 pub(super) const GROUP_SLOTS: usize = 128;
-const GROUPS: usize = SLOTS / GROUP_SLOTS;
+pub(super) const GROUPS: usize = SLOTS / GROUP_SLOTS;
 
 /// The sums of one database.
 pub(super) struct Totals {
@@ -20,6 +20,8 @@ pub(super) struct Totals {
     expires: AtomicU64,
     group_keys: [AtomicU64; GROUPS],
     group_expires: [AtomicU64; GROUPS],
+    /// Unix milliseconds before which no field of a hash in the group expires.
+    group_fields_due: [AtomicU64; GROUPS],
 }
 
 /// A committed change of one slot's counts.
@@ -39,6 +41,7 @@ impl Totals {
             expires: AtomicU64::new(0),
             group_keys: array::from_fn(|_| AtomicU64::new(0)),
             group_expires: array::from_fn(|_| AtomicU64::new(0)),
+            group_fields_due: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -79,5 +82,21 @@ impl Totals {
     /// Keys with an expiry in the group of `slot`.
     pub(super) fn group_expires(&self, slot: u16) -> u64 {
         self.group_expires[usize::from(slot) / GROUP_SLOTS].load(Relaxed)
+    }
+
+    /// When the first field of a hash in a group is due, at the earliest.
+    pub(super) fn fields_due(&self, group: usize) -> u64 {
+        self.group_fields_due[group].load(Relaxed)
+    }
+
+    /// Says that no field of the group is due ever, until told otherwise.
+    pub(super) fn take_fields_due(&self, group: usize) {
+        // Before the slots are looked at: their locks order what others lower meanwhile behind it.
+        self.group_fields_due[group].store(u64::MAX, Relaxed);
+    }
+
+    /// Says that a field of the group may be due then.
+    pub(super) fn lower_fields_due(&self, group: usize, due: u64) {
+        self.group_fields_due[group].fetch_min(due, Relaxed);
     }
 }

@@ -9,20 +9,23 @@
 //!   link                 byte offset of a trash node | kind (bits 0..3), or 0
 //!   collection header    { root word, count, link, cursor }
 //!   stream, group, consumer   the same, but the fourth word says which of them it is
-//!   of a sorted set      the same, and the root word of its tree
-//!   table of a slot      the same, made when a slot is flushed
-//!   root array           { link, slot cursor, directory cursor, - }, then the slots
+//!   of a sorted set, or of a hash whose fields expire   the same, and the root word of its tree
+//!   table of a slot      the same, made when a slot is flushed; the second word is its tree of expiring hashes
+//!   root array           { link, slot cursor, directory cursor, -, index of expiring fields }, then the slots
 //! ```
 //!
 //! The lists are stacks. Large collections found inside a root array are pushed in turn, so each gets its own
 //! bounded steps.
 
 use super::blob::Blob;
+use super::btree::Tree;
 use super::dash::layout::Record;
 use super::dash::walk;
 use super::dash::{Words, WordsMut};
 use super::error::StoreError;
+use super::field_index::{index_of, tree_at};
 use super::medium::Writer;
+use super::object::timed_table::Dues;
 use super::object::zset::Sorted;
 use super::{SLOTS, object, root};
 
@@ -33,7 +36,7 @@ pub(super) enum Kind {
     Array,
     /// A large collection: a table of its members.
     Collection,
-    /// A large sorted set: a table of its members and a tree of their order.
+    /// A large sorted set, or large hash whose fields expire: a table of its members and a tree of their order.
     Sorted,
     /// A flushed slot: a table of entries.
     Slot,
@@ -117,10 +120,13 @@ pub(super) fn step(
                 writer.free(member.blob())
             })?,
             Kind::Sorted => sorted(writer, node, &mut freed)?,
-            Kind::Slot => walk::dismantle(writer, node, node + 24, &mut |writer, record| {
-                freed += 1;
-                drop_entry(writer, head_at, record)
-            })?,
+            Kind::Slot => {
+                dues(writer, node + 8, &mut freed)?
+                    && walk::dismantle(writer, node, node + 24, &mut |writer, record| {
+                        freed += 1;
+                        drop_entry(writer, head_at, record)
+                    })?
+            }
             Kind::List => object::list::discard(writer, node, &mut freed)?,
             Kind::Stream => object::stream::discard::step(writer, head_at, node, &mut freed)?,
             Kind::Array => array(writer, head_at, node, blocks_min, &mut freed)?,
@@ -148,6 +154,42 @@ fn sorted(writer: &mut Writer<'_, '_>, node: u64, freed: &mut usize) -> Result<b
     })
 }
 
+/// Takes a piece of a tree of expiring hashes apart, which only orders what is freed elsewhere; whether all is gone.
+fn dues(writer: &mut Writer<'_, '_>, tree_at: u64, freed: &mut usize) -> Result<bool, StoreError> {
+    let tree = Tree::<Dues>::new(tree_at);
+    if tree.is_empty(writer) {
+        return Ok(true);
+    }
+    *freed += 1;
+    tree.dismantle(writer, &mut |_, _| Ok(()))
+}
+
+/// Takes the index of expiring fields apart that belongs to a root array; whether it is gone.
+fn index(
+    writer: &mut Writer<'_, '_>,
+    node: u64,
+    blocks_min: usize,
+    freed: &mut usize,
+) -> Result<bool, StoreError> {
+    let Some(index) = index_of(writer, node) else {
+        return Ok(true);
+    };
+    let mut slot = writer.load(index);
+    while slot < SLOTS as u64 && *freed < blocks_min {
+        if dues(writer, tree_at(index, slot as u16), freed)? {
+            slot += 1;
+        }
+    }
+    writer.store_apart(index, slot)?;
+    if slot < SLOTS as u64 {
+        return Ok(false);
+    }
+    writer.store_apart(root::index_at(node), 0)?;
+    writer.free(index)?;
+    *freed += 1;
+    Ok(true)
+}
+
 /// Takes slots of a root array apart; whether all are.
 fn array(
     writer: &mut Writer<'_, '_>,
@@ -156,6 +198,9 @@ fn array(
     blocks_min: usize,
     freed: &mut usize,
 ) -> Result<bool, StoreError> {
+    if !index(writer, node, blocks_min, freed)? {
+        return Ok(false);
+    }
     let (slot_cursor_at, directory_cursor_at) = (node + 8, node + 16);
     let mut slot = writer.load(slot_cursor_at);
     while slot < SLOTS as u64 && *freed < blocks_min {

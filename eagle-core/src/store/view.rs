@@ -2,25 +2,25 @@
 
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use super::change::{Change, Contents, Here, Notes, NotesMark, Place, entry_of};
+use super::change::{Change, Contents, Here, Lapsed, Notes, NotesMark, Place, entry_of};
 use super::dash::{Words, WordsMut};
 use super::entry::{Entry, StringForm, Text, Ttl};
 use super::error::StoreError;
-use super::hash_ref::HashRef;
+use super::field_index;
+use super::hash_ref::{HashRef, MetField};
 use super::keyspace::{Guard, Keyspace, Worker, counts};
 use super::located::{FormOf, Located};
 use super::medium::{Pending, Reader, Writer, WriterState};
 use super::object::hash::HashForm;
-use super::object::member_table::Pair;
 use super::object::set::SetForm;
 use super::object::string;
 use super::root::{self, ARRAY_BYTES};
 use super::set_ref::SetRef;
 use super::slot::Locks;
-use super::totals::Delta;
+use super::totals::{Delta, GROUP_SLOTS};
 use super::{SLOTS, key_slot, trash};
 use crate::pmem::{self, Lane, RingRecord};
 use crate::sync::ReadStamp;
@@ -51,6 +51,8 @@ pub struct Committed<'a> {
     pub expired: Vec<(u8, Box<[u8]>)>,
     /// See [`View::touched`].
     pub touched: Vec<(u8, Box<[u8]>)>,
+    /// See [`View::lapsed`].
+    pub lapsed: Vec<Lapsed>,
     /// The head of the log ring after the record, if one was added.
     pub ring_head: Option<u64>,
     _locks: Locks<'a>,
@@ -74,8 +76,9 @@ pub struct View<'a> {
     /// The empty transaction.
     start: Option<pmem::Savepoint>,
     trash_list: usize,
-    notes: Notes,
+    pub(super) notes: Notes,
     met_expired: Cell<bool>,
+    pub(super) met_fields: RefCell<Vec<MetField>>,
     /// What a snapshot lets its sink look at.
     cut: Option<Cut<'a>>,
     /// How long a read without locks waits for a writer; `None` for ever.
@@ -113,6 +116,7 @@ impl<'a> View<'a> {
             trash_list: worker.trash_list,
             notes: Notes::default(),
             met_expired: Cell::new(false),
+            met_fields: RefCell::default(),
             cut: None,
             patience: None,
         }
@@ -139,6 +143,7 @@ impl<'a> View<'a> {
             trash_list: 0,
             notes: Notes::default(),
             met_expired: Cell::new(false),
+            met_fields: RefCell::default(),
             cut: Some(Cut { arrays, pending }),
             patience: None,
         }
@@ -454,57 +459,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Sets one field of the hash at `key`, which is made if absent; whether the field is new.
-    pub fn hash_set(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        field: &[u8],
-        value: &[u8],
-    ) -> Result<bool, StoreError> {
-        self.hash_set_many(db, key, &[(field, value)])
-            .map(|new| new == 1)
-    }
-
-    /// Sets several fields; the number of new ones. All or none.
-    pub fn hash_set_many(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        pairs: &[Pair<'_>],
-    ) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            change.set_fields(&place, pairs)
-        })
-    }
-
-    /// Removes fields; the number removed. A hash without fields is removed.
-    pub fn hash_remove(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        fields: &[&[u8]],
-    ) -> Result<usize, StoreError> {
-        self.change_live(db, key, |change, place, here| {
-            change.remove_fields(place, here, fields)
-        })
-    }
-
-    /// Replaces whatever `key` holds by a hash of these fields (RESTORE, RDB load). No fields: removes the key.
-    pub fn set_hash(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        pairs: &[Pair<'_>],
-        ttl: Ttl,
-    ) -> Result<(), StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            change.put_hash(&place, pairs, ttl)
-        })
-    }
-
     /// Adds members to the set at `key`, which is made if absent; the number of new ones.
     pub fn set_add(&mut self, db: u8, key: &[u8], members: &[&[u8]]) -> Result<usize, StoreError> {
         self.change(|change| {
@@ -628,10 +582,17 @@ impl<'a> View<'a> {
                 .keyspace
                 .save_slot_for_snapshot(change.writer.guard, slot);
             let slot_at = root::slot_at(array, slot);
+            let dues_at = field_index::index_of(&reader, array)
+                .map(|index| field_index::tree_at(index, slot))
+                .filter(|at| reader.load(*at) != 0);
+            let dues = dues_at.map_or(0, |at| reader.load(at));
             let node = change
                 .writer
-                .alloc_words(&[reader.load(slot_at), 0, 0, 0])?;
+                .alloc_words(&[reader.load(slot_at), dues, 0, 0])?;
             change.discard(trash::Kind::Slot, node)?;
+            if let Some(at) = dues_at {
+                change.writer.store_apart(at, 0)?;
+            }
             change.writer.store(slot_at + 8, 0)?;
             change.writer.store(slot_at, 0)?;
             change.notes.dirty += u64::from(counts.keys);
@@ -683,6 +644,10 @@ impl<'a> View<'a> {
                         expires: -expires,
                     });
                 }
+            }
+            let timed = |array| field_index::index_of(&reader, array).is_some();
+            if timed(a_array) || timed(b_array) {
+                change.notes.swapped.extend([a, b]);
             }
             change.notes.dirty += 1;
             Ok(())
@@ -776,6 +741,7 @@ impl<'a> View<'a> {
         Committed {
             expired: notes.expired,
             touched: notes.touched,
+            lapsed: notes.lapsed,
             ring_head,
             _locks: locks,
         }
@@ -789,5 +755,20 @@ impl<'a> View<'a> {
                 .change(delta.slot, delta.keys, delta.expires);
         }
         self.keyspace.add_expired(self.notes.expired.len());
+        if self.notes.dues.is_empty()
+            && self.notes.lapsed.is_empty()
+            && self.notes.swapped.is_empty()
+        {
+            return;
+        }
+        for &(db, slot, due) in &self.notes.dues {
+            let group = usize::from(slot) / GROUP_SLOTS;
+            self.keyspace.totals(db).lower_fields_due(group, due);
+        }
+        for db in &self.notes.swapped {
+            self.keyspace.look_for_due_fields(*db);
+        }
+        let lapsed = self.notes.lapsed.iter().map(|lapsed| lapsed.fields.len());
+        self.keyspace.add_expired_fields(lapsed.sum());
     }
 }

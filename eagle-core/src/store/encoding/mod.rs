@@ -2,6 +2,7 @@
 
 pub(super) mod intset;
 pub(super) mod packed;
+pub(super) mod packed_timed;
 pub(super) mod packed_zset;
 pub(super) mod run;
 pub(super) mod score;

@@ -82,7 +82,19 @@ impl MemberTable {
         NodeRef::from_raw(reader.load(self.header))
     }
 
-    fn find(self, reader: &Reader<'_>, hash: Hash, name: &[u8]) -> Option<Found> {
+    /// The table with this header.
+    pub(super) fn at(header: u64) -> MemberTable {
+        MemberTable { header }
+    }
+
+    /// Byte offset of the header.
+    pub(super) fn header(self) -> u64 {
+        self.header
+    }
+
+    /// The record of a member.
+    #[inline]
+    pub(super) fn find(self, reader: &Reader<'_>, hash: Hash, name: &[u8]) -> Option<Found> {
         table::find(reader, self.root(reader), hash, name)
     }
 
@@ -167,7 +179,8 @@ impl MemberTable {
         Ok(true)
     }
 
-    fn insert(
+    /// Adds the record of a member that is not there.
+    pub(super) fn insert(
         self,
         writer: &mut Writer<'_, '_>,
         hash: Hash,
@@ -194,15 +207,25 @@ impl MemberTable {
                 continue;
             };
             removed += 1;
-            let left = self.len(&reader) - 1;
-            if left == 0 {
+            if self.len(&reader) == 1 {
                 return Ok(Removal::All(removed));
             }
-            writer.store(self.len_at(), left)?;
-            table::remove(writer, self.header, &found, hash, left)?;
-            writer.free(found.record.blob())?;
+            self.remove(writer, hash, &found)?;
         }
         Ok(Removal::Some(removed))
+    }
+
+    /// Removes a member, which must not be the last one.
+    pub(super) fn remove(
+        self,
+        writer: &mut Writer<'_, '_>,
+        hash: Hash,
+        found: &Found,
+    ) -> Result<(), StoreError> {
+        let left = self.len(&writer.reader()) - 1;
+        writer.store(self.len_at(), left)?;
+        table::remove(writer, self.header, found, hash, left)?;
+        writer.free(found.record.blob())
     }
 }
 
@@ -221,8 +244,12 @@ pub(in crate::store) fn pair<'a>(reader: &Reader<'a>, record: Record) -> (&'a [u
     (blob.key(reader), blob.value(reader))
 }
 
-/// Writes the blob of a member.
-fn write(writer: &mut Writer<'_, '_>, name: &[u8], value: &[u8]) -> Result<Record, StoreError> {
+/// Writes the blob of a member that does not expire.
+pub(super) fn write(
+    writer: &mut Writer<'_, '_>,
+    name: &[u8],
+    value: &[u8],
+) -> Result<Record, StoreError> {
     if value.is_empty() {
         return write_lean(writer, name);
     }

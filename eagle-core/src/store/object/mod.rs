@@ -1,11 +1,13 @@
 //! The data step of each type: what a value is in the pool, and how it changes. Knows no wire and no command.
 
 pub(super) mod hash;
+pub(super) mod hash_expiry;
 pub(super) mod list;
 pub(super) mod member_table;
 pub(super) mod set;
 pub(super) mod stream;
 pub(super) mod string;
+pub(super) mod timed_table;
 pub(super) mod zset;
 use super::blob::Blob;
 use super::change::Change;
@@ -13,6 +15,7 @@ use super::entry::Encoding;
 use super::error::StoreError;
 use super::trash;
 use member_table::MemberTable;
+use timed_table::TimedTable;
 
 /// What the trash calls the large form that a blob's value refers to; `None` if the blob is all there is.
 pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
@@ -20,7 +23,7 @@ pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
         Encoding::Hashtable => Some(trash::Kind::Collection),
         Encoding::Quicklist => Some(trash::Kind::List),
         Encoding::Stream => Some(trash::Kind::Stream),
-        Encoding::Skiplist => Some(trash::Kind::Sorted),
+        Encoding::Skiplist | Encoding::HashtableEx => Some(trash::Kind::Sorted),
         _ => None,
     }
 }
@@ -32,6 +35,10 @@ impl Change<'_, '_> {
         match blob.encoding() {
             Encoding::Hashtable => {
                 let table = MemberTable::read(&reader, blob);
+                Ok(table.duplicate(&mut self.writer)?.to_bytes().to_vec())
+            }
+            Encoding::HashtableEx => {
+                let table = TimedTable::read(&reader, blob);
                 Ok(table.duplicate(&mut self.writer)?.to_bytes().to_vec())
             }
             Encoding::Quicklist => self.copied_list(blob),
