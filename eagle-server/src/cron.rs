@@ -8,6 +8,7 @@ use crate::command::publish_expired;
 use crate::command::saving;
 use crate::eviction::Candidates;
 use crate::node::Node;
+use eagle_core::store::View;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -187,20 +188,23 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
             {
                 let began = Instant::now();
                 let now_ms = unix_ms();
-                let expired = node.keyspace.expire_step(
-                    &mut worker,
-                    now_ms,
-                    EXPIRE_BUDGET,
-                    // Whoever watched a key while it lived knows when its time comes.
-                    &mut |view| {
-                        let mut stream = node.stream();
-                        stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
-                        let committed = stream.commit_apart(view);
-                        post_ready(node, &committed.touched);
-                        publish_expired(node, &committed);
-                    },
-                );
-                node.note_changes(expired as u64);
+                // Whoever watched a key while it lived knows when its time comes; of fields they are told.
+                let mut commit = |view: View<'_>| {
+                    let mut stream = node.stream();
+                    stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
+                    for lapsed in view.lapsed() {
+                        node.watch.touch(lapsed.db, &lapsed.key);
+                    }
+                    let committed = stream.commit_apart(view);
+                    post_ready(node, &committed.touched);
+                    publish_expired(node, &committed);
+                };
+                let keyspace = &node.keyspace;
+                let keys = keyspace.expire_step(&mut worker, now_ms, EXPIRE_BUDGET, &mut commit);
+                let fields =
+                    keyspace.expire_fields_step(&mut worker, now_ms, EXPIRE_BUDGET, &mut commit);
+                let expired = keys.max(fields);
+                node.note_changes((keys + fields) as u64);
                 // More than a quarter of what was looked at had expired: there is more to find.
                 busy |= expired > EXPIRE_BUDGET / 4;
                 let threshold_ms = node.config.load().monitoring.latency_monitor_threshold;

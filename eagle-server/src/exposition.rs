@@ -260,6 +260,12 @@ fn keyspace(page: &mut Exposition, node: &Node) {
         "Keys removed because their time had come.",
         node.keyspace.counters().expired_keys as f64,
     );
+    page.value(
+        Kind::Counter,
+        "eagledb_expired_fields_total",
+        "Fields of hashes removed because their time had come.",
+        node.keyspace.counters().expired_fields as f64,
+    );
 }
 
 fn pool(page: &mut Exposition, node: &Node) {

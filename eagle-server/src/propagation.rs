@@ -16,8 +16,9 @@ pub struct Stream {
     db: u8,
     /// Begins with MULTI, which is left out if there is only one command.
     bytes: Vec<u8>,
-    /// Expired keys of the view whose removal is in the stream.
+    /// Expired keys of the view whose removal is in the stream, and hashes with expired fields.
     expired: usize,
+    lapsed: usize,
 }
 
 /// A state of a [`Stream`].
@@ -28,6 +29,7 @@ pub struct StreamMark {
     db: u8,
     len: usize,
     expired: usize,
+    lapsed: usize,
 }
 
 impl Stream {
@@ -53,6 +55,7 @@ impl Stream {
             db: self.db,
             len: self.bytes.len(),
             expired: self.expired,
+            lapsed: self.lapsed,
         }
     }
 
@@ -63,6 +66,7 @@ impl Stream {
         self.db = mark.db;
         self.bytes.truncate(mark.len);
         self.expired = mark.expired;
+        self.lapsed = mark.lapsed;
     }
 
     /// Adds a command that runs in `db`.
@@ -87,7 +91,7 @@ impl Stream {
         self.push(db, &[verb, key]);
     }
 
-    /// Adds the removals of the keys that the view has met after their time, as far as they are not in yet.
+    /// Adds the removals of the keys and fields that the view has met after their time, as far as they are not in yet.
     pub fn push_expired(&mut self, view: &View<'_>, is_lazy: bool) {
         if !self.wanted {
             return;
@@ -98,6 +102,13 @@ impl Stream {
             self.push_removal(*db, key, is_lazy);
         }
         self.expired = expired.len();
+        let lapsed = view.lapsed();
+        for hash in lapsed.iter().skip(self.lapsed) {
+            for field in &hash.fields {
+                self.push(hash.db, &[b"HDEL", &hash.key, field]);
+            }
+        }
+        self.lapsed = lapsed.len();
     }
 
     /// Commits a view together with its commands.

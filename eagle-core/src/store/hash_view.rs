@@ -1,6 +1,6 @@
 //! A view's changes of hashes.
 
-use super::change::{Contents, Lapsed};
+use super::change::Lapsed;
 use super::entry::{FieldTtl, HashField, Ttl};
 use super::error::StoreError;
 use super::hash_ref::MetField;
@@ -56,12 +56,8 @@ impl View<'_> {
         key: &[u8],
         fields: &[&[u8]],
     ) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.remove_fields(&place, here, fields),
-                None => change.remove(&place, Contents::Discard).map(|_| 0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.remove_fields(place, here, fields)
         })
     }
 
@@ -75,15 +71,11 @@ impl View<'_> {
         ttl_at: Option<u64>,
         rule: FieldRule,
     ) -> Result<Vec<FieldChange>, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.expire_fields(&place, here, fields, ttl_at, rule),
-                None => change
-                    .remove(&place, Contents::Discard)
-                    .map(|_| vec![FieldChange::Absent; fields.len()]),
-            }
-        })
+        let mut changes = self.change_live(db, key, |change, place, here| {
+            change.expire_fields(place, here, fields, ttl_at, rule)
+        })?;
+        changes.resize(fields.len(), FieldChange::Absent);
+        Ok(changes)
     }
 
     /// Removes those of these fields whose time has come ([`View::lapsed`]), and the hash with the last one; their number.
@@ -93,23 +85,15 @@ impl View<'_> {
         key: &[u8],
         fields: &[&[u8]],
     ) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.lapse_fields(&place, here, fields),
-                None => Ok(0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.lapse_fields(place, here, fields)
         })
     }
 
     /// Removes all fields of a hash whose time has come ([`View::lapsed`]), and the hash with the last one; their number.
     pub fn hash_lapse_all(&mut self, db: u8, key: &[u8]) -> Result<usize, StoreError> {
-        self.change(|change| {
-            let place = change.place(db, key);
-            match place.live() {
-                Some(here) => change.lapse_due(&place, here, usize::MAX),
-                None => Ok(0),
-            }
+        self.change_live(db, key, |change, place, here| {
+            change.lapse_due(place, here, usize::MAX)
         })
     }
 

@@ -25,7 +25,7 @@ use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Committed, Guard, SlotHeld, View, Worker, key_slot};
+use eagle_core::store::{Access, Committed, Guard, MetField, SlotHeld, View, Worker, key_slot};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -403,10 +403,10 @@ fn execute_as(
         out.truncate(mark);
         return execute_as(batch, session, out, entry, argv, &Plan::All);
     }
-    if let Some(events) = late {
+    if let Some(late) = late {
         drop(worker);
-        remove_expired(batch, session, entry, argv);
-        deliver(node, session, out, events);
+        remove_expired(batch, session, (entry, argv), &late.met_fields);
+        deliver(node, session, out, late.events);
     }
     Some(flow)
 }
@@ -419,7 +419,7 @@ pub(super) fn in_context<'a, T>(
     entry: &'static Entry,
     view: View<'a>,
     work: impl FnOnce(&mut Context<'a>) -> T,
-) -> (T, Option<Vec<Event>>) {
+) -> (T, Option<Late>) {
     let thread = batch.thread;
     let is_logged = thread.node.keyspace.ring_is_on();
     let mut cx = Context {
@@ -444,19 +444,26 @@ pub(super) fn in_context<'a, T>(
     (result, end(cx, &mut batch.ready))
 }
 
+/// What is left to do after a request that had nothing locked and met what has expired.
+pub(super) struct Late {
+    events: Vec<Event>,
+    met_fields: Vec<MetField>,
+}
+
 /// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
 /// first that key is to be removed. Adds to `ready` the keys that blocked clients wait for.
-fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Vec<Event>> {
+fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     // Of work that was none of a command's: serving a blocked client.
     cx.flow_effects(&[], false);
     let events = cx.events.take();
     ready.append(&mut cx.ready);
-    let late = cx.view.met_expired() && !cx.view.may_write();
+    let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
+    let met_fields = cx.view.take_met_fields();
     let committed = commit(cx.node, cx.view, cx.stream);
     note_ready(cx.node, &committed.touched, ready);
     if late {
-        return Some(events);
+        return Some(Late { events, met_fields });
     }
     let stale = update_caches(cx.node, cx.session, &cx.events.reads, &committed.touched);
     if !events.is_empty() {
@@ -537,6 +544,30 @@ pub(super) fn remove_if_expired(
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(view);
+        post_ready(node, &committed.touched);
+        publish_expired(node, &committed);
+    }
+}
+
+/// Removes those of these fields of a hash whose time has come, and tells who wants to know.
+pub(super) fn remove_lapsed(
+    node: &Node,
+    worker: &mut Worker,
+    guard: &Guard,
+    (db, key): (u8, &[u8]),
+    fields: &[&[u8]],
+) {
+    let slot = [key_slot(key)];
+    let access = Access::Slots(&slot);
+    let mut view = node.keyspace.view(worker, guard, access, unix_ms());
+    // A full pool can wait.
+    if view
+        .hash_lapse(db, key, fields)
+        .is_ok_and(|removed| removed > 0)
+    {
+        let mut stream = node.stream();
+        stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
+        let committed = commit(node, view, stream);
         post_ready(node, &committed.touched);
         publish_expired(node, &committed);
     }

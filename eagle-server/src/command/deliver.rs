@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::session::{CachingFlags, ClientInfo, ReplyMode, Session};
 use bytes::Bytes;
 use eagle_core::resp::{Mark, Writer};
-use eagle_core::store::Committed;
+use eagle_core::store::{Committed, Lapsed, MetField, key_slot};
 use std::sync::Arc;
 
 impl Context<'_> {
@@ -125,6 +125,13 @@ impl Context<'_> {
             }
         }
         (events.expired, events.created) = (expired.len(), created.len());
+        let lapsed = self.view.lapsed();
+        for notice in lapsed.iter().skip(events.lapsed).flat_map(lapsed_notices) {
+            if wanted.publish(notice.0) {
+                events.push(notice.1, now_at);
+            }
+        }
+        events.lapsed = lapsed.len();
     }
 
     /// Ends the events of the command begun at `mark`.
@@ -150,8 +157,36 @@ impl Context<'_> {
         self.events.end(mark, self.out.mark(), true);
     }
 
+    /// Removes the fields that the command met after their time, where it has the right to.
+    fn remove_met_fields(&mut self, mark: &EventsMark) {
+        let met = self.view.take_met_fields();
+        if self.node.pause.current(self.now_ms).is_some() {
+            return;
+        }
+        self.raise_noted();
+        let before = self.view.lapsed().len();
+        for (db, key, fields) in by_hash(&met) {
+            // A full pool can wait.
+            if self.view.covers(key_slot(key)) && self.view.hash_lapse(db, key, &fields).is_err() {
+                break;
+            }
+        }
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        let lapsed = self.view.lapsed();
+        let notices = lapsed[before..].iter().flat_map(lapsed_notices);
+        let notices = notices.filter(|(class, _)| wanted.publish(*class));
+        let notices: Vec<Notice> = notices.map(|(_, notice)| notice).collect();
+        self.events.lapsed = lapsed.len();
+        if !notices.is_empty() {
+            self.events.push_front(mark, notices);
+        }
+    }
+
     /// Removes the keys of the command that it met after their time, where it has the right to.
     fn remove_met(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
+        if self.view.has_met_fields() && self.view.may_write() {
+            self.remove_met_fields(mark);
+        }
         if !self.view.met_expired() || !self.view.may_write() {
             return;
         }
@@ -319,11 +354,47 @@ pub(super) fn update_caches(
     })
 }
 
-/// Tells whoever wants to know of keys that were removed because their time has come.
+/// The events of fields that were removed because their time had come, and their classes.
+fn lapsed_notices(lapsed: &Lapsed) -> impl Iterator<Item = (EventClasses, Notice)> + use<> {
+    let (db, key) = (lapsed.db, lapsed.key.clone());
+    let events = [
+        Some((EventClasses::HASH, "hexpired")),
+        lapsed.key_gone.then_some((EventClasses::GENERIC, "del")),
+    ];
+    events.into_iter().flatten().map(move |(class, name)| {
+        let key = key.clone();
+        (class, Notice::Key { db, name, key })
+    })
+}
+
+/// Fields by their hashes.
+pub(super) fn by_hash(met: &[MetField]) -> Vec<(u8, &[u8], Vec<&[u8]>)> {
+    let mut met: Vec<&MetField> = met.iter().collect();
+    met.sort_by(|a, b| (a.db, &a.key).cmp(&(b.db, &b.key)));
+    met.chunk_by(|a, b| (a.db, &a.key) == (b.db, &b.key))
+        .map(|fields| {
+            let names = fields.iter().map(|met| &*met.field).collect();
+            (fields[0].db, &*fields[0].key, names)
+        })
+        .collect()
+}
+
+/// Tells whoever wants to know of keys and fields that were removed because their time has come.
 pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
     tell_caches(node, &committed.touched, None);
     for (db, key) in &committed.expired {
         publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
+    }
+    for (class, notice) in committed.lapsed.iter().flat_map(lapsed_notices) {
+        if node
+            .config
+            .load()
+            .monitoring
+            .notify_keyspace_events
+            .publish(class)
+        {
+            send_all(node, &[notice]);
+        }
     }
 }
 
@@ -338,11 +409,16 @@ pub fn deliver_published(node: &Node, channel: &[u8], payload: &[u8], sharded: b
     }
 }
 
-/// Removes the keys of a lock-free command that met an expired one: it has no right to while it runs.
+/// Removes the keys and fields that a lock-free command met after their time: it has no right to while it runs.
 ///
 /// Nobody who watches such a key needs to be told: to whoever watched it while it lived its end is a
 /// change already, and who watched it afterwards saw it missing.
-pub(super) fn remove_expired(batch: &Batch<'_>, session: &Session, entry: &Entry, argv: &[&[u8]]) {
+pub(super) fn remove_expired(
+    batch: &Batch<'_>,
+    session: &Session,
+    (entry, argv): (&Entry, &[&[u8]]),
+    met_fields: &[MetField],
+) {
     let node = &*batch.thread.node;
     if node.pause.current(batch.now_ms).is_some() {
         return;
@@ -352,5 +428,8 @@ pub(super) fn remove_expired(batch: &Batch<'_>, session: &Session, entry: &Entry
     for key in keys::find(entry, argv) {
         let key = argv[key.position];
         super::call::remove_if_expired(node, &mut worker, &guard, session.db, key);
+    }
+    for (db, key, fields) in by_hash(met_fields) {
+        super::call::remove_lapsed(node, &mut worker, &guard, (db, key), &fields);
     }
 }

@@ -46,6 +46,7 @@ pub struct EventsMark {
     misses: u32,
     expired: usize,
     created: usize,
+    lapsed: usize,
 }
 
 /// The events of one request, in order.
@@ -56,9 +57,11 @@ pub struct Events {
     reply_at: Mark,
     /// Look-ups of readers that found nothing.
     misses: Cell<u32>,
-    /// How many of the keys that the view removed as expired, and of those it created, have had their event.
+    /// How many of the keys that the view removed as expired, of those it created, and of the hashes that lost fields to
+    /// their time, have had their event.
     pub(super) expired: usize,
     pub(super) created: usize,
+    pub(super) lapsed: usize,
     /// Keys read for a client that caches them, while their slots were locked; each with the number of changes the
     /// view had noted before. Only those that came later made the copy stale.
     pub(super) reads: Vec<(usize, Box<[u8]>)>,
@@ -73,6 +76,7 @@ impl Events {
             misses: self.misses.get(),
             expired: self.expired,
             created: self.created,
+            lapsed: self.lapsed,
         };
         self.reply_at = reply_at;
         mark
@@ -103,6 +107,7 @@ impl Events {
         self.list.truncate(mark.len);
         self.expired = mark.expired;
         self.created = mark.created;
+        self.lapsed = mark.lapsed;
     }
 
     /// Ends the command begun at `mark`, whose reply ends at `end`; how many of its look-ups missed. If it

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod fields;
 mod hashes;
 mod lists;
 mod model;

@@ -538,7 +538,7 @@ impl Model {
                         }
                     }
                     Some(_) => return Err(StoreError::WrongType),
-                    None => {}
+                    None => drop(all.remove(&at)),
                 }
             }
             Op::SetTimedHash {
@@ -716,7 +716,7 @@ impl Model {
     }
 
     /// Removes keys and fields whose time has come.
-    fn expire(&mut self, now_ms: u64) {
+    pub(super) fn expire(&mut self, now_ms: u64) {
         let live = |at: &Option<u64>| at.is_none_or(|at| now_ms <= at);
         self.databases.retain(|_, (value, ttl)| {
             if let Value::Hash(hash) = value {

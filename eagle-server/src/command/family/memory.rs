@@ -85,6 +85,8 @@ fn table_bytes(
     const MEMBER_OVERHEAD_BYTES: usize = 24;
     /// Bytes of a sorted set's member beyond those: its score, and its place in the tree.
     const RANK_OVERHEAD_BYTES: usize = 32;
+    /// Bytes of a field's expiry, and of its place in the tree of those.
+    const EXPIRY_BYTES: u64 = 25;
     if entry.kind() == Kind::Stream {
         let stream = view.stream(db, entry.key())?;
         return Ok(stream.map_or(0, |stream| stream_bytes(&stream, samples)));
@@ -96,7 +98,7 @@ fn table_bytes(
     if !matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist) {
         return Ok(0);
     }
-    let (mut bytes, mut sampled) = (0u64, 0u64);
+    let (mut bytes, mut sampled, mut expiring) = (0u64, 0u64, 0u64);
     let mut sample = |len: usize| {
         bytes += (len + MEMBER_OVERHEAD_BYTES) as u64;
         sampled += 1;
@@ -123,11 +125,13 @@ fn table_bytes(
             let pairs = hash.iter().flat_map(|hash| hash.iter());
             let lens = pairs.map(|(field, value)| field.len() + value.len());
             lens.take(samples).for_each(sample);
+            expiring = hash.map_or(0, |hash| hash.expiring_len());
             hash.map_or(0, |hash| hash.len())
         }
     };
     let total = u128::from(bytes) * u128::from(len);
-    Ok(total.checked_div(u128::from(sampled)).unwrap_or(0) as u64)
+    let members = total.checked_div(u128::from(sampled)).unwrap_or(0) as u64;
+    Ok(members + expiring * EXPIRY_BYTES)
 }
 
 /// About what a stream takes besides its entry: its nodes, by the mean of the first `samples`; and its groups.

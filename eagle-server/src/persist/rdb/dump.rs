@@ -7,8 +7,9 @@
 use std::fmt;
 
 use super::cursor::Cursor;
+use super::timed_hash::{HASH_LISTPACK_TIMED, HASH_TIMED};
 use super::value::Value;
-use super::{DecodeError, VERSION, crc64};
+use super::{DecodeError, VERSION, VERSION_TIMED, crc64};
 
 /// Why a payload is not taken over; RESTORE has one error text for each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +46,13 @@ pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
     Ok(value)
 }
 
-/// Ends a payload with version and checksum.
+/// Ends a payload with the version that its type asks for, and checksum.
 pub fn seal(mut out: Vec<u8>) -> Vec<u8> {
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    let version = match out.first() {
+        Some(&(HASH_TIMED | HASH_LISTPACK_TIMED)) => VERSION_TIMED,
+        _ => VERSION,
+    };
+    out.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64::checksum(&out);
     out.extend_from_slice(&checksum.to_le_bytes());
     out
@@ -61,7 +66,7 @@ pub fn open(payload: &[u8]) -> Result<&[u8], DumpError> {
     let Some((checked, (value, version), checksum)) = envelope else {
         return Err(DumpError::VersionOrChecksum);
     };
-    let known = u16::from_le_bytes(*version) <= VERSION;
+    let known = u16::from_le_bytes(*version) <= VERSION_TIMED;
     if known && crc64::checksum(checked) == u64::from_le_bytes(*checksum) {
         Ok(value)
     } else {
@@ -125,7 +130,7 @@ mod tests {
         }
         let (body, _) = good.split_last_chunk::<10>().unwrap();
         assert_eq!(
-            read(&sealed_as(VERSION + 1, body)),
+            read(&sealed_as(VERSION_TIMED + 1, body)),
             Err(DumpError::VersionOrChecksum)
         );
         assert!(read(&sealed_as(6, body)).is_ok());

@@ -3,7 +3,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use eagle_core::store::{Encoding, Entry, Kind, StoreError, StringForm, Text, Ttl, View};
+use eagle_core::store::{
+    Encoding, Entry, HashField, Kind, StoreError, StringForm, Text, Ttl, View,
+};
 use itoa::Buffer;
 
 use super::list;
@@ -12,7 +14,7 @@ use super::string::Compression;
 use super::value::{self, HashForm, Value};
 
 /// Appends type byte and value of `entry`, a key of `db` whose slot is locked, in the form in which version 10 writes
-/// it.
+/// it, or if fields of it expire, version 12.
 pub fn write_value(
     out: &mut Vec<u8>,
     view: &View<'_>,
@@ -22,7 +24,7 @@ pub fn write_value(
 ) -> Result<(), StoreError> {
     const LOCKED: &str = "the entry was found in this view, whose slot is locked";
     let packed_or_table = |encoding| match encoding {
-        Encoding::Listpack => HashForm::Listpack,
+        Encoding::Listpack | Encoding::ListpackEx => HashForm::Listpack,
         _ => HashForm::Table,
     };
     let key = entry.key();
@@ -33,13 +35,15 @@ pub fn write_value(
         }
         Kind::Hash => {
             let hash = view.hash(db, key)?.expect(LOCKED);
-            let pairs: Vec<_> = hash.iter().collect();
-            value::write_hash(
-                out,
-                pairs.into_iter(),
-                packed_or_table(hash.encoding()),
-                compression,
-            );
+            let form = packed_or_table(hash.encoding());
+            // Those whose time has come are still there.
+            let fields: Vec<_> = hash.fields().collect();
+            if fields.iter().any(|field| field.ttl_at.is_some()) {
+                value::write_timed_hash(out, &fields, form, compression);
+            } else {
+                let pairs = fields.iter().map(|field| (field.name, field.value));
+                value::write_hash(out, pairs, form, compression);
+            }
         }
         Kind::Set => {
             let set = view.set(db, key)?.expect(LOCKED);
@@ -91,11 +95,20 @@ pub fn store_value(
             view.set_zset(db, key, &members, ttl)
         }
         Value::Hash(pairs) => {
-            let pairs: Vec<(&[u8], &[u8])> = pairs
-                .iter()
-                .map(|(field, value)| (&field[..], &value[..]))
-                .collect();
-            view.set_hash(db, key, &pairs, ttl)
+            let fields = pairs.iter().map(|(name, value)| HashField {
+                name,
+                value,
+                ttl_at: None,
+            });
+            view.set_hash(db, key, &fields.collect::<Vec<_>>(), ttl)
+        }
+        Value::TimedHash(fields) => {
+            let fields = fields.iter().map(|(name, value, ttl_at)| HashField {
+                name,
+                value,
+                ttl_at: *ttl_at,
+            });
+            view.set_hash(db, key, &fields.collect::<Vec<_>>(), ttl)
         }
         Value::List(elements) => {
             let elements: Vec<&[u8]> = elements.iter().map(|element| &element[..]).collect();

@@ -22,6 +22,7 @@ pub mod lzf;
 pub mod reader;
 pub mod stream;
 pub mod string;
+pub mod timed_hash;
 pub mod value;
 pub mod writer;
 pub mod ziplist;
@@ -32,5 +33,8 @@ pub use error::DecodeError;
 pub use string::Compression;
 pub use value::{HashForm, PackedHashLimits, Value};
 
-/// The format version written, and the newest one read: that of Redis 7.0.
+/// The format version written, that of Redis 7.0, wherever it has a form for the value.
 pub const VERSION: u16 = 10;
+
+/// The version of values that 7.0 has no form for: hashes whose fields expire. Also the newest one read.
+pub const VERSION_TIMED: u16 = 12;

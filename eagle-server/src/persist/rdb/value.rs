@@ -21,17 +21,19 @@
 //! 21  stream, as Redis 7.2 writes it (only read)
 //! 17  sorted set: string with a listpack, members and scores alternating
 //! 20  set: string with a listpack (only read: later versions write it)
+//! 24, 25  hash whose fields expire: see `timed_hash` (version 12)
 //! ```
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use eagle_core::store::{StreamImage, StreamRef};
+use eagle_core::store::{HashField, StreamImage, StreamRef};
 
 use super::cursor::Cursor;
 use super::element::Element;
 use super::list::{self, LIST, LIST_QUICKLIST, LIST_QUICKLIST_2, LIST_ZIPLIST};
 use super::string::{self, Compression};
+use super::timed_hash::{self, HASH_LISTPACK_TIMED, HASH_TIMED, TimedField};
 use super::{
     DecodeError, double, integer, intset, length, listpack, stream, ziplist, zipmap, zset,
 };
@@ -61,6 +63,8 @@ pub enum Value<'a> {
     String(Cow<'a, [u8]>),
     /// At least one pair, no field twice, in the order of the input.
     Hash(Vec<FieldValue<'a>>),
+    /// The same, with when each field expires.
+    TimedHash(Vec<TimedField<'a>>),
     /// At least one element.
     List(Vec<Cow<'a, [u8]>>),
     /// At least one member, none twice, in the order of the input.
@@ -145,6 +149,9 @@ impl<'a> Value<'a> {
             HASH_ZIPMAP => hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?),
             HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?),
             HASH_LISTPACK => hash_of(paired(unpack(string::read(cursor)?, listpack_strings)?)?),
+            kind @ (HASH_TIMED | HASH_LISTPACK_TIMED) => {
+                timed_hash::read(kind, cursor).map(Value::TimedHash)
+            }
             STREAM => stream::read(cursor, stream::Form::First).map(Value::Stream),
             STREAM_2 => stream::read(cursor, stream::Form::Second).map(Value::Stream),
             STREAM_3 => stream::read(cursor, stream::Form::Third).map(Value::Stream),
@@ -173,6 +180,18 @@ pub fn write_stream(out: &mut Vec<u8>, stream: &StreamRef<'_>, compression: Comp
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {
     out.push(STRING);
     string::write(out, bytes, compression);
+}
+
+/// Appends a hash in which some field expires, with its type byte.
+///
+/// For [`HashForm::Listpack`] the fields are within what [`HashForm::of`] accepts.
+pub fn write_timed_hash(
+    out: &mut Vec<u8>,
+    fields: &[HashField<'_>],
+    form: HashForm,
+    compression: Compression,
+) {
+    timed_hash::write(out, fields, form, compression);
 }
 
 /// Appends a hash with its type byte.

@@ -11,7 +11,7 @@
 //! A value mixes its type number (32 bits, big-endian), then a string its bytes, a hash adds for
 //! each field the fingerprint in which field and value were mixed, a sorted set the same for each
 //! member and its score. A key that expires adds the
-//! word `!!expire!!`. A database mixes its number, then adds for each key the fingerprint in which
+//! word `!!expire!!`, a field that does the word `!!hexpire!!` (as in Redis 7.4). A database mixes its number, then adds for each key the fingerprint in which
 //! the key was mixed before its value. All this is how redis-server 7.0.15 does it, so the digest of
 //! a value is the same on both.
 
@@ -51,10 +51,13 @@ impl Digest {
             }
             Kind::Hash => {
                 let hash = view.hash(db, entry.key())?;
-                for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
+                for field in hash.iter().flat_map(|hash| hash.fields()) {
                     let mut pair = Digest::default();
-                    pair.mix(field);
-                    pair.mix(value);
+                    pair.mix(field.name);
+                    pair.mix(field.value);
+                    if field.ttl_at.is_some() {
+                        pair.add(b"!!hexpire!!");
+                    }
                     self.add(&pair.0);
                 }
             }

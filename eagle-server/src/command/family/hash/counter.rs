@@ -5,6 +5,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
+use eagle_core::store::FieldTtl;
 use eagle_core::text::integer;
 use eagle_core::text::long_double::LongDouble;
 
@@ -38,12 +39,8 @@ fn hincrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let new = old
         .checked_add(increment)
         .ok_or(errors::INCREMENT_OVERFLOWS)?;
-    cx.view.hash_set(
-        cx.session.db,
-        key,
-        field,
-        itoa::Buffer::new().format(new).as_bytes(),
-    )?;
+    let mut digits = itoa::Buffer::new();
+    set_value(cx, key, field, digits.format(new).as_bytes())?;
     cx.out.integer(new);
     cx.notify(EventClasses::HASH, "hincrby", key);
     Ok(Flow::Done)
@@ -86,14 +83,45 @@ fn hincrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(errors::INCREMENT_NOT_FINITE);
     }
     let text = new.print();
-    cx.view.hash_set(cx.session.db, key, field, &text)?;
-    cx.effects
-        .instead(cx.session.db, &[b"HSET", key, field, &text]);
+    let hash = cx.view.hash(cx.db(), key)?;
+    let expires = hash.is_some_and(|hash| hash.ttl_at(field).flatten().is_some());
+    set_value(cx, key, field, &text)?;
+    let db = cx.db();
+    if expires {
+        cx.effects.instead(
+            db,
+            &[b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, &text],
+        );
+    } else {
+        cx.effects.instead(db, &[b"HSET", key, field, &text]);
+    }
     cx.out.bulk(&text);
     cx.notify(EventClasses::HASH, "hincrbyfloat", key);
     Ok(Flow::Done)
 }
 
-fn value<'a>(cx: &Context<'a>, key: &[u8], field: &[u8]) -> Result<Option<&'a [u8]>, CommandError> {
-    Ok(cx.view.hash(cx.db(), key)?.and_then(|hash| hash.get(field)))
+/// The value of a field, which is removed first if its time has come.
+fn value<'a>(
+    cx: &mut Context<'a>,
+    key: &[u8],
+    field: &[u8],
+) -> Result<Option<&'a [u8]>, CommandError> {
+    let db = cx.db();
+    let value = cx.view.hash(db, key)?.and_then(|hash| hash.get(field));
+    if value.is_none() && cx.view.has_met_fields() {
+        cx.view.hash_lapse(db, key, &[field])?;
+    }
+    Ok(value)
+}
+
+/// Sets the value of a field, which expires as before.
+fn set_value(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    field: &[u8],
+    value: &[u8],
+) -> Result<(), CommandError> {
+    cx.view
+        .hash_set_timed(cx.session.db, key, &[(field, value)], FieldTtl::Keep)?;
+    Ok(())
 }

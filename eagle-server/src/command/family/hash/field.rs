@@ -193,6 +193,9 @@ fn hsetnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         .hash(db, key)?
         .is_none_or(|hash| !hash.contains(field));
     if absent {
+        if cx.view.has_met_fields() {
+            cx.view.hash_lapse(db, key, &[field])?;
+        }
         cx.view.hash_set(db, key, field, value)?;
     }
     cx.out.integer(i64::from(absent));

@@ -31,16 +31,24 @@ pub(super) const HRANDFIELD: Command = Command::new(
 fn hrandfield(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
     if args.is_empty() {
+        remove_expired(cx, key)?;
         let hash = cx.noted(cx.view.hash(cx.db(), key))?;
+        let hash = hash.filter(|hash| hash.live_len() > 0);
         cx.out
             .bulk_or_null(hash.map(|hash| hash.random(&mut rand::random::<u64>).0));
         return Ok(Flow::Done);
     }
     let draw = Draw::parse(args)?;
+    remove_expired(cx, key)?;
     let Some(hash) = cx.noted(cx.view.hash(cx.db(), key))? else {
         cx.out.array(0);
         return Ok(Flow::Done);
     };
+    let len = hash.live_len() as usize;
+    if len == 0 {
+        cx.out.array(0);
+        return Ok(Flow::Done);
+    }
     let bytes_max = cx.reply_bytes_max();
     let mut reply = PairWriter {
         out: cx.out,
@@ -62,7 +70,6 @@ fn hrandfield(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         }
         return Ok(Flow::Done);
     }
-    let len = hash.len() as usize;
     reply.begin(draw.count.min(len));
     match plan(draw.count, len) {
         Plan::Whole => hash.iter().for_each(|pair| reply.push(pair)),
@@ -81,6 +88,18 @@ fn hrandfield(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         ),
     }
     Ok(Flow::Done)
+}
+
+/// Removes the fields of a hash whose time has come, so that drawing need not pass them over; but not while writes are
+/// paused.
+fn remove_expired(cx: &mut Context<'_>, key: &[u8]) -> Result<(), CommandError> {
+    let db = cx.db();
+    let hash = cx.view.hash(db, key).ok().flatten();
+    let has_expired = hash.is_some_and(|hash| hash.may_have_expired());
+    if has_expired && cx.view.may_write() && cx.node.pause.current(cx.now_ms).is_none() {
+        cx.view.hash_lapse_all(db, key)?;
+    }
+    Ok(())
 }
 
 /// Arguments after the key.

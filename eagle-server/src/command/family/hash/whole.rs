@@ -5,7 +5,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::scan::{ScanOptions, parse_cursor};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 
-/// HLEN key -- number of fields, 0 if there is no hash.
+/// HLEN key -- number of fields, 0 if there is no hash. Fields whose time has come count as long as they lie there.
 pub(super) const HLEN: Command = Command::new(
     "hlen",
     2,
@@ -44,7 +44,7 @@ pub(super) const HGETALL: Command = Command::new(
 fn hgetall(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
     let hash = cx.noted(cx.view.hash(cx.db(), key))?;
-    cx.out.map(hash.map_or(0, |hash| hash.len() as usize));
+    cx.out.map(hash.map_or(0, |hash| hash.live_len() as usize));
     for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
         cx.out.bulk(field);
         cx.out.bulk(value);
@@ -98,7 +98,8 @@ fn reply_each<'a>(
 ) -> Outcome {
     let key = args.word()?;
     let hash = cx.noted(cx.view.hash(cx.db(), key))?;
-    cx.out.array(hash.map_or(0, |hash| hash.len() as usize));
+    cx.out
+        .array(hash.map_or(0, |hash| hash.live_len() as usize));
     for pair in hash.iter().flat_map(|hash| hash.iter()) {
         cx.out.bulk(half(pair));
     }
