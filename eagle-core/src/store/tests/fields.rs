@@ -73,7 +73,8 @@ fn expired_fields_are_there_for_nobody_but_the_count() {
                     break;
                 }
             }
-            let drawn = (0..2000).map(|i: u64| hash.random(&mut || i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).0);
+            let drawn = (0..2000)
+                .map(|i: u64| hash.random(&mut || i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).0);
             let drawn: std::collections::BTreeSet<_> = drawn.map(<[u8]>::to_vec).collect();
             let found = (
                 hash.get(&name(1)) == Some(b"value"),
