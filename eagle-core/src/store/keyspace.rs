@@ -258,8 +258,8 @@ pub struct Keyspace {
     /// The locks of the trash lists.
     trash: [Mutex<()>; TRASH_LISTS],
     workers: AtomicUsize,
-    snapshot: RwLock<Option<Arc<Run>>>,
-    /// Whether `snapshot` holds one. Set while all slots are locked.
+    snapshots: RwLock<Vec<Arc<Run>>>,
+    /// Whether there are any. Set while the slots concerned are locked.
     snapshot_is_on: AtomicBool,
     /// For making root arrays and the log ring: independent of the transaction of any view.
     maker: Mutex<Lane>,
@@ -332,7 +332,7 @@ impl Keyspace {
             field_cursor: AtomicUsize::new(0),
             trash: std::array::from_fn(|_| Mutex::new(())),
             workers: AtomicUsize::new(0),
-            snapshot: RwLock::new(None),
+            snapshots: RwLock::default(),
             snapshot_is_on: AtomicBool::new(false),
             maker: Mutex::new(maker),
         };
@@ -533,8 +533,8 @@ impl Keyspace {
         self.expired_fields.fetch_add(fields as u64, Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> &RwLock<Option<Arc<Run>>> {
-        &self.snapshot
+    pub(super) fn snapshots(&self) -> &RwLock<Vec<Arc<Run>>> {
+        &self.snapshots
     }
 
     #[inline]

@@ -78,7 +78,7 @@ pub use prefetch::PREFETCH_MAX;
 pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
-pub use snapshot::{Snapshot, SnapshotSink};
+pub use snapshot::{SNAPSHOTS_MAX, Snapshot, SnapshotSink};
 pub use view::{Access, Committed, Savepoint, SlotHeld, View};
 pub use zset_range::{LexBound, LexRange, ScoreRange};
 pub use zset_ref::{ZsetIter, ZsetRef};

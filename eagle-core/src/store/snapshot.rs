@@ -1,8 +1,8 @@
-//! A snapshot: all keys of all databases as they were at one instant, while writers go on. No fork, and no copy of
-//! what does not change meanwhile.
+//! A snapshot: the keys of all slots or of some, in all databases, as they were at one instant, while writers go on. No
+//! fork, and no copy of what does not change meanwhile.
 //!
-//! The instant is the *cut*: all slots are locked for a moment, the root arrays and the log ring's head are noted, and a
-//! run begins. What the ring has from that head on is exactly what the snapshot lacks. The run then walks the slots, and
+//! The instant is the *cut*: the slots are locked for a moment, the root arrays and the log ring's head are noted, and a
+//! run begins. Several may be under way, each with a cut of its own; who wants the same cut shares a sink. What the ring has from that head on is exactly what the snapshot lacks. The run then walks the slots, and
 //! hands each key to a sink. A writer that is about to change a key which the walk has not reached hands it over
 //! first, as it still is; so every key reaches the sink once, in any order.
 //!
@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::blob::Blob;
 use super::change::entry_of;
@@ -58,6 +59,9 @@ pub trait SnapshotSink: Send + Sync {
 /// The progress of a slot that the walk is done with.
 const DONE: u64 = u64::MAX;
 
+/// Most snapshots under way at a time: each is told of every first change of a key.
+pub const SNAPSHOTS_MAX: usize = 16;
+
 /// Locks of the saved keys: slots share them by number.
 const SHARDS: usize = 64;
 
@@ -69,7 +73,7 @@ pub(super) struct Run {
     sink: Arc<dyn SnapshotSink>,
     /// Root arrays at the cut.
     arrays: [u64; DATABASES_MAX],
-    /// By slot; read and written under the slot's lock.
+    /// By slot; read and written under the slot's lock. Slots that are not asked for are done from the start.
     progress: Box<[AtomicU64]>,
     saved: [Mutex<HashMap<u16, Saved>>; SHARDS],
 }
@@ -164,42 +168,73 @@ pub struct Snapshot<'k> {
     run: Arc<Run>,
     ring_head: u64,
     catalogue: Vec<u8>,
-    slot: usize,
+    /// Those asked for; all, if `None`.
+    slots: Option<Box<[u16]>>,
+    /// How many of them the walk has passed.
+    passed: usize,
 }
 
 impl Keyspace {
-    /// Cuts, and begins to hand all keys to `sink`; `None` while another snapshot is under way. Waits for all slots. Writers
-    /// may call the sink from now on.
+    /// Cuts, and begins to hand all keys to `sink`; `None` while too many snapshots are under way. Waits for all slots.
+    /// Writers may call the sink from now on.
     pub fn begin_snapshot(&self, sink: Arc<dyn SnapshotSink>) -> Option<Snapshot<'_>> {
+        self.cut(None, sink)
+    }
+
+    /// The same of some slots, ascending and distinct; waits for these only. There is no catalogue in it.
+    pub fn begin_snapshot_of(
+        &self,
+        slots: &[u16],
+        sink: Arc<dyn SnapshotSink>,
+    ) -> Option<Snapshot<'_>> {
+        self.cut(Some(slots.into()), sink)
+    }
+
+    fn cut(&self, slots: Option<Box<[u16]>>, sink: Arc<dyn SnapshotSink>) -> Option<Snapshot<'_>> {
         let guard = self.pin();
-        let _locks = self.slots().lock(Access::All);
-        let mut current = self.snapshot().write();
-        if current.is_some() {
+        let access = slots.as_deref().map_or(Access::All, Access::Slots);
+        let _locks = self.slots().lock(access);
+        let mut runs = self.snapshots().write();
+        if runs.len() == SNAPSHOTS_MAX {
             return None;
         }
         let reader = self.reader(&guard);
         let run = Arc::new(Run {
             sink,
             arrays: std::array::from_fn(|db| self.array(&reader, db as u8).unwrap_or(0)),
-            progress: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            progress: match &slots {
+                None => (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+                Some(slots) => {
+                    let progress: Box<[_]> = (0..SLOTS).map(|_| AtomicU64::new(DONE)).collect();
+                    for slot in slots {
+                        progress[usize::from(*slot)].store(0, Relaxed);
+                    }
+                    progress
+                }
+            },
             saved: std::array::from_fn(|_| Mutex::default()),
         });
-        let catalogue = run
-            .view(self, &guard, 0, Pending::NONE)
-            .catalogue()
-            .to_vec();
-        *current = Some(run.clone());
+        let catalogue = match slots {
+            // It changes with all slots locked.
+            None => {
+                let view = run.view(self, &guard, 0, Pending::NONE);
+                view.catalogue().to_vec()
+            }
+            Some(_) => Vec::new(),
+        };
+        runs.push(run.clone());
         self.set_snapshot_on(true);
         Some(Snapshot {
             keyspace: self,
             run,
             ring_head: self.ring_head(),
             catalogue,
-            slot: 0,
+            slots,
+            passed: 0,
         })
     }
 
-    /// Hands a key over that is about to change, if a snapshot has yet to see it. The caller has locked its slot and
+    /// Hands a key over that is about to change, to every snapshot that has yet to see it. The caller has locked its slot and
     /// found it (or not) in the table of `array`.
     #[cold]
     pub(super) fn save_for_snapshot(
@@ -211,13 +246,12 @@ impl Keyspace {
         pending: Pending,
         entry: Option<&Entry<'_>>,
     ) {
-        let Some(run) = self.snapshot().read().clone() else {
-            return;
-        };
         let (key, hash) = key;
-        if let (Some(db), Some(entry)) = (run.is_news(slot, array, hash, key), entry) {
-            let view = run.view(self, guard, slot, pending);
-            run.sink.key(&view, db, entry);
+        for run in &self.runs() {
+            if let (Some(db), Some(entry)) = (run.is_news(slot, array, hash, key), entry) {
+                let view = run.view(self, guard, slot, pending);
+                run.sink.key(&view, db, entry);
+            }
         }
     }
 
@@ -226,20 +260,19 @@ impl Keyspace {
         if !self.snapshot_is_on() {
             return;
         }
-        let run = self.snapshot().read().clone();
-        if let Some(run) = run {
+        for run in &self.runs() {
             while run.advance(self, guard, slot, Pending::NONE) {}
         }
     }
 
+    /// Those under way. Their lock is not held while a sink is called: sinks may wait.
+    fn runs(&self) -> SmallVec<[Arc<Run>; 2]> {
+        self.snapshots().read().iter().cloned().collect()
+    }
+
     /// Whether a snapshot still reads this root array.
     pub(super) fn is_in_snapshot(&self, array: u64) -> bool {
-        self.snapshot_is_on()
-            && self
-                .snapshot()
-                .read()
-                .as_ref()
-                .is_some_and(|run| run.has(array))
+        self.snapshot_is_on() && self.snapshots().read().iter().any(|run| run.has(array))
     }
 }
 
@@ -256,15 +289,14 @@ impl Snapshot<'_> {
 
     /// Slots that the walk has passed.
     pub fn slots_done(&self) -> usize {
-        self.slot
+        self.passed
     }
 
     /// Hands over about `buckets_max` more buckets of keys; whether there are more. To be called until there are not.
     pub fn step(&mut self, buckets_max: usize) -> bool {
         let mut buckets = 0;
-        while self.slot < SLOTS {
+        while let Some(slot) = self.next_slot() {
             let guard = self.keyspace.pin();
-            let slot = self.slot as u16;
             let slots = [slot];
             let _lock = self.keyspace.slots().lock(Access::Slots(&slots));
             while self.run.advance(self.keyspace, &guard, slot, Pending::NONE) {
@@ -273,15 +305,23 @@ impl Snapshot<'_> {
                     return true;
                 }
             }
-            self.slot += 1;
+            self.passed += 1;
         }
         false
+    }
+
+    fn next_slot(&self) -> Option<u16> {
+        match &self.slots {
+            None => (self.passed < SLOTS).then_some(self.passed as u16),
+            Some(slots) => slots.get(self.passed).copied(),
+        }
     }
 }
 
 impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
-        self.keyspace.set_snapshot_on(false);
-        *self.keyspace.snapshot().write() = None;
+        let mut runs = self.keyspace.snapshots().write();
+        runs.retain(|run| !Arc::ptr_eq(run, &self.run));
+        self.keyspace.set_snapshot_on(!runs.is_empty());
     }
 }

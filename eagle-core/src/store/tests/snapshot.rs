@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use super::super::{Entry, Keyspace, SnapshotSink, Ttl, View};
+use super::super::{Entry, Keyspace, SNAPSHOTS_MAX, SnapshotSink, Ttl, View, key_slot};
 use super::model::{Model, Op, Value, exec, exec_logged, key_name, op};
 
 const NOW_MS: u64 = 1000;
@@ -64,6 +64,25 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
+/// A snapshot must be the picture of the model.
+fn check(seen: &Keys, model: &Model, applied: usize) {
+    if *seen == model.databases {
+        return;
+    }
+    let missing: Vec<_> = model
+        .databases
+        .iter()
+        .filter(|(at, value)| seen.get(at) != Some(value))
+        .take(3)
+        .collect();
+    let wrong: Vec<_> = seen
+        .iter()
+        .filter(|(at, value)| model.databases.get(at) != Some(value))
+        .take(3)
+        .collect();
+    panic!("after {applied} commands: wanted {missing:?}, found {wrong:?}");
+}
+
 /// Three threads run commands of every kind; snapshot after snapshot is taken meanwhile.
 #[test]
 fn snapshots_are_the_state_at_their_cut() {
@@ -111,38 +130,33 @@ fn snapshots_are_the_state_at_their_cut() {
             });
         }
         let _stop = StopOnDrop(done);
-        for _ in 0..12 {
-            let sink = Arc::new(Collector::default());
-            let mut snapshot = keyspace
-                .begin_snapshot(sink.clone())
-                .expect("one at a time");
-            let other: Arc<dyn SnapshotSink> = Arc::new(Collector::default());
-            assert!(keyspace.begin_snapshot(other).is_none());
-            while snapshot.step(3) {
+        for _ in 0..6 {
+            // The second one has a later cut, and sees the changes that the first one must not see.
+            let sinks = [(); 2].map(|()| Arc::new(Collector::default()));
+            let begin = |sink: &Arc<Collector>| keyspace.begin_snapshot(sink.clone()).unwrap();
+            let mut first = begin(&sinks[0]);
+            for _ in 0..20 {
+                first.step(3);
+            }
+            let mut second = begin(&sinks[1]);
+            loop {
+                let more = (first.step(3), second.step(3));
+                if more == (false, false) {
+                    break;
+                }
                 std::thread::yield_now();
             }
-            let records = logged(keyspace, snapshot.ring_head());
-            for number in &records[applied..] {
-                model.apply(&ops[*number], NOW_MS).unwrap();
-            }
-            applied = records.len();
-            assert_eq!(snapshot.catalogue(), model.catalogue);
-            drop(snapshot);
-            let seen = std::mem::take(&mut *sink.0.lock());
-            keys += seen.len();
-            if seen != model.databases {
-                let missing: Vec<_> = model
-                    .databases
-                    .iter()
-                    .filter(|(at, value)| seen.get(at) != Some(value))
-                    .take(3)
-                    .collect();
-                let wrong: Vec<_> = seen
-                    .iter()
-                    .filter(|(at, value)| model.databases.get(at) != Some(value))
-                    .take(3)
-                    .collect();
-                panic!("after {applied} commands: wanted {missing:?}, found {wrong:?}");
+            for (snapshot, sink) in [first, second].into_iter().zip(sinks) {
+                let records = logged(keyspace, snapshot.ring_head());
+                for number in &records[applied..] {
+                    model.apply(&ops[*number], NOW_MS).unwrap();
+                }
+                applied = records.len();
+                assert_eq!(snapshot.catalogue(), model.catalogue);
+                drop(snapshot);
+                let seen = std::mem::take(&mut *sink.0.lock());
+                keys += seen.len();
+                check(&seen, &model, applied);
             }
         }
     });
@@ -196,6 +210,9 @@ fn what_comes_after_the_cut_is_not_in_it() {
             .map(|key| set(key, b"overwritten"))
             .collect(),
     ];
+    let mut slots: Vec<u16> = [1, 50, 140].map(|key| key_slot(&key_name(key))).into();
+    slots.sort_unstable();
+    slots.dedup();
     for after in after {
         for steps in [0, 1, 3, 7] {
             let keyspace = super::open(32 << 20);
@@ -217,6 +234,9 @@ fn what_comes_after_the_cut_is_not_in_it() {
                 Model::of(&keyspace, &mut worker).databases
             };
             let mut snapshot = keyspace.begin_snapshot(sink.clone()).unwrap();
+            let some = Arc::new(Collector::default());
+            let mut of_some = keyspace.begin_snapshot_of(&slots, some.clone()).unwrap();
+            of_some.step(1);
             for _ in 0..steps {
                 snapshot.step(1);
             }
@@ -225,6 +245,16 @@ fn what_comes_after_the_cut_is_not_in_it() {
             while keyspace.reap_step(&mut other, 1000) {}
             while snapshot.step(2) {}
             drop(snapshot);
+            while of_some.step(1) {}
+            drop(of_some);
+            let seen = std::mem::take(&mut *some.0.lock());
+            let wanted = expected
+                .iter()
+                .filter(|((_, key), _)| slots.contains(&key_slot(key)));
+            assert!(
+                seen.iter().eq(wanted),
+                "of some slots, {after:?} after {steps} steps"
+            );
             let seen = std::mem::take(&mut *sink.0.lock());
             assert!(
                 seen == expected,
@@ -238,4 +268,15 @@ fn what_comes_after_the_cut_is_not_in_it() {
         }
     }
     assert_eq!(key_name(1), b"{t}1");
+}
+
+#[test]
+fn snapshots_under_way_are_bounded() {
+    let keyspace = super::open(8 << 20);
+    let begin = || keyspace.begin_snapshot_of(&[3, 7], Arc::new(Collector::default()));
+    let mut running: Vec<_> = (0..SNAPSHOTS_MAX).map(|_| begin().unwrap()).collect();
+    assert!(begin().is_none());
+    assert!(!running[0].step(1) && running[0].slots_done() == 2);
+    running.pop();
+    assert!(begin().is_some());
 }
