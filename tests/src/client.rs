@@ -1,6 +1,6 @@
 //! A blocking client without any cleverness: what is sent is what the test says.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -69,6 +69,23 @@ impl Client {
         let reply = Reply::read(&mut self.input);
         self.input.get_ref().set_read_timeout(Some(REPLY_TIMEOUT))?;
         reply
+    }
+
+    /// Whether a reply has begun to arrive, or does within `limit`.
+    pub fn has_reply_within(&mut self, limit: Duration) -> io::Result<bool> {
+        self.output.flush()?;
+        if !self.input.buffer().is_empty() {
+            return Ok(true);
+        }
+        self.input.get_ref().set_read_timeout(Some(limit))?;
+        let arrived = match self.input.fill_buf() {
+            Ok([]) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.input.get_ref().set_read_timeout(Some(REPLY_TIMEOUT))?;
+        arrived
     }
 
     /// Sends one command and waits for its reply.

@@ -225,6 +225,12 @@ impl Server {
         self.launch = self.launch.clone().option(name, value);
     }
 
+    /// Whether `name` was given on the command line.
+    pub fn is_started_with(&self, name: &str) -> bool {
+        let flag = format!("--{name}");
+        self.launch.options.contains(&flag)
+    }
+
     /// A new connection.
     #[track_caller]
     pub fn client(&self) -> Client {

@@ -3,10 +3,14 @@
 //!
 //! `EAGLEDB_DIFF_SECONDS` asks for a longer run; `EAGLEDB_SEED` repeats one sequence.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eagledb_tests::differential::{Generator, Mismatch, Pair, Step};
+use eagledb_tests::differential::docs::{self, Documented};
+use eagledb_tests::differential::{Coverage, Generator, Mismatch, POLICIES, Pair};
+use eagledb_tests::server::check_pool;
 use eagledb_tests::{Launch, Reply, Server};
 
 const STEPS: usize = 400;
@@ -25,37 +29,46 @@ fn number_from_env(name: &str) -> Option<u64> {
         .map(|text| text.parse().expect("a number"))
 }
 
+/// The reference's table, for the generator.
+fn table(theirs: &Server) -> Arc<[Documented]> {
+    docs::read(&mut theirs.client()).into()
+}
+
 #[test]
 fn generated_commands_get_the_same_replies() {
     let (ours, theirs) = servers();
+    let table = table(&theirs);
     let pair = Pair::new(ours, theirs);
     let deadline =
         Instant::now() + Duration::from_secs(number_from_env("EAGLEDB_DIFF_SECONDS").unwrap_or(20));
     let first_seed =
         number_from_env("EAGLEDB_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    let mut coverage = Coverage::default();
     // One for each command and way of failing.
     let mut mismatches: BTreeMap<String, (u64, Mismatch)> = BTreeMap::new();
     let mut seed = first_seed;
     while Instant::now() < deadline && mismatches.len() < SHOWN_MAX {
-        let mut generator = Generator::new(seed);
-        let steps: Vec<Step> = (0..STEPS).map(|_| generator.step(2)).collect();
+        let steps = Generator::new(seed, table.clone()).sequence(STEPS);
+        coverage.add(&table, &steps);
         if let Some(mismatch) = pair.run(&steps) {
             let command =
                 mismatch.steps.last().expect("one step differs").args[0].to_ascii_lowercase();
             let kind = format!(
                 "{} {:.12}",
                 command.escape_ascii(),
-                format!("{:?}", mismatch.ours)
+                format!("{:?}", mismatch.ours.reply)
             );
-            mismatches
-                .entry(kind)
-                .or_insert_with(|| (seed, pair.shorten(mismatch)));
+            if let Entry::Vacant(entry) = mismatches.entry(kind) {
+                let (_, mismatch) = entry.insert((seed, pair.shorten(mismatch)));
+                println!("seed {seed}:\n{mismatch}");
+            }
         }
         seed += 1;
     }
     println!(
-        "{} sequences of {STEPS} commands from seed {first_seed}",
-        seed - first_seed
+        "{} sequences of {STEPS} commands from seed {first_seed}: {}",
+        seed - first_seed,
+        coverage.summary(&table)
     );
     let shown: Vec<String> = mismatches
         .values()
@@ -66,6 +79,40 @@ fn generated_commands_get_the_same_replies() {
         "replies differ\n{}",
         shown.join("\n")
     );
+    let (mut ours, _theirs) = pair.into_servers();
+    let pool = ours.pool_path();
+    assert!(ours.stop().success());
+    if let Some(pool) = pool {
+        check_pool(&pool);
+    }
+}
+
+/// No command of the reference is left out but for a reason, and no reason is out of date.
+#[test]
+fn every_command_is_generated() {
+    const SEQUENCES: u64 = 120;
+    let theirs = Launch::redis().start();
+    let table = table(&theirs);
+    assert!(table.len() > 350, "only {} commands", table.len());
+    let mut coverage = Coverage::default();
+    for seed in 0..SEQUENCES {
+        let steps = Generator::new(seed, table.clone()).sequence(STEPS);
+        coverage.add(&table, &steps);
+    }
+    println!("{}", coverage.summary(&table));
+    let missing = coverage.missing(&table);
+    assert!(missing.is_empty(), "never generated: {missing:?}");
+    let forbidden = coverage.forbidden();
+    assert!(
+        forbidden.is_empty(),
+        "generated in spite of the reason: {forbidden:?}"
+    );
+    let unknown: Vec<&str> = POLICIES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| table.iter().all(|command| command.name != *name))
+        .collect();
+    assert!(unknown.is_empty(), "no such command: {unknown:?}");
 }
 
 /// What is no well-formed request gets the same words and the same end.

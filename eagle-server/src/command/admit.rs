@@ -208,7 +208,7 @@ fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
     let info = &request.session.info;
     if !info.subscriptions.any()
         || info.protocol() == Protocol::Resp3
-        || AMONG_MESSAGES.contains(&request.entry.command.name)
+        || AMONG_MESSAGES.contains(&&*request.entry.full_name)
     {
         return Ok(());
     }

@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Commands that act on the transaction itself and are never queued.
+/// Commands that act on the transaction itself and are never queued, by full name: SLOWLOG RESET is no RESET.
 const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
 
 /// Runs one request; its reply goes to `out`.
@@ -90,7 +90,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         }
         Verdict::Pass(entry) => {
             session.info.set_active(entry.id, batch.now_ms);
-            let flow = if session.in_multi() && !UNQUEUED.contains(&entry.command.name) {
+            let flow = if session.in_multi() && !UNQUEUED.contains(&&*entry.full_name) {
                 queue(batch, session, out, entry, argv)
             } else {
                 execute(batch, session, out, entry, argv)
@@ -465,7 +465,7 @@ fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     if late {
         return Some(Late { events, met_fields });
     }
-    let stale = update_caches(cx.node, cx.session, &cx.events.reads, &committed.touched);
+    let stale = update_caches(cx.node, cx.session, &cx.events, &committed.touched);
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }

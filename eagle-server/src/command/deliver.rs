@@ -2,9 +2,9 @@
 
 use super::call::Batch;
 use super::context::Context;
-use super::event::{Event, EventsMark, Notice};
+use super::event::{Event, Events, EventsMark, Notice};
 use super::keys;
-use super::spec::Flags;
+use super::spec::{Flags, KeyFlags};
 use super::table::Entry;
 use crate::config::special::EventClasses;
 use crate::node::Node;
@@ -232,7 +232,9 @@ impl Context<'_> {
             name,
             key: key.into(),
         };
-        let words = keys.iter().map(|key| argv[key.position]);
+        // A key that is overwritten was not looked for.
+        let read = keys.iter().filter(|key| !key.flags.has(KeyFlags::OW));
+        let words = read.map(|key| argv[key.position]);
         let mut notices: Vec<Notice> = words
             .clone()
             .filter(|key| missing(key))
@@ -324,7 +326,7 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
 pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u64>) {
     if !changed.is_empty() {
         node.tell_caches(|tracking, to| {
-            tracking.invalidate(changed.iter().map(|(_, key)| &**key), by, to);
+            tracking.invalidate(changed.iter().map(|(_, key)| (&**key, by)), to);
         });
     }
 }
@@ -334,16 +336,19 @@ pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u
 pub(super) fn update_caches(
     node: &Node,
     session: &Session,
-    reads: &[(usize, Box<[u8]>)],
+    events: &Events,
     touched: &[(u8, Box<[u8]>)],
 ) -> Vec<Bytes> {
+    let reads = &events.reads;
     if touched.is_empty() && reads.is_empty() {
         return Vec::new();
     }
     let info = &session.info;
     node.tell_caches_but(Some(info.id), |tracking, to| {
-        let changed = touched.iter().map(|(_, key)| &**key);
-        tracking.invalidate(changed, Some(info.id), to);
+        // To Redis a script is a client of its own: whoever runs it is not spared.
+        let by = |at| (!events.is_by_script(at)).then_some(info.id);
+        let changed = touched.iter().enumerate();
+        tracking.invalidate(changed.map(|(at, (_, key))| (&**key, by(at))), to);
         for (before, key) in reads {
             tracking.remember(info, key);
             let mut later = touched.iter().skip(*before);

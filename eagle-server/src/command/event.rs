@@ -9,6 +9,7 @@
 use crate::config::special::EventClasses;
 use eagle_core::resp::Mark;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Something to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Events {
     /// Keys read for a client that caches them, while their slots were locked; each with the number of changes the
     /// view had noted before. Only those that came later made the copy stale.
     pub(super) reads: Vec<(usize, Box<[u8]>)>,
+    /// Which of the changes that the view has noted were made by scripts.
+    by_script: Vec<Range<usize>>,
 }
 
 impl Events {
@@ -127,6 +130,20 @@ impl Events {
         self.reply_at = mark.reply_at;
         self.misses.set(mark.misses);
         misses
+    }
+
+    /// Notes that a script has made these of the view's changes.
+    pub fn note_script(&mut self, changes: Range<usize>) {
+        if !changes.is_empty() {
+            self.by_script.push(changes);
+        }
+    }
+
+    /// Whether a script has made this one of the view's changes.
+    pub fn is_by_script(&self, change: usize) -> bool {
+        self.by_script
+            .iter()
+            .any(|changes| changes.contains(&change))
     }
 
     /// The number of notices.

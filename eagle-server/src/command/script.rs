@@ -425,7 +425,10 @@ impl ScriptHost<'_, '_> {
             self.cx.remember_keys(self.entry, self.argv);
         }
         self.cx.session.in_script = true;
+        let before = self.cx.view.touched().len();
         let flow = invoke(self.cx, entry, argv);
+        let changes = before..self.cx.view.touched().len();
+        self.cx.events.note_script(changes);
         self.cx.session.in_script = false;
         if let Flow::Later(_) | Flow::Forwarded(_) = flow {
             let text = "ERR This Redis command is not allowed from script";

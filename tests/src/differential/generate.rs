@@ -1,246 +1,161 @@
-//! Command lines from the grammar, with pools small enough that arguments meet again, and one line
-//! in eight spoiled on purpose: a word too many, too few, or a value of the wrong kind.
+//! Command lines from the grammar and from the documented syntax, and one line in eight spoiled on
+//! purpose: a word too many, too few, or a value of the wrong kind.
+
+use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::{Compare, GRAMMAR, Step};
+use super::docs::{Argument, Documented, Kind};
+use super::policy::{Policy, policy};
+use super::pools::*;
+use super::run::{AUDITOR, BLOCKER, CONNECTIONS, SUBSCRIBER};
+use super::script;
+use super::{BLOCKING, Compare, GRAMMAR, LISTENING, Rule, Step};
 
 const KEYS: u32 = 8;
 /// Enough fields for a hash to outgrow its packed form once its limit was lowered.
 const FIELDS: u32 = 12;
 
-const INTS: &[&str] = &[
-    "0",
-    "1",
-    "-1",
-    "2",
-    "7",
-    "10",
-    "100",
-    "-100",
-    "65536",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "9223372036854775808",
-    "+1",
-    "01",
-    "-0",
-    " 1",
-    "1 ",
-    "1.0",
-    "abc",
-    "",
-];
-const FLOATS: &[&str] = &[
-    "0",
-    "1",
-    "-1",
-    "0.1",
-    "0.2",
-    "1.5",
-    "-2.25",
-    "3.0e3",
-    "1e10",
-    "1e17",
-    "1e-7",
-    "123456789.123456789",
-    "5e-324",
-    "1e308",
-    "1e4932",
-    "1e5000",
-    "0x10",
-    "inf",
-    "-inf",
-    "nan",
-    " 1",
-    "abc",
-    "",
-];
-const INDEXES: &[&str] = &[
-    "0",
-    "1",
-    "2",
-    "5",
-    "44",
-    "-1",
-    "-2",
-    "-100",
-    "100",
-    "536870912",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "x",
-];
-/// No time between "now" and "long after the test", so that no key expires between two replies.
-const TTLS: &[&str] = &[
-    "100",
-    "1000",
-    "100000",
-    "9223372036854775",
-    "9223372036854775807",
-    "0",
-    "-1",
-    "-100",
-    "1.5",
-    "x",
-];
-const TTLS_MS: &[&str] = &[
-    "100000",
-    "1000000",
-    "0",
-    "-1",
-    "9223372036854775807",
-    "9223372036854775000",
-    "x",
-];
-const AT: &[&str] = &[
-    "4102444800",
-    "4102444801",
-    "1",
-    "0",
-    "-1",
-    "9223372036854775807",
-    "x",
-];
-const AT_MS: &[&str] = &[
-    "4102444800000",
-    "4102444800001",
-    "1",
-    "0",
-    "-1",
-    "9223372036854775807",
-    "x",
-];
-/// A key that SET stores with a time in the past is there for some eyes until somebody removes it.
-const LATER: &[&str] = &[
-    "4102444800",
-    "4102444801",
-    "0",
-    "-1",
-    "9223372036854775807",
-    "x",
-];
-const LATER_MS: &[&str] = &[
-    "4102444800000",
-    "4102444800001",
-    "0",
-    "-1",
-    "9223372036854775807",
-    "x",
-];
-const COUNTS: &[&str] = &[
-    "1",
-    "2",
-    "3",
-    "10",
-    "0",
-    "-1",
-    "-5",
-    "-9223372036854775808",
-    "x",
-];
-/// Few, so that members share a score and are told apart by their bytes.
-const SCORES: &[&str] = &[
-    "1",
-    "2",
-    "0",
-    "-1",
-    "3.5",
-    "1e20",
-    "-0",
-    "0.1",
-    "1e-10",
-    "9007199254740993",
-    "123456789.123456789",
-    "5e-324",
-    "1.7976931348623157e308",
-    "inf",
-    "-inf",
-    "+inf",
-    "nan",
-    "0x10",
-    "x",
-    "",
-];
-const SCORE_EDGES: &[&str] = &[
-    "-inf", "+inf", "0", "(0", "1", "(1", "2", "(2", "3.5", "(-inf", "(+inf", "(", "x", "nan",
-];
-const LEX_EDGES: &[&str] = &[
-    "-", "+", "[1", "(1", "[10", "(10", "[5", "(5", "[f1", "(f1", "[", "(", "1", "",
-];
-const PLACES: &[[&str; 2]] = &[
-    ["13.361389", "38.115556"],
-    ["15.087269", "37.502669"],
-    ["13.5", "38.5"],
-    ["0", "0"],
-    ["-122.4194", "37.7749"],
-    ["180", "85.05112878"],
-    ["-180", "-85.05112878"],
-    ["179.9999", "10"],
-    ["-179.9999", "10"],
-    ["181", "10"],
-    ["10", "86"],
-    ["x", "10"],
-    ["nan", "10"],
-];
-const RADII: &[&str] = &[
-    "200", "2000", "1", "0", "0.5", "30000", "500000", "1e7", "-1", "x", "nan", "inf",
-];
-const PATTERNS: &[&str] = &[
-    "*", "k*", "k?", "k[1-3]", "k[^1]", "k[3-1]", "\\k1", "f*1", "*[", "k[1", "", "**1*",
-];
-const DBS: &[&str] = &["0", "0", "0", "1", "2", "15", "16", "-1", "x"];
-const WORDS: &[&str] = &[
-    "",
-    "a",
-    "hello",
-    "hello world",
-    "10",
-    "-5",
-    "007",
-    "1.5",
-    "3.0",
-    "9223372036854775807",
-    "ok\r\n",
-];
-
-/// No number that would make a key expire while the test runs.
-const JUNK: &[&[u8]] = &[
-    b"",
-    b"x",
-    b"-7",
-    b"1.5",
-    b"99999999999999999999",
-    b"k1",
-    b"f1",
-    b"NX",
-    b"EX",
-    b"\xff\0\r\n",
-];
-
 /// An endless source of steps.
 #[derive(Debug)]
 pub struct Generator {
     rng: SmallRng,
+    /// The documented commands that may be made from their syntax.
+    documented: Arc<[Documented]>,
+    /// How many keys the command being made has named by number, or at last.
+    keys_named: usize,
+    keys_wanted: Option<usize>,
 }
 
 impl Generator {
-    /// The generator of one sequence.
-    pub fn new(seed: u64) -> Generator {
+    /// The generator of one sequence. `documented` may be empty: only the grammar is used then.
+    pub fn new(seed: u64, documented: Arc<[Documented]>) -> Generator {
         Generator {
             rng: SmallRng::seed_from_u64(seed),
+            documented,
+            keys_named: 1,
+            keys_wanted: None,
         }
     }
 
-    /// The next command, on one of `connections` connections.
-    pub fn step(&mut self, connections: usize) -> Step {
-        let rule = GRAMMAR
-            .choose(&mut self.rng)
-            .expect("the grammar has rules");
-        let mut args = self.expand(rule.words);
-        let mut compare = rule.compare;
+    /// A whole sequence: settings, `len` steps, and the questions at its end.
+    pub fn sequence(&mut self, len: usize) -> Vec<Step> {
+        let mut steps = self.settings();
+        steps.extend((0..len).map(|_| self.step()));
+        steps.extend(audit());
+        steps
+    }
+
+    /// Directives that are varied from sequence to sequence.
+    pub fn settings(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (name, values) in DIRECTIVES {
+            if self.one_in(3) {
+                let value = self.pick(values);
+                steps.push(Step::new(
+                    AUDITOR,
+                    &["CONFIG", "SET", name, value],
+                    Compare::Exact,
+                ));
+            }
+        }
+        if self.one_in(2) {
+            let listen = &["PSUBSCRIBE", "__key*__:*"];
+            steps.push(Step::new(SUBSCRIBER, listen, Compare::Exact));
+        }
+        steps
+    }
+
+    /// The next command.
+    pub fn step(&mut self) -> Step {
+        match self.rng.random_range(0..40) {
+            0 => self.from_rules(LISTENING, SUBSCRIBER),
+            1 => self.from_rules(BLOCKING, BLOCKER),
+            2 => self.from_listening_syntax(),
+            3..=5 => self.scripted(),
+            6..=15 if !self.documented.is_empty() => self.from_syntax(),
+            _ => {
+                let connection = self.connection();
+                self.from_rules(GRAMMAR, connection)
+            }
+        }
+    }
+
+    /// Most commands on one connection, so that its transactions grow long.
+    fn connection(&mut self) -> usize {
+        if self.one_in(4) {
+            self.rng.random_range(0..CONNECTIONS)
+        } else {
+            0
+        }
+    }
+
+    fn from_rules(&mut self, rules: &[Rule], connection: usize) -> Step {
+        let rule = rules.choose(&mut self.rng).expect("the grammar has rules");
+        let args = self.expand(rule.words);
+        self.finish(connection, args, rule.compare)
+    }
+
+    /// Any command that is made from its syntax, on an ordinary connection.
+    fn from_syntax(&mut self) -> Step {
+        let connection = self.connection();
+        let all = self.documented.clone();
+        loop {
+            let command = all.choose(&mut self.rng).expect("not empty");
+            let compare = match policy(&command.name) {
+                None => command.compare,
+                Some(Policy::As(compare)) => compare,
+                Some(_) => continue,
+            };
+            let args = self.documented_line(command);
+            return self.finish(connection, args, compare);
+        }
+    }
+
+    fn from_listening_syntax(&mut self) -> Step {
+        let all = self.documented.clone();
+        let listening: Vec<&Documented> = all
+            .iter()
+            .filter(|command| matches!(policy(&command.name), Some(Policy::Listener)))
+            .collect();
+        match listening.choose(&mut self.rng) {
+            Some(command) => {
+                let args = self.documented_line(command);
+                self.finish(SUBSCRIBER, args, Compare::Exact)
+            }
+            None => self.from_rules(LISTENING, SUBSCRIBER),
+        }
+    }
+
+    /// Commands inside a script or function. Replies pass through Lua, so only those that are the
+    /// same to the last byte are asked for.
+    fn scripted(&mut self) -> Step {
+        let connection = self.connection();
+        let mut commands = Vec::new();
+        for _ in 0..self.rng.random_range(1..4) {
+            let rule = loop {
+                let rule = GRAMMAR.choose(&mut self.rng).expect("has rules");
+                if rule.compare == Compare::Exact && script::allows(rule.words) {
+                    break rule;
+                }
+            };
+            let mut args = self.expand(rule.words);
+            if self.one_in(8) {
+                self.spoil(&mut args);
+            }
+            commands.push(args);
+        }
+        let form = self.rng.random_range(0..script::FORMS);
+        Step {
+            connection,
+            args: script::line(form, &commands),
+            compare: Compare::Exact,
+        }
+    }
+
+    fn finish(&mut self, connection: usize, mut args: Vec<Vec<u8>>, mut compare: Compare) -> Step {
         if self.one_in(8) {
             self.spoil(&mut args);
             // The allowance was made for the unspoiled command.
@@ -248,16 +163,169 @@ impl Generator {
                 compare = Compare::Refusal;
             }
         }
-        // Most commands on one connection, so that its transactions grow long.
-        let connection = if self.one_in(4) {
-            self.rng.random_range(0..connections)
-        } else {
-            0
-        };
         Step {
             connection,
             args,
             compare,
+        }
+    }
+
+    fn documented_line(&mut self, command: &Documented) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = command
+            .words
+            .iter()
+            .map(|word| self.literal(word))
+            .collect();
+        self.keys_wanted = None;
+        self.keys_named = 1;
+        for argument in &command.arguments {
+            self.argument(&command.name, argument, &mut args);
+        }
+        args
+    }
+
+    fn argument(&mut self, command: &str, argument: &Argument, args: &mut Vec<Vec<u8>>) {
+        let counted = argument.kind == Kind::Key && argument.multiple;
+        let wanted = if counted {
+            self.keys_wanted.take()
+        } else {
+            None
+        };
+        if argument.optional && wanted.is_none() && self.one_in(2) {
+            return;
+        }
+        let repeats = match (argument.multiple, &*argument.name) {
+            (false, _) => 1,
+            (true, "id") if command.starts_with("xread") => self.keys_named,
+            (true, "weight") => self.keys_named,
+            (true, _) => wanted.unwrap_or_else(|| self.rng.random_range(1..4)),
+        };
+        if counted {
+            self.keys_named = repeats;
+        }
+        for round in 0..repeats {
+            if let Some(token) = &argument.token
+                && (round == 0 || argument.multiple_token)
+            {
+                args.push(self.literal(token));
+            }
+            match argument.kind {
+                Kind::Token => {}
+                Kind::OneOf => {
+                    let part = argument.parts.choose(&mut self.rng).expect("has parts");
+                    self.argument(command, part, args);
+                }
+                Kind::Block => {
+                    for part in &argument.parts {
+                        self.argument(command, part, args);
+                    }
+                }
+                Kind::Key => args.push(self.key()),
+                Kind::Pattern if command.contains("psub") || command.starts_with("pubsub") => {
+                    args.push(self.pick(CHANNEL_PATTERNS).into());
+                }
+                Kind::Pattern => args.push(self.pick(PATTERNS).into()),
+                Kind::Integer => args.push(self.integer(command, &argument.name)),
+                Kind::Double => args.push(self.double(command, &argument.name)),
+                Kind::UnixTime => {
+                    // SET stores what is over, and then it is there for some eyes.
+                    let pool = match (command, argument.name.contains("milliseconds")) {
+                        ("set", true) => LATER_MS,
+                        ("set", false) => LATER,
+                        (_, true) => AT_MS,
+                        (_, false) => AT,
+                    };
+                    args.push(self.number(pool));
+                }
+                Kind::Text => args.push(self.text(command, &argument.name)),
+            }
+        }
+    }
+
+    fn integer(&mut self, command: &str, name: &str) -> Vec<u8> {
+        match name {
+            "numkeys" => {
+                let count = self.rng.random_range(1..4);
+                self.keys_wanted = Some(count);
+                if self.one_in(12) {
+                    return self.number(INTS);
+                }
+                count.to_string().into()
+            }
+            "weight" => self.number(SCORES),
+            "count" | "limit" | "num-matches" | "numreplicas" | "len" => self.number(COUNTS),
+            "db" | "destination-db" | "index1" | "index2" => self.pick(DBS).into(),
+            "index" if command == "select" => self.pick(DBS).into(),
+            "milliseconds" => self.number(TTLS_MS),
+            "seconds" | "ttl" => self.number(TTLS),
+            "start" | "stop" | "end" | "index" | "rank" => self.number(INDEXES),
+            "offset" if command == "setrange" => self.number(INDEXES),
+            "offset" if command.contains("bit") => {
+                self.pick(&["0", "1", "7", "#2", "100", "-1", "x"]).into()
+            }
+            "offset" => self.number(INDEXES),
+            "bit" => self.pick(&["0", "1", "2", "x"]).into(),
+            "value" if command == "setbit" => self.pick(&["0", "1", "2", "x"]).into(),
+            "protover" => self.pick(&["2", "3"]).into(),
+            _ => self.number(INTS),
+        }
+    }
+
+    fn double(&mut self, command: &str, name: &str) -> Vec<u8> {
+        match name {
+            "timeout" => self.pick(TIMEOUTS).into(),
+            "increment" => self.number(FLOATS),
+            "longitude" => self.place()[0].into(),
+            "latitude" => self.place()[1].into(),
+            "min" | "max" => self.number(SCORE_EDGES),
+            "radius" | "width" | "height" => self.number(RADII),
+            _ if command == "zadd" => self.number(SCORES),
+            _ => self.number(FLOATS),
+        }
+    }
+
+    fn text(&mut self, command: &str, name: &str) -> Vec<u8> {
+        let streams = command.starts_with('x');
+        match name {
+            "field" => self.field(),
+            "member" | "member1" | "member2" | "element" | "pivot" => self.member(),
+            "increment" if command == "zincrby" => self.number(SCORES),
+            "id" | "last-id" | "max_deleted_entry_id" | "threshold" => self.pick(STREAM_IDS).into(),
+            "start" | "end" if streams => self.pick(STREAM_IDS).into(),
+            "start" | "stop" => {
+                let pool = self.pick(&[INDEXES, SCORE_EDGES, LEX_EDGES]);
+                self.number(pool)
+            }
+            "min" | "max" => self.number(LEX_EDGES),
+            "group" | "groupname" => self.pick(&["g", "h", "none"]).into(),
+            "consumer" | "consumername" => self.pick(&["a", "b", "c"]).into(),
+            "min-idle-time" => self.pick(&["0", "1000000000", "x"]).into(),
+            "channel" | "shardchannel" => self.pick(CHANNELS).into(),
+            "operation" => self.pick(&["AND", "OR", "XOR", "NOT", "x"]).into(),
+            "encoding" => self
+                .pick(&["u8", "i5", "i64", "u63", "u1", "u64", "i65", "x"])
+                .into(),
+            "section" => self.pick(SECTIONS).into(),
+            "command" | "command-name" => self.pick(COMMAND_NAMES).into(),
+            "category" | "categoryname" => {
+                self.pick(&["string", "hash", "nosuch", "dangerous"]).into()
+            }
+            "username" => self.pick(&["u1", "u2", "default", "nosuch"]).into(),
+            "sha1" => self.pick(script::SHAS).into(),
+            "script" => self.pick(script::SOURCES).into(),
+            "function-code" => self.pick(script::LIBRARIES).into(),
+            "library-name" | "library-name-pattern" => {
+                self.pick(&["lib", "lib2", "l*", "nosuch"]).into()
+            }
+            "type" => self.pick(&["string", "hash", "list", "nosuch"]).into(),
+            "subcommand" if command == "pfdebug" => self
+                .pick(&["ENCODING", "DECODE", "TODENSE", "GETREG", "NOSUCH"])
+                .into(),
+            "event" => self.pick(&["command", "nosuch"]).into(),
+            "connection-name" | "clientname" => {
+                self.pick(&["name", "", "two words", "n\u{e9}"]).into()
+            }
+            _ => self.value(),
         }
     }
 
@@ -266,7 +334,8 @@ impl Generator {
         for word in words.split(' ') {
             let (unit, repeats) = match (word.strip_suffix('?'), word.strip_suffix('+')) {
                 (Some(unit), _) => (unit, self.rng.random_range(0..2)),
-                (_, Some(unit)) => (unit, self.rng.random_range(1..5)),
+                // A lone sign is a literal.
+                (_, Some(unit)) if !unit.is_empty() => (unit, self.rng.random_range(1..5)),
                 _ => (word, 1),
             };
             for _ in 0..repeats {
@@ -287,8 +356,9 @@ impl Generator {
         for word in unit.split(':') {
             let word: &str = self.pick(&word.split('|').collect::<Vec<_>>());
             let arg = match word {
-                "<key>" => format!("k{}", self.rng.random_range(0..KEYS)).into(),
-                "<field>" => format!("f{}", self.rng.random_range(0..FIELDS)).into(),
+                "''" => Vec::new(),
+                "<key>" => self.key(),
+                "<field>" => self.field(),
                 "<value>" => self.value(),
                 "<member>" => self.member(),
                 "<int>" => self.number(INTS),
@@ -312,10 +382,37 @@ impl Generator {
                 "<radius>" => self.number(RADII),
                 "<pattern>" => self.pick(PATTERNS).into(),
                 "<db>" => self.pick(DBS).into(),
+                "<id>" => self.pick(STREAM_IDS).into(),
+                "<channel>" => self.pick(CHANNELS).into(),
+                "<channels>" => self.pick(CHANNEL_PATTERNS).into(),
+                "<script>" => self.pick(script::SOURCES).into(),
+                "<sha>" => self.pick(script::SHAS).into(),
+                "<library>" => self.pick(script::LIBRARIES).into(),
+                "<directive>" => {
+                    let (name, values) = self.pick(DIRECTIVES);
+                    args.push(name.into());
+                    self.pick(values).into()
+                }
+                "<line>" => {
+                    let rule = GRAMMAR.choose(&mut self.rng).expect("has rules");
+                    if !rule.words.contains("<line>") {
+                        let line = self.expand(rule.words);
+                        args.extend(line);
+                    }
+                    continue;
+                }
                 literal => self.literal(literal),
             };
             args.push(arg);
         }
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        format!("k{}", self.rng.random_range(0..KEYS)).into()
+    }
+
+    fn field(&mut self) -> Vec<u8> {
+        format!("f{}", self.rng.random_range(0..FIELDS)).into()
     }
 
     /// Good numbers lead each pool; half of the time only those are drawn from.
@@ -334,7 +431,7 @@ impl Generator {
     fn member(&mut self) -> Vec<u8> {
         match self.rng.random_range(0..30) {
             0 => self.value(),
-            1 | 2 => format!("f{}", self.rng.random_range(0..FIELDS)).into(),
+            1 | 2 => self.field(),
             _ => self.rng.random_range(-2..12).to_string().into(),
         }
     }
@@ -381,4 +478,24 @@ impl Generator {
     fn pick<T: Copy>(&mut self, pool: &[T]) -> T {
         *pool.choose(&mut self.rng).expect("no pool is empty")
     }
+}
+
+/// What is asked when a sequence has ended: the digest of the whole keyspace, and what of each key
+/// the digest does not show.
+fn audit() -> Vec<Step> {
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
+    let ask = |words: &[&str], compare| Step::new(AUDITOR, words, compare);
+    let mut steps = vec![ask(&["DEBUG", "DIGEST"], Compare::Exact)];
+    for db in DATABASES {
+        steps.push(ask(&["SELECT", db], Compare::Exact));
+        let mut words = vec!["DEBUG", "DIGEST-VALUE"];
+        words.extend(keys.iter().map(String::as_str));
+        steps.push(ask(&words, Compare::Exact));
+        steps.push(ask(&["KEYS", "*"], Compare::Unordered));
+        for key in &keys {
+            steps.push(ask(&["OBJECT", "ENCODING", key], Compare::Encoding));
+            steps.push(ask(&["PTTL", key], Compare::Time(2000)));
+        }
+    }
+    steps
 }

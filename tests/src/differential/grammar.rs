@@ -3,7 +3,8 @@
 //! A rule is a command line whose words are literals or take a value from a small pool, so that
 //! keys collide and types clash:
 //! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>
-//! <member> <score> <score-edge> <lex-edge> <place> <radius>`; a place is two words.
+//! <member> <score> <score-edge> <lex-edge> <place> <radius> <id> <channel> <channels> <script> <sha> <library>`; a place
+//! is two words, and so is `<directive>`; `<line>` is a whole other rule.
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
 
@@ -420,9 +421,151 @@ pub const GRAMMAR: &[Rule] = &[
         "CONFIG GET maxmemory-policy|hash-max-listpack-*|databases|nosuch",
         Pairs,
     ),
+    rule(
+        "CONFIG GET list-*|set-max-intset-entries notify*|nosuch",
+        Pairs,
+    ),
+    rule("CONFIG SET <directive>", Exact),
+    rule("CONFIG SET <directive>", Exact),
+    rule("CONFIG SET <directive> <directive>", Exact),
     rule("CONFIG SET slowlog-max-len <int>", Exact),
     rule("CONFIG SET nosuch <value>", Exact),
     rule("CONFIG NOSUCH", Exact),
     rule("SLOWLOG GET|LEN|NOSUCH <int>", Refusal),
+    rule("WAIT 0|-1|x 1|x|-1", Exact),
+    rule("COMMAND INFO get|set|nosuch+", Unordered),
+    rule("COMMAND DOCS nosuch", Unordered),
+    rule("COMMAND GETKEYS <line>", Unordered),
+    rule("COMMAND GETKEYSANDFLAGS <line>", Unordered),
+    rule("DEBUG OBJECT <key>", Shape),
+    rule("DEBUG SLEEP x", Exact),
+    rule("DEBUG DIGEST-VALUE <key>+", Exact),
+    rule("DEBUG DIGEST", Exact),
+    rule("DEBUG STRINGMATCH-LEN <int> <pattern>", Refusal),
+    rule(
+        "DEBUG PROTOCOL string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+        Exact,
+    ),
+    rule("DEBUG NOSUCH", Exact),
+    rule(
+        "ACL SETUSER u1|u2 on|off? nopass|>pw|<pw|resetpass? ~k*|allkeys|%R~k1|resetkeys? &c*|allchannels? +@all|-@all|+get|-set|+@read|-@write|+client|id|reset? <value>?",
+        Exact,
+    ),
+    rule("ACL SETUSER u1|u2 (+get:~k1)|clearselectors|bad", Exact),
+    rule("ACL DELUSER u1|u2|nosuch u1|u2?", Exact),
+    rule("ACL DRYRUN u1|u2|default|nosuch <line>", Exact),
+    rule("ACL LOG <count>?", Refusal),
+    rule("ACL LOG RESET", Exact),
+    rule(
+        "MIGRATE 127.0.0.1 1 <key> 0|x 10|x COPY? REPLACE? AUTH:pw?",
+        Exact,
+    ),
+    rule(
+        "MIGRATE 127.0.0.1 1 '' 0 10 COPY? AUTH2:u:pw? KEYS:<key>:<key>?",
+        Exact,
+    ),
     rule("NOSUCH <value>+", Exact),
+    // scripting
+    rule("EVAL <script> 1 <key> <value>", Exact),
+    rule("EVAL <script> 0|1|2|-1|x <key>+", Exact),
+    rule("EVAL_RO <script> 1 <key> <value>", Exact),
+    rule("EVALSHA <sha> 1|0|2 <key>", Exact),
+    rule("EVALSHA_RO <sha> 1 <key>", Exact),
+    rule("SCRIPT LOAD <script>", Exact),
+    rule("SCRIPT EXISTS <sha>+", Exact),
+    rule("SCRIPT DEBUG NO|MAYBE", Exact),
+    rule("FUNCTION LOAD REPLACE? <library>", Exact),
+    rule("FCALL two|call|nosuch 1|0|-1|x|5 <key> <value>", Exact),
+    rule("FCALL_RO two|read|call|nosuch 1|0 <key>", Exact),
+    rule(
+        "FUNCTION LIST LIBRARYNAME:lib|l*|nosuch? WITHCODE?",
+        Refusal,
+    ),
+    // client side caching
+    rule(
+        "CLIENT TRACKING ON|OFF BCAST:PREFIX:k1|PREFIX:k2|OPTIN|OPTOUT? NOLOOP?",
+        Exact,
+    ),
+    rule("CLIENT TRACKING ON BCAST NOLOOP?", Exact),
+    rule("CLIENT TRACKING ON REDIRECT:1000000000 PREFIX:k?", Exact),
+    rule("CLIENT TRACKING ON", Exact),
+    rule("CLIENT CACHING YES|NO|MAYBE", Exact),
+    rule("CLIENT TRACKINGINFO", Exact),
+    rule(
+        "CLIENT KILL ADDR:127.0.0.1:1|LADDR:127.0.0.1:1 USER:nosuch SKIPME:YES|NO",
+        Exact,
+    ),
+    rule("CLIENT KILL 127.0.0.1:1", Exact),
+    rule("CLIENT PAUSE 1|0|x|-1 WRITE|ALL|x?", Exact),
+    // pub/sub
+    rule("PUBLISH <channel> <value>", Exact),
+    rule("PUBLISH <channel> <value>", Exact),
+    rule("SPUBLISH <channel> <value>", Exact),
+    // more of streams
+    rule(
+        "XADD <key> NOMKSTREAM? MAXLEN|MINID ~|=? <count> 15-*|16-* <field> <value>",
+        Exact,
+    ),
+    rule("XREAD BLOCK 1|x STREAMS <key> $|0", Exact),
+    rule(
+        "XREADGROUP GROUP g|h a|b BLOCK:1? COUNT:<count>? NOACK? STREAMS <key> <key> >|0 >|0",
+        Exact,
+    ),
+    rule(
+        "XCLAIM <key> g|h a|b 0 8-0|8-1|9-1 IDLE:0|TIME:1? RETRYCOUNT:3? FORCE? JUSTID? LASTID:5?",
+        Exact,
+    ),
+    rule(
+        "XPENDING <key> g|h IDLE 0|1000000000|x - + 10 a|b?",
+        Time(2000),
+    ),
+    rule("XINFO STREAM <key> FULL COUNT:<count>?", Time(2000)),
+    rule("EXPIRE <key> 100 GT|LT", Refusal),
+    rule("PEXPIRE <key> 100000 GT|LT", Refusal),
+    rule(
+        "RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL? IDLETIME:<int>? FREQ:<int>?",
+        Exact,
+    ),
+    rule(
+        "RESTORE-ASKING <key> <ttl-ms> <value> REPLACE? ABSTTL? IDLETIME:<int>? FREQ:<int>?",
+        Exact,
+    ),
+    rule("SORT <key> ALPHA|LIMIT:0:5 ASC|DESC ALPHA", Exact),
+    rule("SORT_RO <key> LIMIT:0:5? GET:# ASC|DESC ALPHA", Exact),
+    rule("SPOP <key> 0", Exact),
+];
+
+/// For the connection that listens.
+pub const LISTENING: &[Rule] = &[
+    rule("SUBSCRIBE <channel>+", Exact),
+    rule("PSUBSCRIBE <channels>+", Exact),
+    rule("SSUBSCRIBE <channel>+", Exact),
+    rule("UNSUBSCRIBE <channel>?", Exact),
+    rule("PUNSUBSCRIBE <channels>?", Exact),
+    rule("SUNSUBSCRIBE <channel>?", Exact),
+    rule("HELLO 2|3", Shape),
+    rule("RESET", Exact),
+    rule("GET <key>", Exact),
+    rule("PUBLISH <channel> <value>", Exact),
+    rule("PING", Exact),
+];
+
+/// For the connection that waits.
+pub const BLOCKING: &[Rule] = &[
+    rule("BLPOP <key>+ 0", Exact),
+    rule("BRPOP <key>+ 0", Exact),
+    rule("BLMOVE <key> <key> LEFT|RIGHT LEFT|RIGHT 0", Exact),
+    rule("BRPOPLPUSH <key> <key> 0", Exact),
+    rule("BLMPOP 0 2 <key> <key> LEFT|RIGHT COUNT:<count>?", Exact),
+    rule("BZPOPMIN <key>+ 0", Exact),
+    rule("BZPOPMAX <key>+ 0", Exact),
+    rule("BZMPOP 0 2 <key> <key> MIN|MAX COUNT:<count>?", Exact),
+    rule("XREAD COUNT:<count>? BLOCK 0 STREAMS <key> $|8-1", Exact),
+    rule("XREAD BLOCK 0 STREAMS <key> <key> $ $", Exact),
+    rule(
+        "XREADGROUP GROUP g|h a|b COUNT:<count>? BLOCK 0 NOACK? STREAMS <key> >",
+        Exact,
+    ),
+    rule("HELLO 2|3", Shape),
+    rule("SELECT 0|1", Exact),
 ];

@@ -1,11 +1,30 @@
 //! Generated commands, sent to two servers whose replies must be the same.
+//!
+//! ```text
+//!   docs      the command table of the reference, with the syntax of each command
+//!   policy    commands that are not generated like all others, and why
+//!   grammar   hand-written rules, where the syntax does not say enough
+//!   pools     the values of arguments
+//!   script    commands inside scripts and functions
+//!   generate  steps from all of these
+//!   run       steps on two servers, over several connections
+//!   compare   when two replies are the same
+//!   coverage  what has been generated
+//! ```
 
 mod compare;
+mod coverage;
+pub mod docs;
 mod generate;
 mod grammar;
+mod policy;
+mod pools;
 mod run;
+mod script;
 
 pub use compare::{Compare, same};
+pub use coverage::Coverage;
 pub use generate::Generator;
-pub use grammar::{GRAMMAR, Rule};
-pub use run::{Mismatch, Pair, Step};
+pub use grammar::{BLOCKING, GRAMMAR, LISTENING, Rule};
+pub use policy::{POLICIES, Policy};
+pub use run::{AUDITOR, BLOCKER, Heard, Mismatch, Pair, SUBSCRIBER, Step, default_settings};

@@ -1,13 +1,38 @@
 //! Running steps on two servers at once, and making a failing sequence short.
+//!
+//! A step runs on one of five connections:
+//!
+//! ```text
+//!   0, 1        ordinary: commands, transactions, client side caching
+//!   SUBSCRIBER  listens to channels and keyspace events; what it hears is taken in after every step
+//!   BLOCKER     waits for keys; after every step it is asked whether it was served. A step of its own
+//!               while it waits is a CLIENT UNBLOCK
+//!   AUDITOR     settings before a sequence, questions after it
+//! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
 
-use super::{Compare, same};
+use super::pools::DIRECTIVES;
+use super::{Compare, same, script};
 use crate::{Client, Reply, Server};
 
-/// Connections to each server; they share keys, so that WATCH has something to see.
+/// Ordinary connections to each server; they share keys, so that WATCH has something to see.
 pub const CONNECTIONS: usize = 2;
+/// The connection that listens.
+pub const SUBSCRIBER: usize = CONNECTIONS;
+/// The connection that waits for keys.
+pub const BLOCKER: usize = CONNECTIONS + 1;
+/// The connection of the run itself.
+pub const AUDITOR: usize = CONNECTIONS + 2;
+
+/// How long a server may take to begin to wait, or to serve who waits.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a mismatch may be made shorter.
+const SHORTEN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// One command on one connection.
 #[derive(Clone)]
@@ -17,12 +42,50 @@ pub struct Step {
     pub compare: Compare,
 }
 
+impl Step {
+    /// A step of plain words.
+    pub fn new(connection: usize, words: &[&str], compare: Compare) -> Step {
+        Step {
+            connection,
+            args: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            compare,
+        }
+    }
+}
+
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}>", self.connection)?;
         self.args
             .iter()
-            .try_for_each(|arg| write!(f, " \"{:.80}\"", arg.escape_ascii().to_string()))
+            .try_for_each(|arg| write!(f, " \"{:.160}\"", arg.escape_ascii().to_string()))
+    }
+}
+
+/// Everything that was heard of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub reply: Reply,
+    /// Pushes to the connection of the step, before the reply.
+    pub pushes: Vec<Reply>,
+    /// What the subscriber got.
+    pub messages: Vec<Reply>,
+    /// What the waiting client got.
+    pub served: Option<Reply>,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.600}", format!("{:?}", self.reply))?;
+        for (what, replies) in [("pushed", &self.pushes), ("told", &self.messages)] {
+            if !replies.is_empty() {
+                write!(f, ", {what} {:.600}", format!("{replies:?}"))?;
+            }
+        }
+        match &self.served {
+            Some(reply) => write!(f, ", served {:.300}", format!("{reply:?}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -31,8 +94,8 @@ impl fmt::Debug for Step {
 pub struct Mismatch {
     /// The steps up to the differing one.
     pub steps: Vec<Step>,
-    pub ours: Reply,
-    pub theirs: Reply,
+    pub ours: Heard,
+    pub theirs: Heard,
 }
 
 impl fmt::Display for Mismatch {
@@ -40,8 +103,8 @@ impl fmt::Display for Mismatch {
         self.steps
             .iter()
             .try_for_each(|step| writeln!(f, "    {step:?}"))?;
-        writeln!(f, "  ours   {:.600}", format!("{:?}", self.ours))?;
-        write!(f, "  theirs {:.600}", format!("{:?}", self.theirs))
+        writeln!(f, "  ours   {}", self.ours)?;
+        write!(f, "  theirs {}", self.theirs)
     }
 }
 
@@ -58,56 +121,53 @@ impl Pair {
         Pair { ours, theirs }
     }
 
+    /// The server under test, and the reference.
+    pub fn into_servers(self) -> (Server, Server) {
+        (self.ours, self.theirs)
+    }
+
     /// Runs the steps on empty servers with new connections; the first difference ends the run.
     pub fn run(&self, steps: &[Step]) -> Option<Mismatch> {
         let [mut ours, mut theirs] = [&self.ours, &self.theirs].map(Side::fresh);
         let mut queued: [VecDeque<Compare>; CONNECTIONS] = Default::default();
         for (index, step) in steps.iter().enumerate() {
-            let queue = &mut queued[step.connection];
-            let ours = ours.call(step);
-            let theirs = theirs.call(step);
-            let is_same = match (&ours, &theirs) {
-                _ if ours == theirs => true,
-                // Each element of an EXEC is compared as the command it answers.
-                (Reply::Array(a), Reply::Array(b))
-                    if step.args[0].eq_ignore_ascii_case(b"exec") =>
-                {
-                    a.len() == b.len()
-                        && a.len() == queue.len()
-                        && a.iter()
-                            .zip(b)
-                            .zip(&*queue)
-                            .all(|((a, b), compare)| same(*compare, a, b))
-                }
-                _ => same(step.compare, &ours, &theirs),
-            };
-            if !is_same {
+            let [ours, theirs] = [&mut ours, &mut theirs].map(|side| side.take(step));
+            if !is_same(step, queued.get(step.connection), &ours, &theirs) {
                 return Some(Mismatch {
                     steps: steps[..=index].to_vec(),
                     ours,
                     theirs,
                 });
             }
-            match theirs {
-                Reply::Simple(text) if text == b"QUEUED" => queue.push_back(step.compare),
-                _ if is_end_of_multi(&step.args[0]) => queue.clear(),
-                _ => {}
+            if let Some(queue) = queued.get_mut(step.connection) {
+                match theirs.reply {
+                    Reply::Simple(text) if text == b"QUEUED" => queue.push_back(step.compare),
+                    _ if is_end_of_multi(&step.args[0]) => queue.clear(),
+                    _ => {}
+                }
             }
         }
         None
     }
 
-    /// Takes away every step without which the replies still differ.
+    /// Takes away every step without which the servers still differ in the same way.
     pub fn shorten(&self, mut mismatch: Mismatch) -> Mismatch {
+        let command = mismatch.steps[mismatch.steps.len() - 1].args[0].to_ascii_lowercase();
+        let deadline = Instant::now() + SHORTEN_TIME_MAX;
         let mut chunk = mismatch.steps.len() / 2;
-        while chunk > 0 {
+        while chunk > 0 && Instant::now() < deadline {
             let mut start = 0;
             while start + chunk < mismatch.steps.len() {
                 let mut steps = mismatch.steps.clone();
                 steps.drain(start..start + chunk);
                 match self.run(&steps) {
-                    Some(shorter) => mismatch = shorter,
-                    None => start += chunk,
+                    Some(shorter)
+                        if shorter.steps[shorter.steps.len() - 1].args[0].to_ascii_lowercase()
+                            == command =>
+                    {
+                        mismatch = shorter;
+                    }
+                    _ => start += chunk,
                 }
             }
             chunk /= 2;
@@ -116,22 +176,230 @@ impl Pair {
     }
 }
 
-/// The connections to one server.
-struct Side {
-    clients: Vec<Client>,
+fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs: &Heard) -> bool {
+    if (&ours.pushes, &ours.served) != (&theirs.pushes, &theirs.served) {
+        return false;
+    }
+    if ours.messages != theirs.messages && streams(&ours.messages) != streams(&theirs.messages) {
+        return false;
+    }
+    match (&ours.reply, &theirs.reply, queue) {
+        (ours, theirs, _) if ours == theirs => true,
+        // Each element of an EXEC is compared as the command it answers.
+        (Reply::Array(a), Reply::Array(b), Some(queue))
+            if step.args[0].eq_ignore_ascii_case(b"exec") =>
+        {
+            a.len() == b.len()
+                && a.len() == queue.len()
+                && a.iter()
+                    .zip(b)
+                    .zip(queue)
+                    .all(|((a, b), compare)| same(*compare, a, b))
+        }
+        (ours, theirs, _) => same(step.compare, ours, theirs),
+    }
 }
 
-impl Side {
-    fn fresh(server: &Server) -> Side {
-        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.client()).collect();
-        clients[0].call(&["FLUSHALL"]).ok();
-        Side { clients }
+/// What the subscriber heard, by kind of message and by pattern. A client that listens to several patterns
+/// gets one message from each of them in the order of a hash table, and leaves all its channels in such an
+/// order too; what came through one pattern is in order.
+fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
+    let mut streams: BTreeMap<Vec<u8>, Vec<Reply>> = BTreeMap::new();
+    for message in messages {
+        let (kind, rest) = match message {
+            Reply::Array(items) | Reply::Push(items) if items.len() > 2 => items.split_at(1),
+            // HELLO names the server and the connection.
+            Reply::Map(_) => continue,
+            other => {
+                streams.entry(Vec::new()).or_default().push(other.clone());
+                continue;
+            }
+        };
+        let kind = kind[0].bytes().unwrap_or_default().to_vec();
+        if kind.ends_with(b"unsubscribe") {
+            let counts = [&kind[..], b" counts"].concat();
+            streams.entry(counts).or_default().push(rest[1].clone());
+            let left = streams.entry(kind).or_default();
+            left.push(rest[0].clone());
+            left.sort();
+        } else if kind == b"pmessage" {
+            let pattern = rest[0].bytes().unwrap_or_default();
+            let stream = [&kind[..], b" ", pattern].concat();
+            streams.entry(stream).or_default().push(message.clone());
+        } else if kind != b"server" {
+            streams.entry(kind).or_default().push(message.clone());
+        }
+    }
+    streams
+}
+
+/// The command that undoes what a run has set.
+pub fn default_settings(server: &Server) -> Vec<&'static str> {
+    let mut settings = vec!["CONFIG", "SET"];
+    for (name, values) in DIRECTIVES {
+        // A test may have started its servers with limits of its own.
+        if !server.is_started_with(name) {
+            settings.extend([name, values[0]]);
+        }
+    }
+    settings
+}
+
+/// The connections to one server.
+struct Side<'s> {
+    server: &'s Server,
+    clients: Vec<Client>,
+    blocker_id: String,
+    /// The blocker waits.
+    waits: bool,
+    /// The subscriber has been used.
+    listens: bool,
+    pings: u64,
+}
+
+impl Side<'_> {
+    fn fresh(server: &Server) -> Side<'_> {
+        let mut auditor = server.client();
+        // Clients of the run before may still be on their way out, and would be counted.
+        let deadline = Instant::now() + BLOCK_TIMEOUT;
+        while auditor.info("connected_clients") != "1" && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut reset: Vec<Vec<&str>> = vec![
+            vec!["CLIENT", "UNPAUSE"],
+            vec!["FLUSHALL"],
+            vec!["FUNCTION", "FLUSH"],
+            vec!["SCRIPT", "FLUSH"],
+            vec!["ACL", "DELUSER", "u1", "u2"],
+            vec!["SLOWLOG", "RESET"],
+            vec!["ACL", "LOG", "RESET"],
+            script::load_words().to_vec(),
+        ];
+        let settings = default_settings(server);
+        reset.push(settings);
+        for reply in auditor.pipeline(&reset) {
+            assert_eq!(reply.error(), None, "a server is made as new");
+        }
+        let mut clients: Vec<Client> = (0..AUDITOR).map(|_| server.client()).collect();
+        let blocker_id = clients[BLOCKER].call(&["CLIENT", "ID"]).int().to_string();
+        clients.push(auditor);
+        Side {
+            server,
+            clients,
+            blocker_id,
+            waits: false,
+            listens: false,
+            pings: 0,
+        }
     }
 
-    fn call(&mut self, step: &Step) -> Reply {
+    fn take(&mut self, step: &Step) -> Heard {
+        let mut pushes = Vec::new();
+        let reply = match step.connection {
+            SUBSCRIBER => {
+                self.listens = true;
+                Ok(Reply::Null)
+            }
+            BLOCKER => self.wait_or_unblock(&step.args),
+            at => self.call(at, &step.args, &mut pushes),
+        };
         // A lost connection is a difference like any other, and can be made short like any other.
-        let reply = self.clients[step.connection].try_call(&step.args);
-        reply.unwrap_or_else(|error| Reply::Error(format!("no reply: {error}").into_bytes()))
+        let lost = |error: io::Error| Reply::Error(format!("no reply: {error}").into_bytes());
+        let served = match self.served() {
+            Ok(served) => served,
+            Err(error) => Some(lost(error)),
+        };
+        let messages = match self.listens {
+            true => self.listen((step.connection == SUBSCRIBER).then_some(&step.args[..])),
+            false => Ok(Vec::new()),
+        };
+        Heard {
+            reply: reply.unwrap_or_else(lost),
+            pushes,
+            messages: messages.unwrap_or_else(|error| vec![lost(error)]),
+            served,
+        }
+    }
+
+    fn call(&mut self, at: usize, args: &[Vec<u8>], pushes: &mut Vec<Reply>) -> io::Result<Reply> {
+        let client = &mut self.clients[at];
+        client.send(args)?;
+        let reply = loop {
+            match client.receive()? {
+                push @ Reply::Push(_) => pushes.push(push),
+                reply => break reply,
+            }
+        };
+        if args[0].eq_ignore_ascii_case(b"quit") && reply.error().is_none() {
+            *client = self.server.client();
+        }
+        Ok(reply)
+    }
+
+    /// Sends a command to the subscriber, if there is one, and takes in what it has heard till now.
+    fn listen(&mut self, args: Option<&[Vec<u8>]>) -> io::Result<Vec<Reply>> {
+        self.pings += 1;
+        let mark = format!("mark {}", self.pings);
+        let client = &mut self.clients[SUBSCRIBER];
+        if let Some(args) = args {
+            client.send(args)?;
+        }
+        client.send(&["PING", &mark])?;
+        let is_mark = |reply: &Reply| reply.bytes() == Some(mark.as_bytes());
+        let mut heard = Vec::new();
+        loop {
+            match client.receive()? {
+                reply if is_mark(&reply) => return Ok(heard),
+                // A connection that listens gets a pair.
+                Reply::Array(pair) if pair.len() == 2 && is_mark(&pair[1]) => return Ok(heard),
+                reply => heard.push(reply),
+            }
+        }
+    }
+
+    /// Sends a command that may wait to the blocker. One that waits already is unblocked.
+    fn wait_or_unblock(&mut self, args: &[Vec<u8>]) -> io::Result<Reply> {
+        if self.waits {
+            let how = if args.len().is_multiple_of(2) {
+                "ERROR"
+            } else {
+                "TIMEOUT"
+            };
+            let id = self.blocker_id.clone();
+            return self.clients[AUDITOR].try_call(&["CLIENT", "UNBLOCK", &id, how]);
+        }
+        self.clients[BLOCKER].send(args)?;
+        self.clients[BLOCKER].flush()?;
+        let deadline = Instant::now() + BLOCK_TIMEOUT;
+        loop {
+            if self.clients[BLOCKER].has_reply_within(Duration::from_millis(1))? {
+                return self.clients[BLOCKER].receive();
+            }
+            if self.blocked_clients() == "1" {
+                self.waits = true;
+                return Ok(Reply::Simple(b"waits".to_vec()));
+            }
+            if Instant::now() > deadline {
+                return Ok(Reply::Simple(b"neither waits nor answers".to_vec()));
+            }
+        }
+    }
+
+    /// What the waiting client got, if it waits no more.
+    fn served(&mut self) -> io::Result<Option<Reply>> {
+        if !self.waits || self.blocked_clients() != "0" {
+            return Ok(None);
+        }
+        self.waits = false;
+        self.clients[BLOCKER].receive().map(Some)
+    }
+
+    fn blocked_clients(&mut self) -> String {
+        let info = self.clients[AUDITOR].call(&["INFO", "clients"]).text();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("blocked_clients:"));
+        line.unwrap_or_default().to_owned()
     }
 }
 

@@ -496,6 +496,7 @@ const PAUSE: Command = {
 };
 
 fn pause(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    refuse_more_than(2, &args)?;
     let timeout = args.word()?;
     let mode = match args.peek() {
         None => PauseMode::All,
@@ -507,9 +508,6 @@ fn pause(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             ));
         }
     };
-    if !args.is_empty() {
-        return Err(errors::SYNTAX);
-    }
     let timeout_ms = integer::parse_i64(timeout).ok_or(CommandError::new(
         "ERR timeout is not an integer or out of range",
     ))?;
@@ -653,14 +651,20 @@ const UNBLOCK: Command = {
     admin("unblock", -3, unblock, docs)
 };
 
-fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    if args.len() > 2 {
-        return Err(CommandError::quoting(&[
-            b"ERR unknown subcommand or wrong number of arguments for '",
-            args.argv()[1],
-            b"'. Try CLIENT HELP.",
-        ]));
+/// Redis's error for what its table lets through and the subcommand does not take.
+fn refuse_more_than(words_max: usize, args: &Args<'_>) -> Result<(), CommandError> {
+    if args.len() <= words_max {
+        return Ok(());
     }
+    Err(CommandError::quoting(&[
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        args.argv()[1],
+        b"'. Try CLIENT HELP.",
+    ]))
+}
+
+fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    refuse_more_than(2, &args)?;
     const UNBLOCKED: CommandError =
         CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     let id = args.word()?;

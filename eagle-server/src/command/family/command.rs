@@ -88,7 +88,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     for name in args.rest() {
         match table().by_full_name(name) {
             Some(entry) => write_info(cx.out, table(), entry),
-            None => cx.out.null_array(),
+            None => cx.out.null(),
         }
     }
     Ok(Flow::Done)

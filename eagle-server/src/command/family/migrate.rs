@@ -85,10 +85,25 @@ fn find_keys(argv: &[&[u8]]) -> KeyRefs {
             .map(|position| KeyRef { position, flags })
             .collect()
     };
-    match Options::parse(argv) {
-        Ok(options) => refs(options.keys),
-        Err(_) => refs(KEY_AT..(KEY_AT + 1).min(argv.len())),
+    let mut at = OPTIONS_AT;
+    while at < argv.len() {
+        let is = |name: &str| argv[at].eq_ignore_ascii_case(name.as_bytes());
+        if is("keys") {
+            // With a key besides there is an error, and no key.
+            let keys = if argv[KEY_AT].is_empty() {
+                at + 1..argv.len()
+            } else {
+                0..0
+            };
+            return refs(keys);
+        }
+        at += match () {
+            () if is("auth") => 2,
+            () if is("auth2") => 3,
+            () => 1,
+        };
     }
+    refs(KEY_AT..(KEY_AT + 1).min(argv.len()))
 }
 
 #[derive(Debug, Default)]

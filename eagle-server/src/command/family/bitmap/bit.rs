@@ -123,9 +123,13 @@ impl Grown {
         key: &[u8],
         changes: bool,
     ) -> Result<(), CommandError> {
-        if changes || self.has_grown || !self.is_raw {
+        let db = cx.session.db;
+        if changes || self.has_grown {
             cx.view
-                .set_string(cx.session.db, key, &self.bytes, StringForm::Raw, self.ttl)?;
+                .set_string(db, key, &self.bytes, StringForm::Raw, self.ttl)?;
+        } else if !self.is_raw {
+            cx.view
+                .recode_string(db, key, &self.bytes, StringForm::Raw)?;
         }
         if changes {
             cx.notify(EventClasses::STRING, "setbit", key);

@@ -141,7 +141,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     ),
     subcommand(
         "OBJECT",
-        (1, 2),
+        (1, 1),
         object,
         &[
             "OBJECT <key>",

@@ -107,7 +107,7 @@ pub(super) const XACK: Command = Command::new(
 
 fn xack(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, name, db) = (args.word()?, args.word()?, cx.db());
-    let stream = cx.view.stream(db, key)?;
+    let stream = cx.noted(cx.view.stream(db, key))?;
     if stream.is_none_or(|stream| stream.group(name).is_none()) {
         return cx.reply_integer(0);
     }
@@ -195,7 +195,7 @@ pub(super) const XCLAIM: Command = Command::new(
 fn xclaim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, name, consumer_name) = (args.word()?, args.word()?, args.word()?);
     let (db, now_ms) = (cx.db(), cx.now_ms);
-    let stream = cx.view.stream(db, key)?;
+    let stream = cx.noted(cx.view.stream(db, key))?;
     if stream.is_none_or(|stream| stream.group(name).is_none()) {
         return Err(no_key_or_group(key, name, ""));
     }
@@ -335,7 +335,7 @@ fn xautoclaim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             return Err(errors::SYNTAX);
         }
     }
-    let stream = cx.view.stream(db, key)?;
+    let stream = cx.noted(cx.view.stream(db, key))?;
     if stream.is_none_or(|stream| stream.group(name).is_none()) {
         return Err(no_key_or_group(key, name, ""));
     }
