@@ -23,12 +23,13 @@ use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchT
 use crate::tracking::{Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// One EagleDB process.
 pub struct Node {
@@ -51,6 +52,8 @@ pub struct Node {
     pub monitors: Monitors,
     pub pause: Pause,
     pub slots_in_transfer: Arc<SlotsInTransfer>,
+    /// How many threads work on large values beside those that serve clients.
+    pub bulk_threads: Semaphore,
     pub stats: Stats,
     pub errors: ErrorStats,
     pub slowlog: Slowlog,
@@ -190,6 +193,8 @@ pub struct Thread {
     spare: OnceCell<RefCell<Worker>>,
     /// Connections that wait for requests, and are served while a slow script keeps this thread.
     pub parked: RefCell<Vec<Weak<dyn Parked>>>,
+    /// When a request waited last for slots that somebody held for too long.
+    pub slots_held_at: Cell<Option<Instant>>,
     /// A slow script keeps this thread.
     pub stuck: Arc<AtomicBool>,
     /// The interpreters of scripts and functions.
@@ -245,6 +250,7 @@ impl Thread {
             engines: Default::default(),
             spare: OnceCell::new(),
             parked: RefCell::default(),
+            slots_held_at: Cell::new(None),
             stuck: Arc::default(),
             proxy,
             candidates: RefCell::default(),

@@ -11,6 +11,7 @@ use crate::acl::{Acl, Declaration};
 use crate::clock::unix_ms;
 use crate::cluster::{self, Cluster};
 use crate::command;
+use crate::command::bulk;
 use crate::command::family::scripting;
 use crate::command::saving;
 use crate::config::file::Startup;
@@ -512,6 +513,7 @@ impl Node {
             monitors: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),
+            bulk_threads: tokio::sync::Semaphore::new(bulk::THREADS_MAX),
             stats: Stats::new(command::table().entries().len()),
             errors: Default::default(),
             slowlog: Default::default(),

@@ -52,6 +52,7 @@ mod stream_view;
 mod tests;
 mod totals;
 mod trash;
+mod value_view;
 mod view;
 mod zset_range;
 mod zset_ref;

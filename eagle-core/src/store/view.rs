@@ -426,22 +426,6 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Stores the string at `key` in another form. To nobody's eyes but `OBJECT ENCODING` a change: it is not counted,
-    /// and who watches the key is not told.
-    pub fn recode_string(
-        &mut self,
-        db: u8,
-        key: &[u8],
-        value: &[u8],
-        form: StringForm,
-    ) -> Result<(), StoreError> {
-        let (dirty, touched) = (self.notes.dirty, self.notes.touched.len());
-        self.set_string(db, key, value, form, Ttl::Keep)?;
-        self.notes.dirty = dirty;
-        self.notes.touched.truncate(touched);
-        Ok(())
-    }
-
     /// Sets `key` to an integer (`int` encoding), whatever it held before.
     pub fn set_int(&mut self, db: u8, key: &[u8], value: i64, ttl: Ttl) -> Result<(), StoreError> {
         self.change(|change| {

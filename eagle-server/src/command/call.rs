@@ -335,13 +335,18 @@ fn execute_as(
         &thread.worker
     };
     let mut worker = worker_cell.borrow_mut();
-    let Some(view) = node.keyspace.try_view(
-        &mut worker,
-        batch.guard,
-        access,
-        batch.now_ms,
-        SLOTS_WAIT_MAX,
-    ) else {
+    // Who waits for the same slot again and again must not hold up the others of its thread each time.
+    let wait_max = match thread.slots_held_at.get() {
+        Some(at) if at.elapsed() < SLOTS_REST => Duration::ZERO,
+        _ => SLOTS_WAIT_MAX,
+    };
+    let Some(view) =
+        node.keyspace
+            .try_view(&mut worker, batch.guard, access, batch.now_ms, wait_max)
+    else {
+        if !wait_max.is_zero() {
+            thread.slots_held_at.set(Some(Instant::now()));
+        }
         return Some(HELD);
     };
     if let Some(cluster) = &node.cluster {
@@ -484,6 +489,9 @@ fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
 /// How long a thread waits for slots that another one holds before it serves others: a script may hold them for long.
 const SLOTS_WAIT_MAX: Duration = Duration::from_millis(10);
 
+/// How long it does not wait for slots at all after it has waited for that long in vain.
+const SLOTS_REST: Duration = Duration::from_millis(50);
+
 /// The request is run again soon.
 const HELD: Flow = Flow::Paused { wait_ms: 1 };
 
@@ -513,11 +521,19 @@ pub(super) fn apply<T>(
     slots: &[u16],
     change: impl FnOnce(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
 ) -> T {
-    let node = &*thread.node;
+    apply_on(&thread.node, &mut thread.worker.borrow_mut(), slots, change)
+}
+
+/// The same on a thread of no connection, which has `worker`.
+pub(super) fn apply_on<T>(
+    node: &Node,
+    worker: &mut Worker,
+    slots: &[u16],
+    change: impl FnOnce(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
+) -> T {
     let guard = node.keyspace.pin();
-    let mut worker = thread.worker.borrow_mut();
     let access = Access::Slots(slots);
-    let mut view = node.keyspace.view(&mut worker, &guard, access, unix_ms());
+    let mut view = node.keyspace.view(worker, &guard, access, unix_ms());
     let (mut stream, mut notices) = (node.stream(), Vec::new());
     let result = change(&mut view, &mut stream, &mut notices);
     let committed = commit(node, view, stream);
@@ -538,7 +554,11 @@ pub(super) fn remove_if_expired(
 ) {
     let slot = [key_slot(key)];
     let access = Access::Slots(&slot);
-    let mut view = node.keyspace.view(worker, guard, access, unix_ms());
+    let keyspace = &node.keyspace;
+    let Some(mut view) = keyspace.try_view(worker, guard, access, unix_ms(), SLOTS_WAIT_MAX) else {
+        // Whoever meets it next tries again.
+        return;
+    };
     // Removing what does not exist removes what is left of it; a full pool can wait.
     if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
         let mut stream = node.stream();
@@ -577,6 +597,9 @@ pub(super) fn remove_lapsed(
 /// stay locked for what else there is to tell.
 pub(super) fn commit<'a>(node: &Node, view: View<'a>, stream: Stream) -> Committed<'a> {
     node.note_changes(view.dirty());
+    if view.dirty() != 0 {
+        node.slots_in_transfer.note_change(|slot| view.covers(slot));
+    }
     for (db, key) in view.touched() {
         // Nobody who watches a key needs to be told that its time has come: to whoever watched it while it lived its end
         // is a change already, and who watched it afterwards saw it missing.

@@ -18,8 +18,8 @@ pub type KeyRefs = SmallVec<[KeyRef; 4]>;
 /// Ascending, distinct hash slots.
 pub type Slots = SmallVec<[u16; 4]>;
 
-/// Positions of all keys of `argv`, in spec order. Arguments that do not fit the specs give no
-/// keys: the handler will refuse them itself.
+/// Positions of all keys of `argv`, in spec order. If the arguments do not fit one of the specs there are no
+/// keys at all: the handler will refuse them itself.
 pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     if let Some(find) = entry.command.find_keys {
         let mut found = find(argv);
@@ -28,8 +28,8 @@ pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
-        if !spec.flags.has(KeyFlags::NOT_KEY) {
-            find_by_spec(spec, argv, &mut found);
+        if !spec.flags.has(KeyFlags::NOT_KEY) && !find_by_spec(spec, argv, &mut found) {
+            return KeyRefs::new();
         }
     }
     found
@@ -42,7 +42,9 @@ pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
-        find_by_spec(spec, argv, &mut found);
+        if !find_by_spec(spec, argv, &mut found) {
+            return KeyRefs::new();
+        }
     }
     found
 }
@@ -53,12 +55,13 @@ pub fn routed_slot(entry: &Entry, argv: &[&[u8]]) -> Option<u16> {
     found.first().map(|key| key_slot(argv[key.position]))
 }
 
-fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
+/// Whether the arguments fit the spec.
+fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
     let Some(begin) = begin(spec.begin, argv) else {
-        return;
+        return true;
     };
     match spec.find {
-        FindKeys::Unknown => {}
+        FindKeys::Unknown => true,
         FindKeys::Range { last, step, limit } => {
             let end = if last >= 0 {
                 begin + last as usize
@@ -67,10 +70,10 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
             } else {
                 match argv.len().checked_sub(last.unsigned_abs().into()) {
                     Some(end) => end,
-                    None => return,
+                    None => return false,
                 }
             };
-            push_range(begin, end, step, argv.len(), spec.flags, found);
+            push_range(begin, end, step, argv.len(), spec.flags, found)
         }
         FindKeys::KeyNum { index, first, step } => {
             let count = argv
@@ -80,21 +83,21 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) {
                 .and_then(|count| usize::try_from(count).ok())
                 .filter(|count| *count > 0)
             else {
-                return;
+                return false;
             };
             let first = begin + usize::from(first);
             let Some(end) = (count - 1)
                 .checked_mul(step.into())
                 .and_then(|span| span.checked_add(first))
             else {
-                return;
+                return false;
             };
-            push_range(first, end, step, argv.len(), spec.flags, found);
+            push_range(first, end, step, argv.len(), spec.flags, found)
         }
     }
 }
 
-/// Pushes nothing when the range leaves the arguments: a malformed request has no keys.
+/// Pushes nothing, and says so, when the range leaves the arguments.
 fn push_range(
     first: usize,
     last: usize,
@@ -102,14 +105,16 @@ fn push_range(
     argc: usize,
     flags: KeyFlags,
     found: &mut KeyRefs,
-) {
-    if last < argc && first <= last {
+) -> bool {
+    let is_within = last < argc && first <= last;
+    if is_within {
         found.extend(
             (first..=last)
                 .step_by(step.into())
                 .map(|position| KeyRef { position, flags }),
         );
     }
+    is_within
 }
 
 fn begin(begin: BeginSearch, argv: &[&[u8]]) -> Option<usize> {

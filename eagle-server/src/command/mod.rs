@@ -3,6 +3,7 @@
 mod admit;
 mod args;
 pub mod blocking;
+pub mod bulk;
 mod call;
 mod clock;
 mod context;

@@ -296,7 +296,7 @@ impl Generator {
                 let pool = self.pick(&[INDEXES, SCORE_EDGES, LEX_EDGES]);
                 self.number(pool)
             }
-            "min" | "max" => self.number(LEX_EDGES),
+            "min" | "max" => self.number(SCORE_EDGES),
             "group" | "groupname" => self.pick(&["g", "h", "none"]).into(),
             "consumer" | "consumername" => self.pick(&["a", "b", "c"]).into(),
             "min-idle-time" => self.pick(&["0", "1000000000", "x"]).into(),
@@ -358,6 +358,7 @@ impl Generator {
             let arg = match word {
                 "''" => Vec::new(),
                 "<key>" => self.key(),
+                "<lexkey>" => self.pick(&["l1", "l2"]).into(),
                 "<field>" => self.field(),
                 "<value>" => self.value(),
                 "<member>" => self.member(),

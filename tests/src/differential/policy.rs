@@ -25,6 +25,8 @@ const RACES: &str = "compares with the clock, which moves on between the two ser
 const CURSOR: &str = "a cursor means something to one server only";
 const REPLICATION: &str = "replication: not there yet";
 const FILES: &str = "files of RDB and AOF: not there yet";
+const LEVELS: &str =
+    "by text the answer depends on the levels of a skip list, unless all scores are equal";
 const WAITS: &str = "can be made to wait for longer than the run lasts";
 
 /// Every exception, by full name.
@@ -182,6 +184,12 @@ pub const POLICIES: &[(&str, Policy)] = &[
     ("xread", Rules(WAITS)),
     ("xreadgroup", Rules(WAITS)),
     ("zrandmember", As(Shape)),
+    ("zlexcount", Rules(LEVELS)),
+    ("zrange", Rules(LEVELS)),
+    ("zrangebylex", Rules(LEVELS)),
+    ("zrangestore", Rules(LEVELS)),
+    ("zremrangebylex", Rules(LEVELS)),
+    ("zrevrangebylex", Rules(LEVELS)),
     ("zscan", Rules(CURSOR)),
     ("config|resetstat", As(Exact)),
 ];

@@ -17,8 +17,11 @@
 //! clients are sent to. A client that goes away does not stop the transfer, it runs as a task of
 //! its own.
 //!
+//! Large values are encoded between 1 and 2, on a thread of their own: see `command::bulk`.
+//!
 //! What can still change a key in between is expiry, and a command on all slots (FLUSHALL, SWAPDB).
-//! So step 3 compares value and expiry with what was sent. A key that is gone needs nothing: the
+//! So step 3 compares the expiry with what was sent and, if such a command has changed anything, the
+//! value. A key that is gone needs nothing: the
 //! outcome is that of the removal coming after the MIGRATE. A key that differs stays and MIGRATE
 //! fails, saying so; nothing that was written here is removed unsent.
 //!

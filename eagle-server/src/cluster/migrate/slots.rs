@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::cluster::SLOT_COUNT;
+use parking_lot::Mutex;
 
 /// The slots in transfer.
 ///
@@ -15,6 +16,16 @@ pub struct SlotsInTransfer {
     /// How many slots are in transfer, so that the usual answer costs one load.
     count: AtomicU32,
     slots: Box<[AtomicBool]>,
+    /// The claims there are, for those who change keys in spite of them.
+    claims: Mutex<Vec<Arc<Claim>>>,
+}
+
+/// What a claim and those who note changes share.
+#[derive(Debug)]
+struct Claim {
+    slots: Box<[u16]>,
+    /// A command on all slots, or a script that did not declare what it does, may have changed a key of these slots.
+    is_disturbed: AtomicBool,
 }
 
 impl Default for SlotsInTransfer {
@@ -22,6 +33,7 @@ impl Default for SlotsInTransfer {
         SlotsInTransfer {
             count: AtomicU32::new(0),
             slots: (0..SLOT_COUNT).map(|_| AtomicBool::new(false)).collect(),
+            claims: Mutex::default(),
         }
     }
 }
@@ -35,9 +47,26 @@ impl SlotsInTransfer {
             assert!(!before, "a slot is in one transfer at a time");
         }
         self.count.fetch_add(slots.len() as u32, Ordering::Relaxed);
+        let claim = Arc::new(Claim {
+            slots: slots.into(),
+            is_disturbed: AtomicBool::new(false),
+        });
+        self.claims.lock().push(claim.clone());
         SlotClaim {
             all: self.clone(),
-            slots: slots.into(),
+            claim,
+        }
+    }
+
+    /// Notes that keys of slots for which `covers` holds, whose locks the caller holds, have been changed.
+    pub fn note_change(&self, covers: impl Fn(u16) -> bool) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for claim in &*self.claims.lock() {
+            if claim.slots.iter().any(|slot| covers(*slot)) {
+                claim.is_disturbed.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -52,24 +81,31 @@ impl SlotsInTransfer {
 #[derive(Debug)]
 pub struct SlotClaim {
     all: Arc<SlotsInTransfer>,
-    slots: Box<[u16]>,
+    claim: Arc<Claim>,
 }
 
 impl SlotClaim {
     /// The slots, in the order they were given.
     pub fn slots(&self) -> &[u16] {
-        &self.slots
+        &self.claim.slots
+    }
+
+    /// Whether a key of the slots may have changed since they were claimed. The caller holds their locks.
+    pub fn is_disturbed(&self) -> bool {
+        self.claim.is_disturbed.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for SlotClaim {
     fn drop(&mut self) {
-        for slot in &self.slots {
+        let mut claims = self.all.claims.lock();
+        claims.retain(|claim| !Arc::ptr_eq(claim, &self.claim));
+        for slot in self.slots() {
             self.all.slots[usize::from(*slot)].store(false, Ordering::Relaxed);
         }
         self.all
             .count
-            .fetch_sub(self.slots.len() as u32, Ordering::Relaxed);
+            .fetch_sub(self.slots().len() as u32, Ordering::Relaxed);
     }
 }
 
@@ -86,6 +122,10 @@ mod tests {
         assert!(slots.any_of(&[6, 7]) && slots.any_of(&[16383]) && slots.any_of(&[8]));
         assert!(!slots.any_of(&[6, 9]) && !slots.any_of(&[]));
         assert_eq!(first.slots(), [7, 16383]);
+        slots.note_change(|slot| slot == 9);
+        assert!(!first.is_disturbed() && !second.is_disturbed());
+        slots.note_change(|slot| slot == 7);
+        assert!(first.is_disturbed() && !second.is_disturbed());
         drop(first);
         assert!(!slots.any_of(&[7, 16383]) && slots.any_of(&[8]));
         drop(second);

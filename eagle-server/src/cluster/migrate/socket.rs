@@ -24,8 +24,8 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Target {
     /// Host name or address.
     pub host: String,
-    /// Client port.
-    pub port: u16,
+    /// Client port; `None` if what was given is none.
+    pub port: Option<u16>,
     /// Whether AUTH is sent. A connection that somebody authenticated is never given to a request
     /// without credentials of its own.
     pub with_auth: bool,
@@ -42,7 +42,8 @@ pub struct Socket {
 impl Socket {
     /// Connects within `limit`.
     pub async fn connect(target: &Target, limit: Duration) -> io::Result<Socket> {
-        let stream = within(limit, TcpStream::connect((&*target.host, target.port))).await?;
+        let port = target.port.ok_or(io::ErrorKind::InvalidInput)?;
+        let stream = within(limit, TcpStream::connect((&*target.host, port))).await?;
         stream.set_nodelay(true)?;
         Ok(Socket {
             stream: BufReader::new(stream),

@@ -249,7 +249,17 @@ impl Exchange<'_> {
             out.bulk(if *asking { "RESTORE-ASKING" } else { "RESTORE" });
             out.bulk(&item.key);
             out.bulk_display(ttl_ms);
-            out.bulk(&item.payload);
+            if item.payload.len() < OUTPUT_BYTES_HIGH {
+                out.bulk(&item.payload);
+            } else {
+                // A long one goes out from where it stands.
+                let head = format!("${}\r\n", item.payload.len());
+                out.raw(head.as_bytes());
+                self.write(out.as_bytes()).await?;
+                out.clear();
+                self.write(&item.payload).await?;
+                out.raw(b"\r\n");
+            }
             if *replace {
                 out.bulk("REPLACE");
             }
@@ -344,7 +354,7 @@ mod tests {
             let sockets = Rc::default();
             let mut reports = Vec::new();
             for mut transfer in transfers {
-                transfer.target.port = port;
+                transfer.target.port = Some(port);
                 reports.push(transfer.run(&sockets, || NOW_MS).await);
             }
             (reports, peer.await.unwrap())
@@ -384,7 +394,7 @@ mod tests {
         Transfer {
             target: Target {
                 host: "127.0.0.1".into(),
-                port: 0,
+                port: Some(0),
                 with_auth: false,
             },
             credentials: None,
@@ -516,11 +526,9 @@ mod tests {
             .unwrap();
         let mut nowhere = transfer(&[("a", None)]);
         // A port that was free a moment ago.
-        nowhere.target.port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        nowhere.target.port = Some(listener.local_addr().unwrap().port());
+        drop(listener);
         let report = runtime.block_on(nowhere.run(&Rc::default(), || NOW_MS));
         assert_eq!(report, failed(&[], TransferError::Write));
         nowhere.target.host = "no such host".into();

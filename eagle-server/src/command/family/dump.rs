@@ -2,14 +2,20 @@
 
 use crate::command::args::Args;
 use crate::command::clock::{CLOCK_MASK, lfu_clock, lru_clock};
-use crate::command::context::{Context, Outcome};
+use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::event::Notice;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
+use crate::command::{bulk, call};
 use crate::config::special::EventClasses;
+use crate::node::{Node, unix_ms};
 use crate::persist::rdb::dump::{self, DumpError};
-use crate::persist::rdb::{Compression, keyspace};
-use eagle_core::store::{Entry, Ttl, View};
+use crate::persist::rdb::{Compression, Value, keyspace};
+use crate::propagation::Stream;
+use eagle_core::resp::{Protocol, Writer};
+use eagle_core::store::{Access, Entry, Ttl, View, Worker, key_slot};
 use smallvec::SmallVec;
+use std::time::Duration;
 
 pub const FAMILY: Family = Family {
     name: "dump",
@@ -47,9 +53,42 @@ fn dump_command(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return cx.reply_null();
     };
     cx.view.touch(cx.db(), key, cx.clock_after_use(&entry));
+    if cx.may_block && cx.view.is_bulky(cx.db(), key) {
+        return Ok(dump_later(cx, key.to_vec()));
+    }
     let payload = payload(&cx.view, cx.db(), &entry, cx.compression())?;
     cx.reply_bulk(&payload)
 }
+
+/// DUMP of a value that takes long.
+fn dump_later(cx: &Context<'_>, key: Vec<u8>) -> Flow {
+    let (node, db, compression) = (cx.thread.node.clone(), cx.db(), cx.compression());
+    let mut out = Writer::new(cx.out.protocol());
+    Flow::Later(Box::pin(async move {
+        let dumped = bulk::run(&node, move |node, worker| {
+            let (guard, slot) = (node.keyspace.pin(), [key_slot(&key)]);
+            let access = Access::Slots(&slot);
+            let view = node.keyspace.view(worker, &guard, access, unix_ms());
+            match view.find(db, &key) {
+                Some(entry) => payload(&view, db, &entry, compression).map(Some),
+                None => Ok(None),
+            }
+        });
+        match dumped.await {
+            Some(Ok(Some(payload))) => out.bulk(&payload),
+            // The key was removed, or moved to another node, since it was found.
+            Some(Ok(None)) if node.cluster.is_some() => out.error(SLOT_MOVED.as_bytes()),
+            Some(Ok(None)) => out.null(),
+            Some(Err(error)) => out.error(error.as_bytes()),
+            None => {}
+        }
+        out.take().into()
+    }))
+}
+
+/// What became of the key, or of its slot, is not known any more: the client is to look again.
+const SLOT_MOVED: CommandError =
+    CommandError::new("TRYAGAIN The slot was changed while the value was being processed");
 
 /// The value of `entry`, a key of `db` whose slot is locked, as DUMP serializes it.
 pub(super) fn payload(
@@ -128,22 +167,16 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let options = RestoreOptions::parse(&mut args)?;
     let db = cx.db();
     if !options.replace && cx.view.find(db, key).is_some() {
-        return Err(CommandError::new("BUSYKEY Target key name already exists."));
+        return Err(BUSY_KEY);
     }
     let ttl = crate::command::args::parse_integer(ttl)?;
     let ttl =
         u64::try_from(ttl).map_err(|_| CommandError::new("ERR Invalid TTL value, must be >= 0"))?;
-    let value = dump::read(payload).map_err(|error| match error {
-        DumpError::VersionOrChecksum => {
-            CommandError::new("ERR DUMP payload version or checksum are wrong")
-        }
-        DumpError::Value(_) => CommandError::new("ERR Bad data format"),
-    })?;
-    let expiry = match ttl {
-        0 => Ttl::Clear,
-        at_ms if options.absolute => Ttl::At(at_ms),
-        left_ms => Ttl::At(cx.now_ms.saturating_add(left_ms)),
-    };
+    if cx.may_block && payload.len() >= bulk::PAYLOAD_BYTES_MIN {
+        return Ok(restore_later(cx, args.argv(), options, ttl));
+    }
+    let value = dump::read(payload).map_err(refusal)?;
+    let expiry = options.expiry(ttl, cx.now_ms);
     if matches!(expiry, Ttl::At(at_ms) if at_ms <= cx.now_ms) {
         // The value would be gone at once; only the one it replaces goes.
         if cx.view.remove(db, key)? {
@@ -161,15 +194,148 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.notify(EventClasses::GENERIC, "restore", key);
     if let (Ttl::At(at_ms), false) = (expiry, options.absolute) {
         let mut digits = itoa::Buffer::new();
-        let mut words: SmallVec<[&[u8]; 8]> = SmallVec::from_slice(args.argv());
-        words[2] = digits.format(at_ms).as_bytes();
-        words.push(b"ABSTTL");
+        let words = absolute_words(args.argv(), digits.format(at_ms));
         cx.effects.instead(db, &words);
     }
     if let Some(clock) = options.clock(cx) {
         cx.view.touch(db, key, clock);
     }
     cx.reply_ok()
+}
+
+const BUSY_KEY: CommandError = CommandError::new("BUSYKEY Target key name already exists.");
+
+fn refusal(error: DumpError) -> CommandError {
+    match error {
+        DumpError::VersionOrChecksum => {
+            CommandError::new("ERR DUMP payload version or checksum are wrong")
+        }
+        DumpError::Value(_) => CommandError::new("ERR Bad data format"),
+    }
+}
+
+/// The command with the time as a Unix time, for those who run it later.
+fn absolute_words<'w>(argv: &[&'w [u8]], at_ms: &'w str) -> SmallVec<[&'w [u8]; 8]> {
+    let mut words: SmallVec<[&[u8]; 8]> = SmallVec::from_slice(argv);
+    words[2] = at_ms.as_bytes();
+    words.push(b"ABSTTL");
+    words
+}
+
+/// RESTORE of a value that takes long: it is decoded and built on another thread.
+fn restore_later(cx: &Context<'_>, argv: &[&[u8]], options: RestoreOptions, ttl: u64) -> Flow {
+    let node = cx.thread.node.clone();
+    let restoration = Restoration {
+        db: cx.db(),
+        words: argv.iter().map(|word| word.to_vec()).collect(),
+        ttl,
+        clock: options.clock(cx),
+        options,
+        asking: cx.session.asking || cx.entry.has(Flags::ASKING),
+    };
+    let thread = cx.thread.clone();
+    Flow::Later(Box::pin(async move {
+        let restored = bulk::run(&node, move |node, worker| restoration.run(node, worker));
+        match restored.await {
+            Some(Ok(())) => b"+OK\r\n".to_vec(),
+            Some(Err(error)) => {
+                let mut out = Writer::new(Protocol::Resp2);
+                call::reply_error(&thread, &mut out, &error);
+                out.take().into()
+            }
+            None => Vec::new(),
+        }
+    }))
+}
+
+/// A RESTORE on another thread.
+struct Restoration {
+    db: u8,
+    words: Vec<Vec<u8>>,
+    ttl: u64,
+    options: RestoreOptions,
+    clock: Option<u32>,
+    /// The key may be put into a slot that is being imported.
+    asking: bool,
+}
+
+impl Restoration {
+    fn run(&self, node: &Node, worker: &mut Worker) -> Result<(), CommandError> {
+        /// How long a slot in transfer is left alone.
+        const TRANSFER_WAIT: Duration = Duration::from_millis(1);
+        let value = dump::read(&self.words[3]).map_err(refusal)?;
+        let slots = [key_slot(&self.words[1])];
+        loop {
+            let outcome = call::apply_on(node, worker, &slots, |view, stream, notices| {
+                let may_write = !node.slots_in_transfer.any_of(&slots);
+                may_write.then(|| self.store(node, view, stream, notices, &value))
+            });
+            match outcome {
+                Some(outcome) => return outcome,
+                None => std::thread::sleep(TRANSFER_WAIT),
+            }
+        }
+    }
+
+    /// What the command does at last; what it was refused for at its beginning is looked at again.
+    fn store(
+        &self,
+        node: &Node,
+        view: &mut View<'_>,
+        stream: &mut Stream,
+        notices: &mut Vec<Notice>,
+        value: &Value<'_>,
+    ) -> Result<(), CommandError> {
+        let (db, key, now_ms) = (self.db, &self.words[1][..], unix_ms());
+        if let Some(cluster) = &node.cluster {
+            let (topology, slot) = (cluster.topology(), key_slot(key));
+            let is_imported = self.asking && topology.importing_from(slot).is_some();
+            if !topology.is_mine(slot) && !is_imported {
+                return Err(SLOT_MOVED);
+            }
+        }
+        if !self.options.replace && view.find(db, key).is_some() {
+            return Err(BUSY_KEY);
+        }
+        let config = node.config.load();
+        let wanted = config.monitoring.notify_keyspace_events;
+        let mut notify = |class, name| {
+            if wanted.publish(class) {
+                let key = key.into();
+                notices.push(Notice::Key { db, name, key });
+            }
+        };
+        let expiry = self.options.expiry(self.ttl, now_ms);
+        let is_past = matches!(expiry, Ttl::At(at_ms) if at_ms <= now_ms);
+        if is_past {
+            let removed = view.remove(db, key)?;
+            stream.push_expired(view, config.memory.lazyfree_lazy_expire);
+            if removed {
+                notify(EventClasses::GENERIC, "del");
+                stream.push_removal(db, key, false);
+            }
+            return Ok(());
+        }
+        keyspace::store_value(view, db, key, value, expiry)?;
+        stream.push_expired(view, config.memory.lazyfree_lazy_expire);
+        if !view.expired().is_empty() {
+            notify(EventClasses::EXPIRED, "expired");
+        }
+        notify(EventClasses::NEW_KEY, "new");
+        notify(EventClasses::GENERIC, "restore");
+        let argv: SmallVec<[&[u8]; 8]> = self.words.iter().map(Vec::as_slice).collect();
+        match expiry {
+            Ttl::At(at_ms) if !self.options.absolute => {
+                let mut digits = itoa::Buffer::new();
+                stream.push(db, &absolute_words(&argv, digits.format(at_ms)));
+            }
+            _ => stream.push(db, &argv),
+        }
+        if let Some(clock) = self.clock {
+            view.touch(db, key, clock);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -208,6 +374,15 @@ impl RestoreOptions {
             }
         }
         Ok(options)
+    }
+
+    /// When the key expires, `ttl` being what the command says; 0 is never.
+    fn expiry(&self, ttl: u64, now_ms: u64) -> Ttl {
+        match ttl {
+            0 => Ttl::Clear,
+            at_ms if self.absolute => Ttl::At(at_ms),
+            left_ms => Ttl::At(now_ms.saturating_add(left_ms)),
+        }
     }
 
     /// The access clock that the options ask for, as far as the eviction policy keeps one.

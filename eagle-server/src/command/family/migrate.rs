@@ -5,18 +5,17 @@
 use super::dump::payload;
 use crate::cluster::migrate::{Credentials, Item, SlotClaim, Target, Transfer, TransferError};
 use crate::command::args::{Args, parse_integer};
-use crate::command::call;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::event::Notice;
 use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
+use crate::command::{bulk, call};
 use crate::config::special::EventClasses;
-use crate::node::{Thread, unix_ms};
+use crate::node::{Node, Thread, unix_ms};
 use crate::persist::rdb::Compression;
-use crate::propagation::Stream;
 use eagle_core::resp::{Protocol, Writer};
-use eagle_core::store::{View, key_slot};
+use eagle_core::store::{Access, Entry, View, Worker, key_slot};
 use std::rc::Rc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -172,57 +171,125 @@ fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let target_db = parse_integer(argv[4])?;
     let (db, compression) = (cx.db(), cx.compression());
-    let mut items = Vec::new();
-    for key in &argv[options.keys] {
+    let mut chosen = Vec::new();
+    for key in &argv[options.keys.clone()] {
         if let Some(entry) = cx.view.find(db, key) {
-            items.push(Item {
-                key: key.to_vec(),
-                expires_at_ms: entry.ttl_at(),
-                payload: payload(&cx.view, db, &entry, compression)?,
-            });
+            let item = if cx.may_block && cx.view.is_bulky(db, key) {
+                None
+            } else {
+                Some(item(&cx.view, db, &entry, compression)?)
+            };
+            let key = key.to_vec();
+            chosen.push(Chosen { key, item });
         }
     }
-    if items.is_empty() {
+    if chosen.is_empty() {
         cx.out.simple("NOKEY");
         return Ok(Flow::Done);
     }
-    let claim = (!options.copy).then(|| cx.node.slots_in_transfer.begin(&slots_of(&items)));
+    let transfer = Transfer {
+        target: Target {
+            host: String::from_utf8_lossy(argv[1]).into_owned(),
+            // A word that is no number is port 0, which refuses; a number that is no port leads nowhere.
+            port: parse_integer(argv[2]).map_or(Some(0), |port| u16::try_from(port).ok()),
+            with_auth: options.credentials.is_some(),
+        },
+        credentials: options.credentials,
+        db: target_db,
+        step_time_max,
+        replace: options.replace,
+        asking: cx.config.cluster.cluster_enabled,
+        items: Vec::new(),
+    };
+    if !cx.may_block {
+        let items = chosen.into_iter().filter_map(|chosen| chosen.item);
+        let items = items.collect();
+        return migrate_now(cx, Transfer { items, ..transfer }, options.copy);
+    }
+    let slots = slots_of(&chosen);
     let move_out = MoveOut {
         thread: cx.thread.clone(),
         db,
         compression,
-        claim,
-        transfer: Transfer {
-            target: Target {
-                host: String::from_utf8_lossy(argv[1]).into_owned(),
-                // A port that is none cannot be connected to, which is how it is reported.
-                port: parse_integer(argv[2]).map_or(0, |port| u16::try_from(port).unwrap_or(0)),
-                with_auth: options.credentials.is_some(),
-            },
-            credentials: options.credentials,
-            db: target_db,
-            step_time_max,
-            replace: options.replace,
-            asking: cx.config.cluster.cluster_enabled,
-            items,
-        },
+        claim: (!options.copy).then(|| cx.node.slots_in_transfer.begin(&slots)),
+        chosen,
+        transfer,
     };
     Ok(Flow::Later(Box::pin(async {
         // A task of its own: what has begun is finished even if the client goes away.
         let task = tokio::task::spawn_local(move_out.run());
-        task.await.unwrap_or_else(|_| {
-            error_line(&CommandError::new(
-                "ERR The transfer of the keys was broken off",
-            ))
-        })
+        task.await.unwrap_or_else(|_| error_line(&BROKEN_OFF))
     })))
 }
 
-fn slots_of(items: &[Item]) -> Vec<u16> {
-    let mut slots: Vec<u16> = items.iter().map(|item| key_slot(&item.key)).collect();
+const BROKEN_OFF: CommandError = CommandError::new("ERR The transfer of the keys was broken off");
+
+/// A key that is to be sent.
+struct Chosen {
+    key: Vec<u8>,
+    /// `None` if its value takes long to encode: that is done on another thread.
+    item: Option<Item>,
+}
+
+/// What is sent of `entry`, a key whose slot is locked.
+fn item(
+    view: &View<'_>,
+    db: u8,
+    entry: &Entry<'_>,
+    compression: Compression,
+) -> Result<Item, CommandError> {
+    Ok(Item {
+        key: entry.key().to_vec(),
+        expires_at_ms: entry.ttl_at(),
+        payload: payload(view, db, entry, compression)?,
+    })
+}
+
+fn slots_of(chosen: &[Chosen]) -> Vec<u16> {
+    let mut slots: Vec<u16> = chosen.iter().map(|one| key_slot(&one.key)).collect();
     slots.sort_unstable();
     slots.dedup();
     slots
+}
+
+/// MIGRATE inside a transaction or a script: its slots stay locked, and its thread waits, until the answers are there.
+fn migrate_now(cx: &mut Context<'_>, transfer: Transfer, copy: bool) -> Outcome {
+    // The runtime of this thread cannot be waited for from inside it.
+    let report = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
+            let sockets = Rc::default();
+            let run = transfer.run(&sockets, unix_ms);
+            Some(tokio::task::LocalSet::new().block_on(&runtime, run))
+        });
+        thread.join().ok().flatten()
+    });
+    let report = report.ok_or(BROKEN_OFF)?;
+    let db = cx.db();
+    let mut words: Vec<&[u8]> = vec![b"DEL"];
+    if !copy {
+        for item in report.accepted.iter().map(|at| &transfer.items[*at]) {
+            if cx.view.remove(db, &item.key)? {
+                cx.notify(EventClasses::GENERIC, "del", &item.key);
+                words.push(&item.key);
+            }
+        }
+    }
+    if words.len() > 1 {
+        cx.effects.instead(db, &words);
+    }
+    match report.error {
+        None => cx.reply_ok(),
+        Some(error) => {
+            // No error of the handler: what was taken over there stays removed here.
+            let error = CommandError::owned(error.text());
+            call::reply_error(cx.thread, cx.out, &error);
+            Ok(Flow::Done)
+        }
+    }
 }
 
 /// A transfer under way.
@@ -233,64 +300,139 @@ struct MoveOut {
     compression: Compression,
     /// The slots whose writers wait; none for a copy, which removes nothing.
     claim: Option<SlotClaim>,
+    chosen: Vec<Chosen>,
+    /// Its items are still to be put in.
     transfer: Transfer,
 }
 
 impl MoveOut {
     /// Sends the keys and removes them here; the reply to the client.
     async fn run(self) -> Vec<u8> {
-        let sockets = &self.thread.migrate_sockets;
-        let report = self.transfer.run(sockets, unix_ms).await;
-        let removed = match &self.claim {
-            Some(claim) => call::apply(&self.thread, claim.slots(), |view, stream, notices| {
-                self.remove(view, stream, notices, &report.accepted)
-            }),
-            None => Ok(()),
-        };
-        let failure = report.error.as_ref().map(TransferError::text);
-        let outcome = failure.map_or(removed, |text| Err(CommandError::owned(text)));
-        match outcome {
-            Ok(()) => b"+OK\r\n".to_vec(),
+        let thread = self.thread.clone();
+        match self.move_out().await {
+            Ok(reply) => reply.to_vec(),
             Err(error) => {
-                self.thread.stats.error_replies.add(1);
-                self.thread.node.errors.record(error.code());
+                thread.stats.error_replies.add(1);
+                thread.node.errors.record(error.code());
                 error_line(&error)
             }
         }
     }
 
-    /// Removes the keys that were taken over, unless they are not what was sent.
-    fn remove(
-        &self,
-        view: &mut View<'_>,
-        stream: &mut Stream,
-        notices: &mut Vec<Notice>,
-        accepted: &[usize],
-    ) -> Result<(), CommandError> {
-        let mut words: Vec<&[u8]> = vec![b"DEL"];
-        let outcome = self.remove_each(view, notices, accepted, &mut words);
-        if words.len() > 1 {
-            stream.push(self.db, &words);
+    async fn move_out(self) -> Result<&'static [u8], CommandError> {
+        let MoveOut {
+            thread,
+            db,
+            compression,
+            claim,
+            chosen,
+            mut transfer,
+        } = self;
+        let node = &thread.node;
+        let is_bulky = chosen.iter().any(|one| one.item.is_none());
+        transfer.items = if is_bulky {
+            let encoded = bulk::run(node, move |node, worker| {
+                encode(node, worker, db, compression, chosen)
+            });
+            encoded.await.ok_or(BROKEN_OFF)??
+        } else {
+            chosen.into_iter().filter_map(|one| one.item).collect()
+        };
+        if transfer.items.is_empty() {
+            // All have expired since they were found.
+            return Ok(b"+NOKEY\r\n");
         }
-        outcome
+        let report = transfer.run(&thread.migrate_sockets, unix_ms).await;
+        let removed = match claim {
+            None => Ok(()),
+            Some(claim) => {
+                let removal = Removal {
+                    db,
+                    compression,
+                    claim,
+                    items: transfer.items,
+                    accepted: report.accepted,
+                };
+                if is_bulky {
+                    let removed = bulk::run(node, move |node, worker| removal.run(node, worker));
+                    removed.await.unwrap_or(Err(BROKEN_OFF))
+                } else {
+                    removal.run(node, &mut thread.worker.borrow_mut())
+                }
+            }
+        };
+        match report.error.as_ref().map(TransferError::text) {
+            Some(text) => Err(CommandError::owned(text)),
+            None => removed.map(|()| &b"+OK\r\n"[..]),
+        }
+    }
+}
+
+/// Encodes what is not encoded yet, a key at a time. What has gone meanwhile is left out.
+fn encode(
+    node: &Node,
+    worker: &mut Worker,
+    db: u8,
+    compression: Compression,
+    chosen: Vec<Chosen>,
+) -> Result<Vec<Item>, CommandError> {
+    let mut items = Vec::with_capacity(chosen.len());
+    for one in chosen {
+        if let Some(item) = one.item {
+            items.push(item);
+            continue;
+        }
+        let (guard, slot) = (node.keyspace.pin(), [key_slot(&one.key)]);
+        let access = Access::Slots(&slot);
+        let view = node.keyspace.view(worker, &guard, access, unix_ms());
+        if let Some(entry) = view.find(db, &one.key) {
+            items.push(item(&view, db, &entry, compression)?);
+        }
+    }
+    Ok(items)
+}
+
+/// The removal of the keys that were taken over.
+struct Removal {
+    db: u8,
+    compression: Compression,
+    /// Let go of when the keys are removed.
+    claim: SlotClaim,
+    items: Vec<Item>,
+    accepted: Vec<usize>,
+}
+
+impl Removal {
+    /// Removes the keys that were taken over, unless they are not what was sent.
+    fn run(&self, node: &Node, worker: &mut Worker) -> Result<(), CommandError> {
+        call::apply_on(node, worker, self.claim.slots(), |view, stream, notices| {
+            let mut words: Vec<&[u8]> = vec![b"DEL"];
+            let outcome = self.remove_each(node, view, notices, &mut words);
+            if words.len() > 1 {
+                stream.push(self.db, &words);
+            }
+            outcome
+        })
     }
 
     fn remove_each<'s>(
         &'s self,
+        node: &Node,
         view: &mut View<'_>,
         notices: &mut Vec<Notice>,
-        accepted: &[usize],
         removed: &mut Vec<&'s [u8]>,
     ) -> Result<(), CommandError> {
-        let wanted = self.thread.node.config.load();
-        let wanted = wanted.monitoring.notify_keyspace_events;
+        let wanted = node.config.load().monitoring.notify_keyspace_events;
+        // Hardly ever: then the values tell.
+        let is_disturbed = self.claim.is_disturbed();
         let mut outcome = Ok(());
-        for item in accepted.iter().map(|at| &self.transfer.items[*at]) {
+        for item in self.accepted.iter().map(|at| &self.items[*at]) {
             let Some(entry) = view.find(self.db, &item.key) else {
                 continue;
             };
             let unchanged = entry.ttl_at() == item.expires_at_ms
-                && payload(view, self.db, &entry, self.compression)? == item.payload;
+                && (!is_disturbed
+                    || payload(view, self.db, &entry, self.compression)? == item.payload);
             if unchanged {
                 view.remove(self.db, &item.key)?;
                 if wanted.publish(EventClasses::GENERIC) {

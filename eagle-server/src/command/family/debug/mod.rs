@@ -260,10 +260,11 @@ fn debug(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 
 fn refusal(word: &[u8]) -> CommandError {
     const QUOTED_BYTES_MAX: usize = 128;
-    CommandError::owned(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-        errors::one_line(&word[..word.len().min(QUOTED_BYTES_MAX)])
-    ))
+    CommandError::quoting(&[
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        &word[..word.len().min(QUOTED_BYTES_MAX)],
+        b"'. Try DEBUG HELP.",
+    ])
 }
 
 /// Whether a switch is turned on; a word that is no number turns it off, as in Redis.

@@ -1,0 +1,38 @@
+//! Values of any type in a view: how much they are, and in which form.
+
+use super::entry::{StringForm, Ttl};
+use super::error::StoreError;
+use super::key_slot;
+use super::object;
+use super::view::View;
+
+impl View<'_> {
+    /// Whether the value at `key` has a form that takes long to read as a whole: a collection that is not packed, or a
+    /// long string.
+    pub fn is_bulky(&self, db: u8, key: &[u8]) -> bool {
+        const PACKED_BYTES_MAX: u64 = 64 << 10;
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key).is_some_and(|here| {
+                object::large(&here.blob).is_some() || here.blob.len() > PACKED_BYTES_MAX
+            })
+        })
+        .0
+    }
+
+    /// Stores the string at `key` in another form. To nobody's eyes but `OBJECT ENCODING` a change: it is not counted,
+    /// and who watches the key is not told.
+    pub fn recode_string(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        value: &[u8],
+        form: StringForm,
+    ) -> Result<(), StoreError> {
+        let (dirty, touched) = (self.notes.dirty, self.notes.touched.len());
+        self.set_string(db, key, value, form, Ttl::Keep)?;
+        self.notes.dirty = dirty;
+        self.notes.touched.truncate(touched);
+        Ok(())
+    }
+}
