@@ -79,7 +79,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SCAN <int> COUNT:<count>?", Refusal),
     rule("RANDOMKEY", Shape),
     rule("DBSIZE", Exact),
-    rule("OBJECT ENCODING|FREQ|NOSUCH <key>", Encoding),
+    rule("OBJECT ENCODING|NOSUCH <key>", Encoding),
     // Which small integers share memory is each server's own affair.
     rule("OBJECT REFCOUNT <key>", Shape),
     // The access clock has its own grain on either side.
