@@ -113,7 +113,7 @@ fn it_has_what_redis_logs() {
     {
         let (mut a, mut b) = (quiet(&ours), quiet(&theirs));
         while std::time::Instant::now() < deadline {
-            let mut generator = Generator::new(seed + rounds);
+            let mut generator = Generator::new(seed + rounds, [].into());
             for connection in 0..2 {
                 a[connection].call(&["RESET"]);
                 b[connection].call(&["RESET"]);
@@ -126,7 +126,7 @@ fn it_has_what_redis_logs() {
                 client.call(&["blmove", "spelt", "spelt", "Left", "right", "1"]);
             }
             for _ in 0..300 {
-                let step = generator.step(2);
+                let step = generator.data_step(2);
                 let replies =
                     [&mut a, &mut b].map(|side| side[step.connection].try_call(&step.args));
                 if replies.iter().any(Result::is_err) {
@@ -192,9 +192,9 @@ fn its_replay_is_the_pool_after_kill_9() {
             for thread in 0..3 {
                 let mut client = server.client();
                 scope.spawn(move || {
-                    let mut generator = Generator::new(seed + round * 10 + thread);
+                    let mut generator = Generator::new(seed + round * 10 + thread, [].into());
                     loop {
-                        let step = generator.step(1);
+                        let step = generator.data_step(1);
                         let name = step.args[0].to_ascii_uppercase();
                         // What ends the connection, or has nothing to do with data.
                         let skipped: [&[u8]; 6] =

@@ -83,6 +83,24 @@ impl Generator {
         }
     }
 
+    /// A command on data or on the transaction, by the rules alone, on one of `connections` connections: for tests of
+    /// what commands leave behind, which read one reply to each.
+    pub fn data_step(&mut self, connections: usize) -> Step {
+        const OTHERS: &[&str] = &[
+            "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "EVAL", "FCALL", "FUNCTION", "HELLO",
+            "MIGRATE", "PUBLISH", "SCRIPT", "SPUBLISH", "WAIT",
+        ];
+        let rule = loop {
+            let rule = GRAMMAR.choose(&mut self.rng).expect("has rules");
+            if !OTHERS.iter().any(|other| rule.words.starts_with(other)) {
+                break rule;
+            }
+        };
+        let connection = self.connection().min(connections - 1);
+        let args = self.expand(rule.words);
+        self.finish(connection, args, rule.compare)
+    }
+
     /// Most commands on one connection, so that its transactions grow long.
     fn connection(&mut self) -> usize {
         if self.one_in(4) {
