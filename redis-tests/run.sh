@@ -107,6 +107,7 @@ run_file() {
     verdict=FAILED
   fi
   printf '%-11s %-26s %5d %7d %8d %7d  %s\n' "$mode" "$file" "$ok" "$err" "$skipped" "$reference" $verdict
+  echo "$mode $ok $err $skipped $reference" >>.work/log/totals
   [[ $verdict == ok ]] && return
   grep -A12 '^\[\(err\|exception\|TIMEOUT\)\]' "$log" || tail -5 "$log"
   ((stale == 0)) || sed -n 's/^\[ok\]/stale skip, it passes/p' "$log.skipped"
@@ -139,6 +140,7 @@ run_mode() {
 }
 
 printf '%-11s %-26s %5s %7s %8s %7s\n' mode file ok failed skipped 7.0.15
+mkdir -p .work/log && : >.work/log/totals
 jobs=()
 for mode in "${modes[@]}"; do
   run_mode "$mode" &
@@ -147,5 +149,9 @@ done
 failed=0
 for job in "${jobs[@]}"; do
   wait "$job" || failed=1
+done
+for mode in "${modes[@]}"; do
+  awk -v mode="$mode" '$1 == mode { ok += $2; err += $3; skip += $4; ref += $5; files++ } END {
+    printf "%-11s %-26s %5d %7d %8d %7d\n", mode, files " files", ok, err, skip, ref }' .work/log/totals
 done
 exit $failed

@@ -11,7 +11,7 @@ use crate::config::{Config, Live};
 use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{
-    ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
+    Counter, ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
 };
 use crate::persist::Saving;
 use crate::propagation::Stream;
@@ -56,6 +56,8 @@ pub struct Node {
     pub bulk_threads: Semaphore,
     pub stats: Stats,
     pub errors: ErrorStats,
+    /// Objects freed in the background because a client wanted it so (INFO `lazyfreed_objects`).
+    pub lazyfreed: Counter,
     pub slowlog: Slowlog,
     /// What each slot costs, if that is counted.
     pub slot_stats: SlotStats,

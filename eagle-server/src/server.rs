@@ -516,6 +516,7 @@ impl Node {
             bulk_threads: tokio::sync::Semaphore::new(bulk::THREADS_MAX),
             stats: Stats::new(command::table().entries().len()),
             errors: Default::default(),
+            lazyfreed: Default::default(),
             slowlog: Default::default(),
             slot_stats: SlotStats::new(eagle_core::store::SLOTS),
             latency: Default::default(),

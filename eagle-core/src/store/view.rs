@@ -259,6 +259,11 @@ impl<'a> View<'a> {
         self.met_expired.get()
     }
 
+    /// Lets the view look at keys as of another time, by which other ones have expired; the time so far.
+    pub fn set_now_ms(&mut self, now_ms: u64) -> u64 {
+        std::mem::replace(&mut self.now_ms, now_ms)
+    }
+
     /// What is known of `key`, if it exists and has not expired.
     pub fn find(&self, db: u8, key: &[u8]) -> Option<Entry<'a>> {
         let slot = key_slot(key);

@@ -17,6 +17,7 @@ pub mod evict;
 pub mod family;
 mod forward;
 mod keys;
+mod lazyfree;
 mod lookup;
 mod monitor;
 mod permission;

@@ -40,7 +40,7 @@ use zeroize::Zeroize;
 /// Room made for one read.
 const READ_BYTES: usize = 16 * 1024;
 /// Replies held before requests are left unread in the buffer until some are written.
-const OUTPUT_BYTES_HIGH: usize = 4 * 1024 * 1024;
+const OUTPUT_BYTES_HIGH: usize = 16 * 1024 * 1024;
 /// Array elements of one request.
 const ARGUMENTS_MAX: usize = 1024 * 1024;
 /// Requests run before other connections of the thread get their turn.

@@ -56,7 +56,7 @@ use super::errors::CommandError;
 use super::table::Entry;
 use crate::acl::Identity;
 use crate::clock::unix_ms;
-use crate::node::Node;
+use crate::node::{Node, Thread};
 use crate::session::{Answer, Arrival, Awaited, ReadyKey, Waiter, timed_out};
 use eagle_core::store::key_slot;
 use smallvec::SmallVec;
@@ -252,6 +252,13 @@ fn answer_with(node: &Node, waiter: &Waiter, answer: Answer) -> bool {
     };
     claim.answer(&node.blocked, node.keyspace.awaited(), answer);
     true
+}
+
+/// Counts a wait that was ended with an error as a call of its command that failed.
+pub fn count_failed(thread: &Thread, waiter: &Waiter) {
+    if let Some(task) = waiter.task.downcast_ref::<Task>() {
+        thread.stats.commands[task.entry.id].failed.add(1);
+    }
 }
 
 /// Ends a wait with an error, which counts as one of the node's error replies; whether it was still going on.

@@ -8,7 +8,7 @@ use crate::command::call::{Batch, account_served, in_context, reply_error};
 use crate::command::context::Context;
 use crate::command::effect::Effects;
 use crate::command::errors::CommandError;
-use crate::node::{Node, Thread};
+use crate::node::Thread;
 use crate::session::{Answer, ReadyKey, Session, Waiter};
 use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Kind, key_slot};
@@ -143,7 +143,7 @@ pub async fn serve_posted(thread: Rc<Thread>) {
         }
         let (ready, recheck) = node.blocked.take_posted();
         if recheck {
-            send_away(&node);
+            send_away(&thread);
         }
         let busy = ready
             .iter()
@@ -160,14 +160,17 @@ pub async fn serve_posted(thread: Rc<Thread>) {
 }
 
 /// Redirects the clients that wait for keys of slots that have left, or tells them that the cluster is down.
-fn send_away(node: &Node) {
+fn send_away(thread: &Thread) {
+    let node = &*thread.node;
     let Some(cluster) = &node.cluster else {
         return;
     };
     let topology = cluster.topology();
     for waiter in node.blocked.all() {
         if let Some(error) = refusal(&topology, &waiter) {
-            fail(node, &waiter, &error, false);
+            if fail(node, &waiter, &error, false) {
+                thread.stats.error_replies.add(1);
+            }
         }
     }
 }

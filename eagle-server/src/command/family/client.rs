@@ -681,8 +681,12 @@ fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let unblocked = match waiter {
         None => false,
         Some(waiter) if with_error => {
-            cx.thread.stats.error_replies.add(1);
-            blocking::fail(cx.node, &waiter, &UNBLOCKED, false)
+            let failed = blocking::fail(cx.node, &waiter, &UNBLOCKED, false);
+            if failed {
+                cx.thread.stats.error_replies.add(1);
+                blocking::count_failed(cx.thread, &waiter);
+            }
+            failed
         }
         Some(waiter) => blocking::give_up(cx.node, &waiter),
     };

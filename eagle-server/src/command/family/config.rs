@@ -171,6 +171,7 @@ fn reset_statistics(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.node.stats.reset();
     cx.node.errors.reset();
     cx.node.rates.reset();
+    cx.node.lazyfreed.reset();
     cx.node.slot_stats.reset(|_| true);
     cx.node.used_peak.reset();
     cx.reply_ok()

@@ -60,12 +60,18 @@ const UNLINK: Command = Command::new(
 
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = cx.db();
-    let mut removed = 0;
+    let (mut removed, mut freed_lazily) = (0, 0);
+    let is_lazy = cx.entry.command.name == "unlink" || cx.config.memory.lazyfree_lazy_user_del;
     for key in args.rest() {
+        let counts = is_lazy && cx.is_freed_lazily(key);
         if cx.view.remove(db, key)? {
+            freed_lazily += u64::from(counts);
             cx.notify(EventClasses::GENERIC, "del", key);
             removed += 1;
         }
+    }
+    if freed_lazily > 0 {
+        cx.note_lazyfreed(freed_lazily);
     }
     cx.reply_integer(removed)
 }

@@ -140,10 +140,14 @@ const FLUSHDB: Command = Command::new(
 .tips(FLUSH_TIPS);
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    flush_mode(args)?;
+    let is_lazy = flush_mode(cx, args)?;
     let db = cx.db();
     touch_watched(cx, db);
+    let keys = cx.view.len(db);
     cx.view.flush_db(db)?;
+    if is_lazy {
+        cx.note_lazyfreed(keys);
+    }
     cx.signal_database(db);
     cx.effects.force();
     cx.flushed();
@@ -166,11 +170,16 @@ const FLUSHALL: Command = Command::new(
 .tips(FLUSH_TIPS);
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    flush_mode(args)?;
+    let is_lazy = flush_mode(cx, args)?;
+    let mut keys = 0;
     for db in 0..DATABASES_MAX as u8 {
         touch_watched(cx, db);
+        keys += cx.view.len(db);
     }
     cx.view.flush_all()?;
+    if is_lazy {
+        cx.note_lazyfreed(keys);
+    }
     for db in 0..DATABASES_MAX as u8 {
         cx.signal_database(db);
     }
@@ -179,12 +188,20 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.reply_ok()
 }
 
-/// Both modes do the same here: the tables are dropped at once and freed in the background.
-fn flush_mode(mut args: Args<'_>) -> Result<(), CommandError> {
-    if !args.is_empty() && !args.accept("ASYNC") && !args.accept("SYNC") {
+/// Whether ASYNC is asked for. Both modes do the same here, the tables are dropped at once and freed in the background,
+/// but what a client wants freed lazily is counted.
+fn flush_mode(cx: &Context<'_>, mut args: Args<'_>) -> Result<bool, CommandError> {
+    let is_lazy = if args.is_empty() {
+        cx.config.memory.lazyfree_lazy_user_flush
+    } else if args.accept("ASYNC") {
+        true
+    } else if args.accept("SYNC") {
+        false
+    } else {
         return Err(errors::SYNTAX);
-    }
-    args.finish()
+    };
+    args.finish()?;
+    Ok(is_lazy)
 }
 
 /// Raises the watchers of the keys of `db` that exist, as they are about to be removed.

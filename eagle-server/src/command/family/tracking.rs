@@ -113,7 +113,7 @@ impl<'a> Options<'a> {
             ])
         };
         for (index, prefix) in self.prefixes.iter().enumerate() {
-            if let Some(other) = known.iter().find(|other| overlap(prefix, other)) {
+            if let Some(other) = known.iter().filter(|other| overlap(prefix, other)).min() {
                 return Err(refusal(prefix, "an existing", other));
             }
             let mut others = self.prefixes[index + 1..].iter();

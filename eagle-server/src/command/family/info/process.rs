@@ -205,7 +205,7 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     report.fields(&[
         ("active_defrag_running", 0),
         ("lazyfree_pending_objects", 0),
-        ("lazyfreed_objects", 0),
+        ("lazyfreed_objects", cx.node.lazyfreed.value()),
     ]);
 }
 
