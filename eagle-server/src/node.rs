@@ -27,7 +27,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -54,6 +54,8 @@ pub struct Node {
     pub slots_in_transfer: Arc<SlotsInTransfer>,
     /// How many threads work on large values beside those that serve clients.
     pub bulk_threads: Semaphore,
+    /// Connections that MIGRATE keeps for the next time.
+    pub migrate_sockets_kept: Arc<AtomicUsize>,
     pub stats: Stats,
     pub errors: ErrorStats,
     /// Objects freed in the background because a client wanted it so (INFO `lazyfreed_objects`).
@@ -244,11 +246,12 @@ impl Thread {
             let node = node.clone();
             move || login(&node.config.load())
         });
+        let migrate_sockets = SocketCache::new(node.migrate_sockets_kept.clone());
         Thread {
             node,
             worker,
             stats,
-            migrate_sockets: Rc::default(),
+            migrate_sockets: Rc::new(RefCell::new(migrate_sockets)),
             engines: Default::default(),
             spare: OnceCell::new(),
             parked: RefCell::default(),

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -101,13 +103,27 @@ pub struct SocketCache {
     idle: Vec<(Target, Socket, Instant)>,
     /// Whether a task waits to close what gets too old.
     swept: bool,
+    /// How many connections the caches of all threads keep.
+    kept: Arc<AtomicUsize>,
+    /// How many of them are this cache's.
+    counted: usize,
 }
 
 impl SocketCache {
+    /// An empty cache whose connections are counted among those `kept`.
+    pub fn new(kept: Arc<AtomicUsize>) -> SocketCache {
+        SocketCache {
+            kept,
+            ..SocketCache::default()
+        }
+    }
+
     /// An unused connection to `target`, which is no longer in the cache.
     pub fn take(&mut self, target: &Target) -> Option<Socket> {
         let at = self.idle.iter().rposition(|(to, ..)| to == target)?;
-        Some(self.idle.remove(at).1)
+        let (_, socket, _) = self.idle.remove(at);
+        self.count();
+        Some(socket)
     }
 
     /// Keeps a connection for the next transfer to `target`; the oldest makes room if need be.
@@ -119,15 +135,23 @@ impl SocketCache {
             this.idle.remove(0);
         }
         this.idle.push((target.clone(), socket, Instant::now()));
+        this.count();
         if !std::mem::replace(&mut this.swept, true) {
             tokio::task::spawn_local(sweep(cache.clone()));
         }
+    }
+
+    fn count(&mut self) {
+        let before = std::mem::replace(&mut self.counted, self.idle.len());
+        self.kept.fetch_add(self.idle.len(), Ordering::Relaxed);
+        self.kept.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// Closes what is too old at `now`; when the next one will be.
     fn close_old(&mut self, now: Instant) -> Option<Instant> {
         self.idle
             .retain(|(_, _, since)| *since + IDLE_TIME_MAX > now);
+        self.count();
         let next = self
             .idle
             .first()

@@ -74,7 +74,10 @@ pub(super) fn stats(report: &mut Report, cx: &Context<'_>) {
         ),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
-        ("migrate_cached_sockets", 0),
+        (
+            "migrate_cached_sockets",
+            node.migrate_sockets_kept.load(Ordering::Relaxed) as u64,
+        ),
         ("slave_expires_tracked_keys", 0),
         ("active_defrag_hits", 0),
         ("active_defrag_misses", 0),
