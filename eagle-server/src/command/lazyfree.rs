@@ -34,11 +34,14 @@ impl Context<'_> {
             | Encoding::Embstr
             | Encoding::Raw
             | Encoding::Listpack
+            | Encoding::ListpackEx
             | Encoding::Intset => return 1,
             Encoding::Hashtable if entry.kind() == Kind::Set => {
                 view.set(db, key).map(|set| set.map(|set| set.len()))
             }
-            Encoding::Hashtable => view.hash(db, key).map(|hash| hash.map(|hash| hash.len())),
+            Encoding::Hashtable | Encoding::HashtableEx => {
+                view.hash(db, key).map(|hash| hash.map(|hash| hash.len()))
+            }
             Encoding::Skiplist => view.zset(db, key).map(|zset| zset.map(|zset| zset.len())),
             Encoding::Quicklist => view
                 .list(db, key)
