@@ -8,7 +8,7 @@
 //! A short transaction is cut off at every such point, a long one at a sample spread over it (see [`points`]).
 //! After a fence nothing survives that does not survive before the next one as well, so those points add nothing.
 
-use super::super::{End, FieldRule, FieldTtl, Ttl};
+use super::super::{End, Ttl};
 use super::lists::ListStep;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
@@ -17,7 +17,7 @@ use crate::pmem::Sim;
 use crate::pmem::sim::{FnMutPrefix, Image, Survivors};
 
 /// Stores of one transaction at which it is cut off, about.
-const STORES_CUT: usize = 12;
+pub(super) const STORES_CUT: usize = 12;
 
 /// Points at which one transaction is cut off, at most.
 const POINTS_MAX: usize = 40;
@@ -25,7 +25,7 @@ const POINTS_MAX: usize = 40;
 /// The last points of a transaction, where it commits: all of them count.
 const POINTS_AT_END: usize = 8;
 
-const NOW_MS: u64 = 1000;
+pub(super) const NOW_MS: u64 = 1000;
 
 /// Keeps random prefixes of the pending stores.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl FnMutPrefix for Random {
 
 /// Opens what a crash left; which of the two states it holds. The log ring must be at the same side of the
 /// transaction; `record` is what that adds to it.
-fn holds_after(
+pub(super) fn holds_after(
     sim: &Sim,
     image: Image,
     before: &Model,
@@ -74,7 +74,7 @@ fn holds_after(
 /// Where to cut off what happens from `start` on: every candidate if they are few; otherwise one out of each of as
 /// many stretches of equal length as are allowed, picked at random within the stretch so that no regular pattern of
 /// fences hides from it, and all of the last.
-fn points(sim: &Sim, start: usize, stores_cut: usize) -> Vec<usize> {
+pub(super) fn points(sim: &Sim, start: usize, stores_cut: usize) -> Vec<usize> {
     let stride = ((sim.points() - start) / stores_cut).max(1);
     let mut replay = sim.replay();
     let mut candidates = Vec::new();
@@ -109,7 +109,7 @@ fn points(sim: &Sim, start: usize, stores_cut: usize) -> Vec<usize> {
 }
 
 /// Prepares, then crashes in `ops`; answers how many images were looked at.
-fn crash(prepare: &[Op], ops: &[Op]) -> usize {
+pub(super) fn crash(prepare: &[Op], ops: &[Op]) -> usize {
     crash_with(prepare, ops, None)
 }
 
@@ -174,7 +174,7 @@ fn crash_with(prepare: &[Op], ops: &[Op], ring: Option<u64>) -> usize {
     images
 }
 
-fn set(key: u8) -> Op {
+pub(super) fn set(key: u8) -> Op {
     Op::Set {
         db: 0,
         key,
@@ -187,7 +187,7 @@ fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
     keys.map(set).collect()
 }
 
-fn hash(key: u8, fields: std::ops::Range<u8>) -> Op {
+pub(super) fn hash(key: u8, fields: std::ops::Range<u8>) -> Op {
     Op::HashSet {
         db: 0,
         key,
@@ -298,140 +298,6 @@ fn hashes_in_both_forms_and_between() {
             ttl: Ttl::At(4000),
         }],
     );
-}
-
-/// Fields that expire then, or `None` no more.
-fn expire(key: u8, fields: std::ops::Range<u8>, ttl_at: Option<u64>) -> Op {
-    Op::HashExpire {
-        db: 0,
-        key,
-        fields,
-        ttl_at,
-        rule: FieldRule::Any,
-    }
-}
-
-#[test]
-fn expiring_fields_of_packed_hashes() {
-    let timed = [hash(1, 0..4), expire(1, 1..3, Some(5000))];
-    // The first of a database, and later ones; into the form and within it.
-    crash(&[hash(1, 0..4)], &[expire(1, 1..3, Some(5000))]);
-    crash(&timed, &[expire(1, 0..4, Some(7000))]);
-    crash(&timed, &[expire(1, 1..2, None)]);
-    crash(&timed, &[expire(1, 1..3, None)]);
-    crash(&timed, &[expire(1, 1..2, Some(10))]);
-    crash(&timed, &[expire(1, 0..4, Some(10))]);
-    crash(&timed, &[hash(1, 1..2)]);
-    // Into a table.
-    crash(&timed, &[hash(1, 4..9)]);
-    crash(&timed, &[Op::Remove { db: 0, key: 1 }]);
-    crash(&timed, &[set(1)]);
-}
-
-#[test]
-fn expiring_fields_of_large_hashes() {
-    let plain = hash(1, 0..20);
-    let timed = [plain.clone(), expire(1, 3..10, Some(5000))];
-    crash(&[plain.clone()], &[expire(1, 3..4, Some(5000))]);
-    crash(&timed, &[expire(1, 3..4, Some(4000))]);
-    crash(&timed, &[expire(1, 3..4, Some(6000))]);
-    crash(&timed, &[expire(1, 3..4, None)]);
-    crash(&timed, &[expire(1, 3..10, None)]);
-    crash(&timed, &[expire(1, 12..15, Some(2000))]);
-    crash(&timed, &[hash(1, 3..4)]);
-    for ttl in [FieldTtl::Keep, FieldTtl::At(3000)] {
-        let set = Op::HashSetTimed {
-            db: 0,
-            key: 1,
-            fields: 9..11,
-            value: b"w".to_vec(),
-            ttl,
-        };
-        crash(&timed, &[set]);
-    }
-    let remove = |fields| Op::HashRemove {
-        db: 0,
-        key: 1,
-        fields,
-    };
-    crash(&timed, &[remove(3..4)]);
-    crash(&timed, &[remove(0..20)]);
-    crash(&timed, &[expire(1, 0..20, Some(10))]);
-    crash(&timed, &[Op::Remove { db: 0, key: 1 }]);
-    crash(&timed, &[set(1)]);
-    let timed_load = Op::SetTimedHash {
-        db: 0,
-        key: 1,
-        fields: 0..10,
-        at_ms: 4000,
-    };
-    crash(&timed, &[timed_load]);
-}
-
-#[test]
-fn moving_hashes_whose_fields_expire() {
-    let small = [hash(1, 0..4), expire(1, 1..3, Some(5000))];
-    let large = [hash(1, 0..20), expire(1, 3..10, Some(5000))];
-    for timed in [small, large] {
-        let (from, to) = ((0, 1), (2, 2));
-        crash(&timed, &[Op::Rename { from, to: (0, 103) }]);
-        crash(&timed, &[Op::Copy { from, to }]);
-        crash(
-            &timed,
-            &[Op::SetTtl {
-                db: 0,
-                key: 1,
-                at_ms: Some(9000),
-            }],
-        );
-        crash(&timed, &[Op::FlushSlot { db: 0, key: 1 }]);
-        crash(&timed, &[Op::FlushDb { db: 0 }]);
-        // A database's index made together with the database.
-        crash(
-            &timed,
-            &[Op::FlushAll, hash(2, 0..2), expire(2, 0..1, Some(5000))],
-        );
-        crash(&timed, &[Op::Swap { a: 0, b: 2 }]);
-    }
-}
-
-/// Fields whose time comes: removed one by one, and by the cycle.
-#[test]
-fn fields_lapse() {
-    for fields in [0..4, 0..20] {
-        let timed = [hash(1, fields), expire(1, 1..4, Some(NOW_MS + 1))];
-        let sim = Sim::new(16 << 20, 2);
-        let (keyspace, mut worker) = open(&sim);
-        let mut before = Model::default();
-        for op in &timed {
-            exec(&keyspace, &mut worker, std::slice::from_ref(op), NOW_MS).unwrap();
-            before.apply(op, NOW_MS).unwrap();
-        }
-        let start = sim.points();
-        let removed = keyspace.expire_fields_step(&mut worker, NOW_MS + 2, 100, &mut |view| {
-            view.commit();
-        });
-        assert_eq!(removed, 3);
-        drop((worker, keyspace));
-        let mut after = before.clone();
-        after.expire(NOW_MS + 2);
-        let points = points(&sim, start, STORES_CUT);
-        let mut replay = sim.replay();
-        loop {
-            let point = replay.point();
-            if points.binary_search(&point).is_ok() {
-                let context = format!("cycle at point {}", point - start);
-                for image in [Survivors::Nothing, Survivors::Everything] {
-                    holds_after(&sim, replay.image(image), &before, &after, "", &context);
-                }
-            }
-            if !replay.step() {
-                break;
-            }
-        }
-        let last = replay.image(Survivors::Nothing);
-        assert!(holds_after(&sim, last, &before, &after, "", "at the end"));
-    }
 }
 
 fn list(step: ListStep) -> Op {

@@ -2,6 +2,8 @@
 
 mod basics;
 mod crash;
+mod crash_fields;
+mod field_ops;
 mod fields;
 mod hashes;
 mod lists;

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
+use super::field_ops::{self, FieldOp, Fields, field_name, loaded};
 use super::lists::{ListStep, list_step};
 use super::streams::{StreamModel, StreamOp, stream_op};
 
 use super::super::{
-    Access, DATABASES_MAX, Entry, FieldRule, FieldTtl, HashField, Keyspace, Kind, RingRecord,
-    StoreError, StringForm, Text, Ttl, View, Worker, key_slot,
+    Access, DATABASES_MAX, Entry, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl,
+    View, Worker, key_slot,
 };
 use super::zsets::{self, ZsetOp};
 use crate::pmem::sim::Survivors;
@@ -20,8 +21,7 @@ use crate::pmem::{Pool, Sim};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Text(Vec<u8>),
-    /// Fields with their values and when they expire.
-    Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>),
+    Hash(Fields),
     Stream(StreamModel),
     Set(BTreeSet<Vec<u8>>),
     /// Members and the bits of their scores.
@@ -115,31 +115,10 @@ pub(super) enum Op {
         fields: std::ops::Range<u8>,
         ttl: Ttl,
     },
-    /// Fields of even number expire then.
-    SetTimedHash {
+    Field {
         db: u8,
         key: u8,
-        fields: std::ops::Range<u8>,
-        at_ms: u64,
-    },
-    HashSetTimed {
-        db: u8,
-        key: u8,
-        fields: std::ops::Range<u8>,
-        value: Vec<u8>,
-        ttl: FieldTtl,
-    },
-    HashExpire {
-        db: u8,
-        key: u8,
-        fields: std::ops::Range<u8>,
-        ttl_at: Option<u64>,
-        rule: FieldRule,
-    },
-    HashLapse {
-        db: u8,
-        key: u8,
-        fields: std::ops::Range<u8>,
+        op: FieldOp,
     },
     Stream {
         db: u8,
@@ -206,18 +185,6 @@ pub(super) fn key_name(key: u8) -> Vec<u8> {
     }
 }
 
-fn field_name(field: u8) -> Vec<u8> {
-    format!("f{field}").into_bytes()
-}
-
-fn loaded(name: &[u8], ttl_at: Option<u64>) -> HashField<'_> {
-    HashField {
-        name,
-        value: b"loaded",
-        ttl_at,
-    }
-}
-
 fn member_name(member: u8) -> Vec<u8> {
     match member {
         // Some need a wider intset.
@@ -242,10 +209,7 @@ impl Op {
             | Op::HashSet { key, .. }
             | Op::HashRemove { key, .. }
             | Op::SetHash { key, .. }
-            | Op::SetTimedHash { key, .. }
-            | Op::HashSetTimed { key, .. }
-            | Op::HashExpire { key, .. }
-            | Op::HashLapse { key, .. }
+            | Op::Field { key, .. }
             | Op::Stream { key, .. }
             | Op::List { key, .. }
             | Op::SetAdd { key, .. }
@@ -309,52 +273,7 @@ impl Op {
                 let loaded: Vec<_> = names.iter().map(|name| loaded(name, None)).collect();
                 view.set_hash(*db, &key_name(*key), &loaded, *ttl)
             }
-            Op::SetTimedHash {
-                db,
-                key,
-                fields,
-                at_ms,
-            } => {
-                let names = names(fields);
-                let loaded: Vec<_> = names
-                    .iter()
-                    .enumerate()
-                    .map(|(i, name)| loaded(name, (i % 2 == 0).then_some(*at_ms)))
-                    .collect();
-                view.set_hash(*db, &key_name(*key), &loaded, Ttl::Clear)
-            }
-            Op::HashSetTimed {
-                db,
-                key,
-                fields,
-                value,
-                ttl,
-            } => {
-                let names = names(fields);
-                let pairs: Vec<_> = names
-                    .iter()
-                    .map(|name| (name.as_slice(), value.as_slice()))
-                    .collect();
-                view.hash_set_timed(*db, &key_name(*key), &pairs, *ttl)
-                    .map(drop)
-            }
-            Op::HashExpire {
-                db,
-                key,
-                fields,
-                ttl_at,
-                rule,
-            } => {
-                let names = names(fields);
-                let fields: Vec<_> = names.iter().map(Vec::as_slice).collect();
-                view.hash_expire(*db, &key_name(*key), &fields, *ttl_at, *rule)
-                    .map(drop)
-            }
-            Op::HashLapse { db, key, fields } => {
-                let names = names(fields);
-                let fields: Vec<_> = names.iter().map(Vec::as_slice).collect();
-                view.hash_lapse(*db, &key_name(*key), &fields).map(drop)
-            }
+            Op::Field { db, key, op } => op.run(view, *db, &key_name(*key)),
             Op::List { db, key, step } => step.run(view, *db, &key_name(*key)),
             Op::Stream { db, key, op } => op.run(view, *db, &key_name(*key)),
             Op::SetAdd { db, key, members } => {
@@ -455,110 +374,6 @@ impl Model {
                     all.insert(at, (Value::Hash(hash), ttl));
                 }
             }
-            Op::HashSetTimed {
-                db,
-                key,
-                fields,
-                value,
-                ttl: field_ttl,
-            } => {
-                let at = place((*db, *key));
-                let (mut hash, ttl) = match live(all, &at) {
-                    Some((Value::Hash(hash), ttl)) => (hash, ttl),
-                    Some(_) => return Err(StoreError::WrongType),
-                    None => (BTreeMap::new(), None),
-                };
-                for field in fields.clone() {
-                    let name = field_name(field);
-                    let ttl_at = match field_ttl {
-                        FieldTtl::Clear => None,
-                        FieldTtl::Keep => hash.get(&name).and_then(|(_, ttl_at)| *ttl_at),
-                        FieldTtl::At(at) => Some(*at),
-                    };
-                    hash.insert(name, (value.clone(), ttl_at));
-                }
-                if !fields.is_empty() {
-                    all.insert(at, (Value::Hash(hash), ttl));
-                }
-            }
-            Op::HashExpire {
-                db,
-                key,
-                fields,
-                ttl_at,
-                rule,
-            } => {
-                let at = place((*db, *key));
-                match live(all, &at) {
-                    Some((Value::Hash(mut hash), ttl)) => {
-                        for field in fields.clone() {
-                            let name = field_name(field);
-                            let Some((_, old)) = hash.get_mut(&name) else {
-                                continue;
-                            };
-                            if old.is_some_and(|at| now_ms > at) {
-                                continue;
-                            }
-                            let applies = ttl_at.is_none_or(|new| match rule {
-                                FieldRule::Any => true,
-                                FieldRule::Absent => old.is_none(),
-                                FieldRule::Present => old.is_some(),
-                                FieldRule::Later => old.is_some_and(|old| new > old),
-                                FieldRule::Earlier => old.is_none_or(|old| new < old),
-                            });
-                            if applies && ttl_at.is_some_and(|new| new <= now_ms) {
-                                hash.remove(&name);
-                            } else if applies {
-                                *old = *ttl_at;
-                            }
-                        }
-                        if hash.is_empty() {
-                            all.remove(&at);
-                        } else {
-                            all.insert(at, (Value::Hash(hash), ttl));
-                        }
-                    }
-                    Some(_) => return Err(StoreError::WrongType),
-                    None => drop(all.remove(&at)),
-                }
-            }
-            Op::HashLapse { db, key, fields } => {
-                let at = place((*db, *key));
-                match live(all, &at) {
-                    Some((Value::Hash(mut hash), ttl)) => {
-                        let named =
-                            |name: &Vec<u8>| fields.clone().any(|field| field_name(field) == *name);
-                        hash.retain(|name, (_, at)| {
-                            !(named(name) && at.is_some_and(|at| now_ms > at))
-                        });
-                        if hash.is_empty() {
-                            all.remove(&at);
-                        } else {
-                            all.insert(at, (Value::Hash(hash), ttl));
-                        }
-                    }
-                    Some(_) => return Err(StoreError::WrongType),
-                    None => drop(all.remove(&at)),
-                }
-            }
-            Op::SetTimedHash {
-                db,
-                key,
-                fields,
-                at_ms,
-            } => {
-                let at = place((*db, *key));
-                let timed = |(i, field)| {
-                    let ttl_at = (i % 2 == 0).then_some(*at_ms);
-                    (field_name(field), (b"loaded".to_vec(), ttl_at))
-                };
-                let hash: BTreeMap<_, _> = fields.clone().enumerate().map(timed).collect();
-                if hash.is_empty() {
-                    all.remove(&at);
-                } else {
-                    all.insert(at, (Value::Hash(hash), None));
-                }
-            }
             Op::HashRemove { db, key, fields } => {
                 let at = place((*db, *key));
                 match live(all, &at) {
@@ -606,6 +421,19 @@ impl Model {
                     all.remove(&at);
                 } else {
                     all.insert(at, (Value::List(list), ttl));
+                }
+            }
+            Op::Field { db, key, op } => {
+                let at = place((*db, *key));
+                let (old, ttl) = match live(all, &at) {
+                    _ if op.replaces() => (None, None),
+                    Some((Value::Hash(fields), ttl)) => (Some(fields), ttl),
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => (None, None),
+                };
+                match op.apply(old, now_ms) {
+                    Some(new) => drop(all.insert(at, (Value::Hash(new), ttl))),
+                    None => drop(all.remove(&at)),
                 }
             }
             Op::Stream { db, key, op } => {
@@ -841,24 +669,6 @@ fn ttl() -> impl Strategy<Value = Ttl> {
     ]
 }
 
-fn field_ttl() -> impl Strategy<Value = FieldTtl> {
-    prop_oneof![
-        Just(FieldTtl::Keep),
-        Just(FieldTtl::Clear),
-        (1000..3000u64).prop_map(FieldTtl::At)
-    ]
-}
-
-fn field_rule() -> impl Strategy<Value = FieldRule> {
-    prop_oneof![
-        4 => Just(FieldRule::Any),
-        1 => Just(FieldRule::Absent),
-        1 => Just(FieldRule::Present),
-        1 => Just(FieldRule::Later),
-        1 => Just(FieldRule::Earlier),
-    ]
-}
-
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let db = || 0..3u8;
     let key = || prop_oneof![0..40u8, 98..104u8];
@@ -873,10 +683,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         8 => (db(), 0..5u8, fields(), bytes()).prop_map(|(db, key, fields, value)| Op::HashSet { db, key, fields, value }),
         6 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashRemove { db, key, fields }),
         1 => (place(), fields(), ttl()).prop_map(|((db, key), fields, ttl)| Op::SetHash { db, key, fields, ttl }),
-        1 => (place(), fields(), 1000..3000u64).prop_map(|((db, key), fields, at_ms)| Op::SetTimedHash { db, key, fields, at_ms }),
-        6 => (db(), 0..5u8, fields(), bytes(), field_ttl()).prop_map(|(db, key, fields, value, ttl)| Op::HashSetTimed { db, key, fields, value, ttl }),
-        8 => (db(), 0..5u8, fields(), prop::option::of(900..3000u64), field_rule()).prop_map(|(db, key, fields, ttl_at, rule)| Op::HashExpire { db, key, fields, ttl_at, rule }),
-        2 => (db(), 0..5u8, fields()).prop_map(|(db, key, fields)| Op::HashLapse { db, key, fields }),
+        16 => (db(), 0..5u8, field_ops::op()).prop_map(|(db, key, op)| Op::Field { db, key, op }),
         8 => (db(), 5..8u8, stream_op()).prop_map(|(db, key, op)| Op::Stream { db, key, op }),
         8 => (db(), 4..9u8, list_step()).prop_map(|(db, key, step)| Op::List { db, key, step }),
         8 => (db(), 0..7u8, members()).prop_map(|(db, key, members)| Op::SetAdd { db, key, members }),
