@@ -205,6 +205,16 @@ impl Writer {
         self.raw(b"\r\n");
     }
 
+    /// A byte string of `len` bytes, which `write` adds [raw](Writer::raw).
+    pub fn bulk_pieces(&mut self, len: usize, write: impl FnOnce(&mut Writer)) {
+        self.out.reserve(HEADER_BYTES_MAX + len + 2);
+        self.header(b'$', len);
+        let end = self.out.len() + len;
+        write(self);
+        debug_assert_eq!(self.out.len(), end, "as many bytes as were announced");
+        self.raw(b"\r\n");
+    }
+
     /// A byte string that is `value` in decimal.
     pub fn bulk_integer(&mut self, value: i64) {
         self.bulk(itoa::Buffer::new().format(value));

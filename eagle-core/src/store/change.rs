@@ -62,6 +62,7 @@ pub(super) fn entry_of<'a>(reader: &Reader<'a>, record: Record, blob: &Blob) -> 
             Kind::List => Encoding::Quicklist,
             _ => match blob.encoding() {
                 Encoding::HashtableEx => Encoding::Hashtable,
+                Encoding::Chunked => Encoding::Raw,
                 encoding => encoding,
             },
         },

@@ -17,6 +17,7 @@ use super::encoding::score::order_key;
 use super::entry::Encoding;
 use super::keyspace::{Keyspace, OpenError, counts};
 use super::medium::Reader;
+use super::object::string::large::{CHUNK_BYTES, LARGE_STRING_BYTES_MIN, Large, chunks};
 use super::object::zset::{Member, Ranks, Sorted, ZSET_HEADER_BYTES};
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS};
 use super::trash::{self, HEADER_BYTES};
@@ -141,6 +142,7 @@ impl Walk<'_> {
                     trash::Kind::List => self.list(node, false),
                     trash::Kind::Stream => self.trashed_stream(node),
                     trash::Kind::Sorted => self.sorted(node, node + 24, None),
+                    trash::Kind::String => self.large_string(node, false),
                     trash::Kind::Slot => self.trashed_table(node, node, node + 24),
                 };
                 self.dues.clear();
@@ -219,6 +221,35 @@ impl Walk<'_> {
                         "collection {header:#x}: {len} members noted, {found} found"
                     ));
                 }
+            }
+        }
+        true
+    }
+
+    /// A large string that an entry refers to, or one in the trash, whose chunks before the cursor are gone; whether its
+    /// header was not met before.
+    fn large_string(&mut self, header: u64, whole: bool) -> bool {
+        if !self.reach(header, HEADER_BYTES as u64) {
+            return false;
+        }
+        let large = Large { header };
+        let (len, cursor) = (large.len(&self.reader), large.cursor(&self.reader));
+        let directory = large.directory(&self.reader);
+        let count = chunks(len);
+        if !self.reach(directory, 8 * count) {
+            return true;
+        }
+        if whole && (len < LARGE_STRING_BYTES_MIN || cursor != 0) {
+            self.fault(format!(
+                "string {header:#x} has {len} bytes and the cursor {cursor}"
+            ));
+        }
+        // Words that the directory's block does not have were told above.
+        let count = count.min(self.pool.usable_size(Offset::from_raw(directory)) as u64 / 8);
+        for number in cursor..count {
+            let chunk = self.reader.load(directory + 8 * number);
+            if chunk != 0 {
+                self.reach(chunk, CHUNK_BYTES.min(len - number * CHUNK_BYTES));
             }
         }
         true
@@ -349,6 +380,9 @@ impl Walk<'_> {
         }
         if blob.encoding() == Encoding::Quicklist {
             self.list(blob.value_word(&self.reader), true);
+        }
+        if blob.encoding() == Encoding::Chunked {
+            self.large_string(blob.value_word(&self.reader), true);
         }
         if blob.encoding() == Encoding::Stream {
             self.stream(blob.value_word(&self.reader));

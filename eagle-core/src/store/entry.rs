@@ -66,6 +66,8 @@ pub enum Encoding {
     Quicklist,
     /// A stream.
     Stream,
+    /// A long string of which parts have been changed: chunks. Clients know it as `raw`.
+    Chunked,
 }
 
 impl Encoding {
@@ -78,9 +80,8 @@ impl Encoding {
             Encoding::Listpack => 3,
             Encoding::Hashtable => 4,
             Encoding::Intset | Encoding::ListpackEx => 5,
-            Encoding::Skiplist | Encoding::Quicklist | Encoding::Stream | Encoding::HashtableEx => {
-                6
-            }
+            Encoding::Skiplist | Encoding::Quicklist | Encoding::Stream | Encoding::Chunked => 6,
+            Encoding::HashtableEx => 6,
         }
     }
 
@@ -97,6 +98,7 @@ impl Encoding {
             (6, Kind::Zset) => Encoding::Skiplist,
             (6, Kind::List) => Encoding::Quicklist,
             (6, Kind::Stream) => Encoding::Stream,
+            (6, Kind::String) => Encoding::Chunked,
             _ => Encoding::Raw,
         }
     }
@@ -106,7 +108,7 @@ impl Encoding {
         match self {
             Encoding::Int => "int",
             Encoding::Embstr => "embstr",
-            Encoding::Raw => "raw",
+            Encoding::Raw | Encoding::Chunked => "raw",
             Encoding::Listpack => "listpack",
             Encoding::Hashtable | Encoding::HashtableEx => "hashtable",
             Encoding::ListpackEx => "listpackex",
@@ -228,6 +230,63 @@ impl<'a> Text<'a> {
     /// An owned copy of the text.
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_bytes(&mut itoa::Buffer::new()).to_vec()
+    }
+}
+
+/// A string as a view answers it: as it lies in the pool, or copied together from chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringValue<'a> {
+    /// One piece.
+    Text(Text<'a>),
+    /// Was chunks.
+    Joined(Vec<u8>),
+}
+
+impl<'a> StringValue<'a> {
+    /// The text.
+    #[inline]
+    pub fn text(&self) -> Text<'_> {
+        match self {
+            StringValue::Text(text) => *text,
+            StringValue::Joined(bytes) => Text::Bytes(bytes),
+        }
+    }
+
+    /// Length in bytes of the text.
+    pub fn len(&self) -> usize {
+        self.text().len()
+    }
+
+    /// Whether the text has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.text().is_empty()
+    }
+
+    /// The value as bytes; `buffer` holds the digits of an integer.
+    pub fn as_bytes<'b>(&'b self, buffer: &'b mut itoa::Buffer) -> &'b [u8] {
+        match self {
+            StringValue::Text(Text::Int(number)) => buffer.format(*number).as_bytes(),
+            StringValue::Text(Text::Bytes(bytes)) => bytes,
+            StringValue::Joined(bytes) => bytes,
+        }
+    }
+
+    /// The value as bytes, which only the digits of an integer are copied for.
+    pub fn into_cow(self) -> Cow<'a, [u8]> {
+        match self {
+            StringValue::Text(text) => text.to_cow(),
+            StringValue::Joined(bytes) => Cow::Owned(bytes),
+        }
+    }
+
+    /// The bytes, owned.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.into_cow().into_owned()
+    }
+
+    /// An owned copy of the bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.text().to_vec()
     }
 }
 

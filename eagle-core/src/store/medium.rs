@@ -12,6 +12,7 @@
 //! a rollback must bring its word back. So hidden stores are logged from the second change on.
 
 use smallvec::SmallVec;
+use std::ops::Range;
 
 use super::blob::Blob;
 use super::dash::hash::{Hash, KeyHasher};
@@ -48,6 +49,12 @@ impl Pending {
     /// Whether something is held back.
     pub(super) fn is_some(self) -> bool {
         self.at != NO_WORD
+    }
+
+    /// What is held back of a range of bytes: the word at this offset, which it may share with others.
+    pub(super) fn within(self, range: Range<u64>) -> Option<(u64, u64)> {
+        let meets = self.is_some() && self.at < range.end && self.at + 8 > range.start;
+        meets.then_some((self.at, self.value))
     }
 }
 
@@ -206,6 +213,21 @@ impl<'a> Writer<'_, 'a> {
         }
         self.append(at, bytes);
         Ok(())
+    }
+
+    /// Overwrites bytes in use: logged, at any byte position.
+    pub(super) fn overwrite(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
+        self.exclude_readers();
+        Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?)
+    }
+
+    /// Bytes of the block that begins at `at`.
+    pub(super) fn block_bytes(&self, at: u64) -> u64 {
+        self.pool.usable_size(Offset::from_raw(at)) as u64
     }
 
     /// Zeroes bytes of a block of this transaction.

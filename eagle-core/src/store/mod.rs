@@ -48,6 +48,7 @@ mod set_ref;
 mod slot;
 mod snapshot;
 mod stream_view;
+mod string_view;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod totals;
@@ -59,7 +60,7 @@ mod zset_ref;
 
 pub use change::Lapsed;
 pub use check::{CheckReport, check};
-pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, Text, Ttl};
+pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, StringValue, Text, Ttl};
 pub use error::StoreError;
 pub use hash_ref::{FieldIter, HashIter, HashRef, MetField};
 pub use interest::Interest;
@@ -74,12 +75,15 @@ pub use object::stream::{
     StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,
     TrimTo,
 };
+pub use object::string::large::{LARGE_STRING_BYTES_MIN, Piece};
+pub use object::string::read::StringRead;
 pub use object::zset::{AddRule, Added, RemovedMembers};
 pub use prefetch::PREFETCH_MAX;
 pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot, SnapshotSink};
+pub use string_view::StringWindow;
 pub use view::{Access, Committed, Savepoint, SlotHeld, View};
 pub use zset_range::{LexBound, LexRange, ScoreRange};
 pub use zset_ref::{ZsetIter, ZsetRef};

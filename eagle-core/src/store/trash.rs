@@ -9,6 +9,7 @@
 //!   link                 byte offset of a trash node | kind (bits 0..3), or 0
 //!   collection header    { root word, count, link, cursor }
 //!   stream, group, consumer   the same, but the fourth word says which of them it is
+//!   large string         { length, directory, link, cursor }
 //!   of a sorted set, or of a hash whose fields expire   the same, and the root word of its tree
 //!   table of a slot      the same, made when a slot is flushed; the second word is its tree of expiring hashes
 //!   root array           { link, slot cursor, directory cursor, -, index of expiring fields }, then the slots
@@ -44,6 +45,8 @@ pub(super) enum Kind {
     List,
     /// A stream, or a consumer group or consumer of one.
     Stream,
+    /// A large string.
+    String,
 }
 
 impl Kind {
@@ -55,6 +58,7 @@ impl Kind {
             Kind::List => 5,
             Kind::Stream => 6,
             Kind::Sorted => 4,
+            Kind::String => 7,
         }
     }
 
@@ -62,7 +66,12 @@ impl Kind {
     fn link(self, node: u64) -> u64 {
         match self {
             Kind::Array => node,
-            Kind::Collection | Kind::Slot | Kind::Sorted | Kind::List | Kind::Stream => node + 16,
+            Kind::Collection
+            | Kind::Slot
+            | Kind::Sorted
+            | Kind::List
+            | Kind::Stream
+            | Kind::String => node + 16,
         }
     }
 }
@@ -79,6 +88,7 @@ pub(super) fn follow<W: Words>(words: &W, link: u64) -> Option<(Kind, u64, u64)>
         5 => Kind::List,
         6 => Kind::Stream,
         4 => Kind::Sorted,
+        7 => Kind::String,
         _ => return None,
     };
     let node = link & !7;
@@ -128,6 +138,7 @@ pub(super) fn step(
                     })?
             }
             Kind::List => object::list::discard(writer, node, &mut freed)?,
+            Kind::String => object::string::large::discard(writer, node, &mut freed)?,
             Kind::Stream => object::stream::discard::step(writer, head_at, node, &mut freed)?,
             Kind::Array => array(writer, head_at, node, blocks_min, &mut freed)?,
         };

@@ -16,7 +16,6 @@ use super::located::{FormOf, Located};
 use super::medium::{Pending, Reader, Writer, WriterState};
 use super::object::hash::HashForm;
 use super::object::set::SetForm;
-use super::object::string;
 use super::root::{self, ARRAY_BYTES};
 use super::set_ref::SetRef;
 use super::slot::Locks;
@@ -231,6 +230,21 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Locks a slot for a read that a view without locks cannot do without; nothing if the view has its locks.
+    pub(super) fn hold(&self, slot: u16) -> Option<Locks<'a>> {
+        if self.locks.any() {
+            assert!(self.locks.covers(slot), "slot {slot} is not locked");
+            return None;
+        }
+        let (slots, wanted) = (self.keyspace.slots(), [slot]);
+        Some(match self.patience {
+            None => slots.lock(Access::Slots(&wanted)),
+            Some(wait_max) => slots
+                .lock_within(Access::Slots(&wanted), wait_max)
+                .unwrap_or_else(|| std::panic::resume_unwind(Box::new(SlotHeld))),
+        })
+    }
+
     /// Looks up a key whose time has not come.
     #[inline]
     pub(super) fn lookup(
@@ -280,18 +294,6 @@ impl<'a> View<'a> {
         let found = self.find(db, key);
         self.met_expired.set(met);
         found
-    }
-
-    /// The string at `key`.
-    #[inline]
-    pub fn string(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {
-        let slot = key_slot(key);
-        self.read(slot, |reader| {
-            self.lookup(reader, db, slot, key)
-                .map(|here| string::read(reader, &here.blob))
-                .transpose()
-        })
-        .0
     }
 
     /// The hash at `key`.

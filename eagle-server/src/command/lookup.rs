@@ -6,7 +6,8 @@
 use super::context::{Context, Flow, Outcome};
 use super::errors::CommandError;
 use eagle_core::resp::Writer;
-use eagle_core::store::{StoreError, Text};
+use eagle_core::store::{Piece, StoreError, StringRead, StringValue, Text};
+use std::ops::Range;
 
 impl<'a> Context<'a> {
     /// Counts and passes on what a look-up found. A key of another type is a hit.
@@ -19,8 +20,26 @@ impl<'a> Context<'a> {
     }
 
     /// The string at `key` of the selected database, counted as a look-up.
-    pub fn read_string(&self, key: &[u8]) -> Result<Option<Text<'a>>, CommandError> {
+    pub fn read_string(&self, key: &[u8]) -> Result<Option<StringValue<'a>>, CommandError> {
         self.noted(self.view.string(self.db(), key))
+    }
+
+    /// Replies the string at `key` of the selected database, or null; counted as a look-up. Whether there is one.
+    pub fn reply_string(&mut self, key: &[u8]) -> Result<bool, CommandError> {
+        let out = &mut *self.out;
+        let found = self
+            .view
+            .with_string(self.session.db, key, |string| write_string(out, string));
+        let is_there = self.noted(found)?.is_some();
+        if !is_there {
+            self.out.null();
+        }
+        Ok(is_there)
+    }
+
+    /// Replies a string that was read before, or null.
+    pub fn reply_value(&mut self, value: &Option<StringValue<'_>>) -> Outcome {
+        self.reply_text(value.as_ref().map(StringValue::text))
     }
 
     /// Replies a string value, or null.
@@ -39,4 +58,21 @@ pub fn write_text(out: &mut Writer, text: Text<'_>) {
         Text::Int(value) => out.bulk_integer(value),
         Text::Bytes(bytes) => out.bulk(bytes),
     }
+}
+
+fn write_string(out: &mut Writer, string: &StringRead<'_, '_>) {
+    match string.text() {
+        Some(text) => write_text(out, text),
+        None => write_part(out, string, 0..string.len()),
+    }
+}
+
+/// Writes a part of a string, which reaches as far.
+pub fn write_part(out: &mut Writer, string: &StringRead<'_, '_>, range: Range<u64>) {
+    let len = (range.end - range.start) as usize;
+    out.bulk_pieces(len, |out| {
+        string.pieces(range, &mut |piece: Piece<'_>| {
+            piece.for_each(|bytes| out.raw(bytes));
+        });
+    });
 }

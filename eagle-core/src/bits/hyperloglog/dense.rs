@@ -34,6 +34,23 @@ pub(super) fn set(body: &mut [u8], register: usize, value: u8) {
     }
 }
 
+/// The byte in which a register begins.
+pub(super) fn position(register: usize) -> usize {
+    REGISTER_BITS * register / 8
+}
+
+/// Raises a register in the bytes from its [`position`] on; how many of them have changed if it was lower.
+pub(super) fn raise_at(window: &mut [u8], register: usize, value: u8) -> Option<usize> {
+    let shift = REGISTER_BITS * register % 8;
+    let word = u16::from_le_bytes([window[0], window[1]]);
+    if (word >> shift & REGISTER_MAX) as u8 >= value {
+        return None;
+    }
+    let word = word & !(REGISTER_MAX << shift) | (u16::from(value) & REGISTER_MAX) << shift;
+    window[..2].copy_from_slice(&word.to_le_bytes());
+    Some((shift + REGISTER_BITS).div_ceil(8))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +65,28 @@ mod tests {
             .rev()
             .for_each(|at| set(&mut body, at, 63 - value(at)));
         assert!((0..REGISTERS).all(|at| get(&body, at) == 63 - value(at)));
+    }
+
+    #[test]
+    fn a_register_is_raised_in_its_own_bytes() {
+        let mut body = vec![0; BYTES];
+        for register in (0..REGISTERS).step_by(3).chain([REGISTERS - 1]) {
+            let mut expected = body.clone();
+            let value = (register * 31 % 63 + 1) as u8;
+            let at = position(register);
+            let mut window = [0; 2];
+            let have = (body.len() - at).min(2);
+            window[..have].copy_from_slice(&body[at..at + have]);
+            let changed = raise_at(&mut window, register, value);
+            if get(&body, register) >= value {
+                assert_eq!(changed, None);
+                continue;
+            }
+            set(&mut expected, register, value);
+            let len = changed.unwrap();
+            body[at..at + len].copy_from_slice(&window[..len]);
+            assert!(body == expected, "register {register}");
+            assert_eq!(raise_at(&mut window, register, value), None);
+        }
     }
 }

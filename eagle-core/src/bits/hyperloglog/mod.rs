@@ -75,6 +75,11 @@ impl<B: AsRef<[u8]>> HyperLogLog<B> {
         self.bytes.as_ref()
     }
 
+    /// The string.
+    pub fn into_bytes(self) -> B {
+        self.bytes
+    }
+
     /// How the registers are kept.
     pub fn form(&self) -> Form {
         match self.as_bytes()[4] {
@@ -139,6 +144,38 @@ pub fn count(registers: &Registers) -> u64 {
     estimate::estimate(&histogram)
 }
 
+/// The register that an element belongs to, and what it raises that to.
+pub fn register_of(element: &[u8]) -> (usize, u8) {
+    let hash = murmur::hash(element);
+    // The bit behind the last one ends every run.
+    let run = (hash >> INDEX_BITS | 1 << RUN_BITS).trailing_zeros() + 1;
+    (hash as usize & (REGISTERS - 1), run as u8)
+}
+
+/// Position of the cached count, a little-endian word.
+pub const CACHED_AT: u64 = HEADER_BYTES as u64 - 8;
+
+/// Whether a string that begins like this and has so many bytes is a dense HyperLogLog.
+pub fn is_dense(head: &[u8; HEADER_BYTES], len: u64) -> bool {
+    head.starts_with(MAGIC) && head[4] == 0 && len == DENSE_BYTES as u64
+}
+
+/// The byte of a dense string in which a register begins.
+pub fn dense_position(register: usize) -> u64 {
+    (HEADER_BYTES + dense::position(register)) as u64
+}
+
+/// Raises a register in the bytes of a dense string from its [position](dense_position) on, two at least; how many of
+/// them have changed if it was lower.
+pub fn raise_dense(window: &mut [u8], register: usize, value: u8) -> Option<usize> {
+    dense::raise_at(window, register, value)
+}
+
+/// The byte of the header that says that the cached count is out of date, and its position.
+pub fn stale(head: &[u8; HEADER_BYTES]) -> (usize, u8) {
+    (HEADER_BYTES - 1, head[HEADER_BYTES - 1] | STALE)
+}
+
 impl HyperLogLog<Vec<u8>> {
     /// One that no element was added to.
     pub fn empty() -> HyperLogLog<Vec<u8>> {
@@ -149,18 +186,10 @@ impl HyperLogLog<Vec<u8>> {
         HyperLogLog { bytes }
     }
 
-    /// The string.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     /// Adds an element; whether a register has changed. The sparse form becomes dense beyond `sparse_bytes_max`.
     pub fn add(&mut self, element: &[u8], sparse_bytes_max: usize) -> Result<bool, Corrupt> {
-        let hash = murmur::hash(element);
-        let register = hash as usize & (REGISTERS - 1);
-        // The bit behind the last one ends every run.
-        let run = (hash >> INDEX_BITS | 1 << RUN_BITS).trailing_zeros() + 1;
-        self.raise(register, run as u8, sparse_bytes_max)
+        let (register, run) = register_of(element);
+        self.raise(register, run, sparse_bytes_max)
     }
 
     /// Raises a register; whether it was lower before.

@@ -24,6 +24,7 @@ pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
         Encoding::Quicklist => Some(trash::Kind::List),
         Encoding::Stream => Some(trash::Kind::Stream),
         Encoding::Skiplist | Encoding::HashtableEx => Some(trash::Kind::Sorted),
+        Encoding::Chunked => Some(trash::Kind::String),
         _ => None,
     }
 }
@@ -44,6 +45,10 @@ impl Change<'_, '_> {
             Encoding::Quicklist => self.copied_list(blob),
             Encoding::Stream => self.copied_stream(blob),
             Encoding::Skiplist => self.copied_zset(blob),
+            Encoding::Chunked => {
+                let large = string::large::Large::read(&reader, blob);
+                Ok(large.duplicate(&mut self.writer)?.to_bytes().to_vec())
+            }
             _ => Ok(blob.value(&reader).to_vec()),
         }
     }

@@ -1,8 +1,8 @@
 //! Each operation by itself, on all forms of a value.
 
 use super::super::{
-    Access, Encoding, Keyspace, Kind, PoolOptions, StoreError, StringForm, Text, Ttl, View, check,
-    key_slot,
+    Access, Encoding, Keyspace, Kind, PoolOptions, StoreError, StringForm, StringValue, Text, Ttl,
+    View, check, key_slot,
 };
 use super::Fixture;
 
@@ -43,7 +43,10 @@ fn strings_are_stored_by_form() {
         assert_eq!((found.to_vec(), found.len()), (value.to_vec(), value.len()));
     }
     f.run(|view| view.set_int(0, b"k", -7, Ttl::Clear)).unwrap();
-    assert_eq!(f.free().string(0, b"k"), Ok(Some(Text::Int(-7))));
+    assert_eq!(
+        f.free().string(0, b"k"),
+        Ok(Some(StringValue::Text(Text::Int(-7))))
+    );
     assert_eq!(f.keyspace.len(0), 1);
     f.check();
 }
@@ -148,8 +151,14 @@ fn a_dropped_view_leaves_no_trace_and_a_savepoint_undoes_the_rest() {
         .unwrap();
     view.set_string(0, b"b", b"new", StringForm::Auto, Ttl::Clear)
         .unwrap();
-    assert_eq!(view.string(0, b"a"), Ok(Some(Text::Bytes(b"two"))));
-    assert_eq!(view.string(0, b"b"), Ok(Some(Text::Bytes(b"new"))));
+    assert_eq!(
+        view.string(0, b"a"),
+        Ok(Some(StringValue::Text(Text::Bytes(b"two"))))
+    );
+    assert_eq!(
+        view.string(0, b"b"),
+        Ok(Some(StringValue::Text(Text::Bytes(b"new"))))
+    );
     assert_eq!(view.len(0), 2);
     drop(view);
     assert_eq!(text(&mut f, b"a"), Some(b"1".to_vec()));
@@ -159,7 +168,10 @@ fn a_dropped_view_leaves_no_trace_and_a_savepoint_undoes_the_rest() {
     let empty = view.savepoint();
     view.remove(0, b"a").unwrap();
     view.rollback_to(empty);
-    assert_eq!(view.string(0, b"a"), Ok(Some(Text::Int(1))));
+    assert_eq!(
+        view.string(0, b"a"),
+        Ok(Some(StringValue::Text(Text::Int(1))))
+    );
     view.set_string(0, b"b", b"kept", StringForm::Auto, Ttl::Clear)
         .unwrap();
     let savepoint = view.savepoint();

@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod crash_fields;
+mod crash_strings;
 mod field_ops;
 mod fields;
 mod hashes;
@@ -11,6 +12,7 @@ mod model;
 mod sets;
 mod snapshot;
 mod streams;
+mod strings;
 mod threads;
 mod walks;
 mod zsets;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::field_ops::{self, FieldOp, Fields, field_name, loaded};
 use super::lists::{ListStep, list_step};
 use super::streams::{StreamModel, StreamOp, stream_op};
+use super::strings::{Part, part};
 
 use super::super::{
     Access, DATABASES_MAX, Entry, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl,
@@ -63,7 +64,12 @@ impl Value {
                 Value::Set(members)
             }
             Kind::Zset => Value::Zset(zsets::contents(view, db, entry.key())),
-            _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
+            _ => {
+                let value = view.string(db, entry.key()).unwrap().unwrap().into_vec();
+                let len = view.string_len(db, entry.key()).unwrap();
+                assert_eq!(len, Some(value.len() as u64));
+                Value::Text(value)
+            }
         }
     }
 }
@@ -88,6 +94,11 @@ pub(super) enum Op {
         db: u8,
         key: u8,
         value: i64,
+    },
+    Part {
+        db: u8,
+        key: u8,
+        part: Part,
     },
     Remove {
         db: u8,
@@ -204,6 +215,7 @@ impl Op {
         let keys = match self {
             Op::Set { key, .. }
             | Op::SetInt { key, .. }
+            | Op::Part { key, .. }
             | Op::Remove { key, .. }
             | Op::SetTtl { key, .. }
             | Op::HashSet { key, .. }
@@ -243,6 +255,7 @@ impl Op {
                 ttl,
             } => view.set_string(*db, &key_name(*key), value, StringForm::Auto, *ttl),
             Op::SetInt { db, key, value } => view.set_int(*db, &key_name(*key), *value, Ttl::Keep),
+            Op::Part { db, key, part } => part.run(view, *db, &key_name(*key)),
             Op::Remove { db, key } => view.remove(*db, &key_name(*key)).map(drop),
             Op::SetTtl { db, key, at_ms } => view.set_ttl(*db, &key_name(*key), *at_ms).map(drop),
             Op::HashSet {
@@ -342,6 +355,16 @@ impl Model {
                 let at = place((*db, *key));
                 let ttl = ttl_of(all, &at, Ttl::Keep);
                 all.insert(at, (Value::Text(value.to_string().into_bytes()), ttl));
+            }
+            Op::Part { db, key, part } => {
+                let at = place((*db, *key));
+                let (mut text, ttl) = match live(all, &at) {
+                    Some((Value::Text(text), ttl)) => (text, ttl),
+                    Some(_) => return Err(StoreError::WrongType),
+                    None => (Vec::new(), None),
+                };
+                part.apply(&mut text);
+                all.insert(at, (Value::Text(text), ttl));
             }
             Op::Remove { db, key } => {
                 all.remove(&place((*db, *key)));
@@ -678,6 +701,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (place(), bytes(), ttl()).prop_map(|((db, key), value, ttl)| Op::Set { db, key, value, ttl }),
         2 => (place(), any::<i64>()).prop_map(|((db, key), value)| Op::SetInt { db, key, value }),
+        8 => (db(), 8..14u8, part()).prop_map(|(db, key, part)| Op::Part { db, key, part }),
         6 => place().prop_map(|(db, key)| Op::Remove { db, key }),
         3 => (place(), prop::option::of(1000..3000u64)).prop_map(|((db, key), at_ms)| Op::SetTtl { db, key, at_ms }),
         8 => (db(), 0..5u8, fields(), bytes()).prop_map(|(db, key, fields, value)| Op::HashSet { db, key, fields, value }),

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-use super::super::{Access, StoreError, StringForm, Text, Ttl, key_slot};
+use super::super::{Access, StoreError, StringForm, StringValue, Text, Ttl, key_slot};
 
 /// Rounds of each writer: a few hundred milliseconds.
 const ROUNDS: i64 = 4000;
 
-fn number(text: Option<Text<'_>>) -> i64 {
-    match text {
+fn number(value: Option<StringValue<'_>>) -> i64 {
+    match value.as_ref().map(StringValue::text) {
         Some(Text::Int(n)) => n,
         other => panic!("not a number: {other:?}"),
     }
@@ -99,7 +99,7 @@ fn readers_see_committed_states_in_order() {
                 assert!(parse(f1) >= parse(f0));
                 let crowd = key(tag, &format!("crowd{}", rounds % 900));
                 match view.string(0, &crowd).unwrap() {
-                    Some(text) => assert_eq!(text, Text::Bytes(&crowd)),
+                    Some(text) => assert_eq!(text.text(), Text::Bytes(&crowd)),
                     None => drop(misses.fetch_add(1, Relaxed)),
                 }
                 drop(view);

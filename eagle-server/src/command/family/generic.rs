@@ -7,7 +7,7 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::EvictionPolicy;
 use crate::config::special::EventClasses;
-use eagle_core::store::{Kind, Text};
+use eagle_core::store::{Kind, StringValue, Text};
 
 pub const FAMILY: Family = Family {
     name: "generic",
@@ -448,7 +448,9 @@ pub(super) fn refcount(cx: &Context<'_>, key: &[u8]) -> Option<i64> {
     );
     let needs_clock = cx.config.memory.maxmemory > 0 && (is_lru || policy.is_lfu());
     let shared = match cx.view.string(cx.db(), key) {
-        Ok(Some(Text::Int(value))) => !needs_clock && (0..SHARED_INTEGERS).contains(&value),
+        Ok(Some(StringValue::Text(Text::Int(value)))) => {
+            !needs_clock && (0..SHARED_INTEGERS).contains(&value)
+        }
         _ => false,
     };
     Some(if shared { SHARED } else { 1 })

@@ -74,7 +74,7 @@ fn usage(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
 }
 
-/// About what a large hash, set or sorted set takes besides its entry: its members, by the mean of the first `samples`.
+/// About what a large string, hash, set or sorted set takes besides its entry: its members, by the mean of the first `samples`.
 fn table_bytes(
     view: &View<'_>,
     db: u8,
@@ -94,6 +94,9 @@ fn table_bytes(
     if entry.kind() == Kind::List {
         let list = view.list(db, entry.key())?;
         return Ok(list.map_or(0, |list| list.bytes()));
+    }
+    if entry.kind() == Kind::String {
+        return Ok(view.string_bytes(db, entry.key())?);
     }
     if !matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist) {
         return Ok(0);

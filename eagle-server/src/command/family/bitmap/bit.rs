@@ -1,4 +1,4 @@
-//! Single bits: SETBIT, GETBIT; and what all commands that change bits share.
+//! Single bits: SETBIT, GETBIT; and what all commands on bits share.
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
@@ -6,7 +6,7 @@ use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use eagle_core::bits::bitmap;
-use eagle_core::store::{Encoding, StringForm, Ttl};
+use eagle_core::store::StringForm;
 use eagle_core::text::integer::parse_i64;
 
 /// SETBIT key offset value -- sets or clears a bit of the string at `key`, which is made or padded
@@ -38,11 +38,18 @@ fn setbit(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         Some(1) => true,
         _ => return Err(BAD_BIT),
     };
-    let mut string = Grown::read(cx, key, offset)?;
-    let before = bitmap::get(&string.bytes, offset);
-    bitmap::set(&mut string.bytes, offset, on);
-    let changes = string.has_grown || before != on;
-    string.store(cx, key, changes)?;
+    let (db, at) = (cx.db(), offset >> 3);
+    let window = cx.view.string_window(db, key, at)?;
+    let before = bitmap::get(&window.bytes, offset & 7);
+    let changes = at >= window.len || before != on;
+    if changes {
+        let mut byte = [window.bytes[0]];
+        bitmap::set(&mut byte, offset & 7, on);
+        cx.view.write_string(db, key, at, &byte)?;
+    } else if !window.is_raw {
+        make_raw(cx, key)?;
+    }
+    tell(cx, key, changes);
     cx.reply_bool(before)
 }
 
@@ -65,10 +72,9 @@ pub(super) const GETBIT: Command = Command::new(
 
 fn getbit(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, offset) = (args.word()?, parse_offset(cx, args.word()?)?);
-    let string = cx.read_string(key)?;
-    let mut digits = itoa::Buffer::new();
-    let bit = string.is_some_and(|text| bitmap::get(text.as_bytes(&mut digits), offset));
-    cx.reply_bool(bit)
+    let byte = cx.view.string_byte(cx.db(), key, offset >> 3);
+    let byte = cx.noted(byte)?.unwrap_or(0);
+    cx.reply_bool(bitmap::get(&[byte], offset & 7))
 }
 
 pub(super) const BAD_OFFSET: CommandError =
@@ -89,53 +95,21 @@ pub(super) fn check_offset(cx: &Context<'_>, offset: i64) -> Result<u64, Command
         .ok_or(BAD_OFFSET)
 }
 
-/// A string about to be changed, long enough for a bit.
-pub(super) struct Grown {
-    pub(super) bytes: Vec<u8>,
-    /// It is new, or longer than it was.
-    pub(super) has_grown: bool,
-    is_raw: bool,
-    ttl: Ttl,
+/// Makes a short string that was meant to be changed `raw`, although no bit of it did; nobody hears of it.
+pub(super) fn make_raw(cx: &mut Context<'_>, key: &[u8]) -> Result<(), CommandError> {
+    let db = cx.session.db;
+    if let Some(value) = cx.view.string(db, key)? {
+        let bytes = value.into_vec();
+        cx.view.recode_string(db, key, &bytes, StringForm::Raw)?;
+    }
+    Ok(())
 }
 
-impl Grown {
-    /// The string at `key`, filled up with zeros so that it has the bit at `offset`.
-    pub(super) fn read(cx: &Context<'_>, key: &[u8], offset: u64) -> Result<Grown, CommandError> {
-        let old = cx.view.string(cx.db(), key)?;
-        let entry = cx.view.find(cx.db(), key);
-        let mut bytes = old.map_or_else(Vec::new, |text| text.to_vec());
-        let len = bytes.len().max((offset >> 3) as usize + 1);
-        let has_grown = len > bytes.len();
-        bytes.resize(len, 0);
-        Ok(Grown {
-            bytes,
-            has_grown,
-            is_raw: entry.is_some_and(|entry| entry.encoding() == Encoding::Raw),
-            ttl: if old.is_some() { Ttl::Keep } else { Ttl::Clear },
-        })
-    }
-
-    /// Stores the string unless nothing about it is new. A string that was meant to be changed is
-    /// `raw` afterwards even if no bit of it did.
-    pub(super) fn store(
-        self,
-        cx: &mut Context<'_>,
-        key: &[u8],
-        changes: bool,
-    ) -> Result<(), CommandError> {
-        let db = cx.session.db;
-        if changes || self.has_grown {
-            cx.view
-                .set_string(db, key, &self.bytes, StringForm::Raw, self.ttl)?;
-        } else if !self.is_raw {
-            cx.view
-                .recode_string(db, key, &self.bytes, StringForm::Raw)?;
-        }
-        if changes {
-            cx.notify(EventClasses::STRING, "setbit", key);
-        } else {
-            cx.effects.none();
-        }
-        Ok(())
+/// Tells that a string was changed, or that it was meant to be and nothing about it is new.
+pub(super) fn tell(cx: &mut Context<'_>, key: &[u8], changes: bool) {
+    if changes {
+        cx.notify(EventClasses::STRING, "setbit", key);
+    } else {
+        cx.effects.none();
     }
 }

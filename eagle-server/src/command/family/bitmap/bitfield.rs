@@ -1,12 +1,13 @@
 //! BITFIELD and BITFIELD_RO: integers of any width inside a string.
 
-use super::bit::{BAD_OFFSET, Grown, check_offset};
+use super::bit::{BAD_OFFSET, check_offset, make_raw, tell};
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use eagle_core::bits::field::{FieldType, Overflow};
+use eagle_core::store::{LARGE_STRING_BYTES_MIN, StringWindow};
 use eagle_core::text::integer::parse_i64;
 
 /// BITFIELD key [GET type offset | [OVERFLOW how] SET type offset value | [OVERFLOW how] INCRBY type
@@ -193,20 +194,23 @@ fn parse_offset(cx: &Context<'_>, word: &[u8], field: FieldType) -> Result<u64, 
 }
 
 fn read(cx: &mut Context<'_>, key: &[u8], operations: &[Operation]) -> Outcome {
-    let string = cx.read_string(key)?;
-    let mut digits = itoa::Buffer::new();
-    let bytes = string
-        .as_ref()
-        .map_or(&b""[..], |text| text.as_bytes(&mut digits));
-    cx.out.array(operations.len());
-    for operation in operations {
-        cx.out.integer(operation.field.get(bytes, operation.offset));
+    let out = &mut *cx.out;
+    let found = cx.view.with_string(cx.session.db, key, |string| {
+        out.array(operations.len());
+        for Operation { field, offset, .. } in operations {
+            let window = string.window(offset >> 3);
+            out.integer(field.get(&window, offset & 7));
+        }
+    });
+    if cx.noted(found)?.is_none() {
+        cx.out.array(operations.len());
+        operations.iter().for_each(|_| cx.out.integer(0));
     }
     Ok(Flow::Done)
 }
 
 fn write(cx: &mut Context<'_>, key: &[u8], operations: &[Operation], last_bit: u64) -> Outcome {
-    let mut string = Grown::read(cx, key, last_bit)?;
+    let mut string = Fields::open(cx, key, last_bit)?;
     let mut changes = false;
     cx.out.array(operations.len());
     for &Operation {
@@ -215,7 +219,7 @@ fn write(cx: &mut Context<'_>, key: &[u8], operations: &[Operation], last_bit: u
         offset,
     } in operations
     {
-        let old = field.get(&string.bytes, offset);
+        let old = string.get(cx, field, offset)?;
         // What to store, and what to reply.
         let new = match action {
             Action::Get => {
@@ -231,10 +235,93 @@ fn write(cx: &mut Context<'_>, key: &[u8], operations: &[Operation], last_bit: u
             cx.out.null();
             continue;
         };
-        field.set(&mut string.bytes, offset, new);
+        if old != new {
+            string.set(cx, field, offset, new)?;
+        }
         changes |= string.has_grown || old != new;
         cx.out.integer(reply);
     }
-    string.store(cx, key, changes)?;
+    string.close(cx, changes)?;
+    tell(cx, key, changes);
     Ok(Flow::Done)
+}
+
+/// A string under change, long enough for all fields that are written. A short one is changed in a copy and stored once;
+/// of a long one each field is written by itself.
+struct Fields<'k> {
+    key: &'k [u8],
+    /// It is new, or longer than it was.
+    has_grown: bool,
+    is_raw: bool,
+    copy: Option<Vec<u8>>,
+}
+
+impl<'k> Fields<'k> {
+    fn open(
+        cx: &mut Context<'_>,
+        key: &'k [u8],
+        last_bit: u64,
+    ) -> Result<Fields<'k>, CommandError> {
+        let db = cx.db();
+        let StringWindow { len, is_raw, .. } = cx.view.string_window(db, key, 0)?;
+        let new_len = len.max((last_bit >> 3) + 1);
+        let has_grown = new_len > len;
+        let copy = if new_len < LARGE_STRING_BYTES_MIN {
+            let mut bytes = cx.view.string_part(db, key, 0..len)?.unwrap_or_default();
+            bytes.resize(new_len as usize, 0);
+            Some(bytes)
+        } else {
+            if has_grown || !is_raw {
+                cx.view.write_string(db, key, new_len, b"")?;
+            }
+            None
+        };
+        Ok(Fields {
+            key,
+            has_grown,
+            is_raw,
+            copy,
+        })
+    }
+
+    fn get(&self, cx: &Context<'_>, field: FieldType, bit: u64) -> Result<i64, CommandError> {
+        Ok(match &self.copy {
+            Some(bytes) => field.get(bytes, bit),
+            None => {
+                let window = cx.view.string_window(cx.db(), self.key, bit >> 3)?;
+                field.get(&window.bytes, bit & 7)
+            }
+        })
+    }
+
+    fn set(
+        &mut self,
+        cx: &mut Context<'_>,
+        field: FieldType,
+        bit: u64,
+        value: i64,
+    ) -> Result<(), CommandError> {
+        if let Some(bytes) = &mut self.copy {
+            field.set(bytes, bit, value);
+            return Ok(());
+        }
+        let (db, at) = (cx.db(), bit >> 3);
+        let mut bytes = cx.view.string_window(db, self.key, at)?.bytes;
+        field.set(&mut bytes, bit & 7, value);
+        let len = ((bit & 7) as usize + field.bits as usize).div_ceil(8);
+        cx.view.write_string(db, self.key, at, &bytes[..len])?;
+        Ok(())
+    }
+
+    fn close(self, cx: &mut Context<'_>, changes: bool) -> Result<(), CommandError> {
+        if let Some(bytes) = self.copy {
+            if changes || self.has_grown {
+                let db = cx.db();
+                cx.view.write_string(db, self.key, 0, &bytes)?;
+            } else if !self.is_raw {
+                make_raw(cx, self.key)?;
+            }
+        }
+        Ok(())
+    }
 }

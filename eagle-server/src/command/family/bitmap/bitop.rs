@@ -6,7 +6,7 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use eagle_core::bits::bitmap::{Operation, combine};
-use eagle_core::store::{StringForm, Text, Ttl};
+use eagle_core::store::{StringForm, StringValue, Ttl};
 use std::borrow::Cow;
 
 /// BITOP operation destkey key [key ...] -- stores the strings at the keys, combined; its length.
@@ -46,7 +46,7 @@ fn bitop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     }
     let string = |key: &&[u8]| {
         let text = cx.read_string(key)?;
-        Ok(text.as_ref().map_or(Cow::Borrowed(&b""[..]), Text::to_cow))
+        Ok(text.map_or(Cow::Borrowed(&b""[..]), StringValue::into_cow))
     };
     let strings: Vec<Cow<'_, [u8]>> = keys
         .iter()

@@ -5,6 +5,7 @@ use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use eagle_core::bits::bitmap;
+use eagle_core::store::{Piece, StringRead};
 use std::ops::RangeInclusive;
 
 const UNIT_HISTORY: &[(&str, &str)] = &[("7.0.0", "Added the `BYTE|BIT` option.")];
@@ -25,27 +26,80 @@ pub(super) const BITCOUNT: Command = Command::new(
 
 fn bitcount(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
-    // Without a key the range is not looked at, as in Redis.
-    let Some(string) = cx.read_string(key)? else {
-        return cx.reply_integer(0);
-    };
-    let mut digits = itoa::Buffer::new();
-    let bytes = string.as_bytes(&mut digits);
-    let count = match *args.rest() {
-        [] => bitmap::count(bytes),
-        [start, end, ref unit @ ..] if unit.len() <= 1 => {
-            let (start, end) = (parse_integer(start)?, parse_integer(end)?);
-            if start < 0 && end < 0 && start > end {
-                return cx.reply_integer(0);
+    let found = cx.view.with_string(cx.db(), key, |string| {
+        let len = string.len();
+        Ok(match *args.rest() {
+            [] => whole(len).map_or(0, |bits| count(string, &bits)),
+            [start, end, ref unit @ ..] if unit.len() <= 1 => {
+                let (start, end) = (parse_integer(start)?, parse_integer(end)?);
+                if start < 0 && end < 0 && start > end {
+                    return Ok(0);
+                }
+                let unit = unit
+                    .first()
+                    .map_or(Ok(Unit::Byte), |word| Unit::parse(word))?;
+                range(start, end, len, unit).map_or(0, |bits| count(string, &bits))
             }
-            let unit = unit
-                .first()
-                .map_or(Ok(Unit::Byte), |word| Unit::parse(word))?;
-            range(start, end, bytes.len(), unit).map_or(0, |bits| bitmap::count_in(bytes, &bits))
-        }
-        _ => return Err(errors::SYNTAX),
-    };
+            _ => return Err(errors::SYNTAX),
+        })
+    });
+    // Without a key the range is not looked at, as in Redis.
+    let count = cx.noted(found)?.unwrap_or(Ok(0))?;
     cx.reply_integer(count as i64)
+}
+
+/// How many bits of a range, which the string reaches, are set.
+fn count(string: &StringRead<'_, '_>, bits: &RangeInclusive<u64>) -> u64 {
+    let mut total = 0;
+    each_part(string, bits, |bytes, _, part| {
+        total += bytes.map_or(0, |bytes| bitmap::count_in(bytes, &part));
+        true
+    });
+    total
+}
+
+/// The first bit of a range, which the string reaches, that is `on`.
+fn find(string: &StringRead<'_, '_>, bits: &RangeInclusive<u64>, on: bool) -> Option<u64> {
+    let mut position = None;
+    each_part(string, bits, |bytes, first, part| {
+        let found = match bytes {
+            Some(bytes) => bitmap::find_in(bytes, &part, on),
+            None => (!on).then_some(*part.start()),
+        };
+        position = found.map(|bit| first + bit);
+        position.is_none()
+    });
+    position
+}
+
+/// Visits the pieces in which a range of bits lies, until `visit` has enough: the bytes (`None` for zeros), the number of
+/// the bit that is their first, and which of their bits are of the range.
+fn each_part(
+    string: &StringRead<'_, '_>,
+    bits: &RangeInclusive<u64>,
+    mut visit: impl FnMut(Option<&[u8]>, u64, RangeInclusive<u64>) -> bool,
+) {
+    let (first, last) = (bits.start() >> 3, bits.end() >> 3);
+    let mut at = 8 * first;
+    let mut goes_on = true;
+    string.pieces(first..last + 1, &mut |piece| {
+        if !goes_on {
+            return;
+        }
+        let (bytes, len) = match piece {
+            Piece::Bytes(bytes) => (Some(bytes), bytes.len()),
+            Piece::Zeros(len) => (None, len),
+        };
+        let end = at + 8 * len as u64;
+        let part = *bits.start().max(&at) - at..=(*bits.end()).min(end - 1) - at;
+        goes_on = visit(bytes, at, part);
+        at = end;
+    });
+}
+
+/// All bits of a string of `len` bytes, if it has any.
+fn whole(len: u64) -> Option<RangeInclusive<u64>> {
+    range(0, -1, len, Unit::Byte)
 }
 
 /// BITPOS key bit [start [end [BYTE | BIT]]] -- position of the first bit that is 0, or 1, or -1.
@@ -65,14 +119,20 @@ pub(super) const BITPOS: Command = Command::new(
 fn bitpos(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     const BAD_BIT: CommandError = CommandError::new("ERR The bit argument must be 1 or 0.");
     let (key, bit) = (args.word()?, args.integer_in(0..=1, BAD_BIT)?);
-    let Some(string) = cx.read_string(key)? else {
-        // A key that is not there is an endless row of zeros.
-        return cx.reply_integer(-bit);
-    };
-    let mut digits = itoa::Buffer::new();
-    let bytes = string.as_bytes(&mut digits);
-    let (mut start, mut end, mut unit) = (0, -1, Unit::Byte);
     let words = args.rest();
+    let found = cx
+        .view
+        .with_string(cx.db(), key, |string| position(string, bit == 1, words));
+    match cx.noted(found)? {
+        Some(position) => cx.reply_integer(position?),
+        // A key that is not there is an endless row of zeros.
+        None => cx.reply_integer(-bit),
+    }
+}
+
+/// Where in a string the first bit is that is `on`, in the range that the arguments mean.
+fn position(string: &StringRead<'_, '_>, on: bool, words: &[&[u8]]) -> Result<i64, CommandError> {
+    let (mut start, mut end, mut unit) = (0, -1, Unit::Byte);
     if words.len() > 3 {
         return Err(errors::SYNTAX);
     }
@@ -86,16 +146,15 @@ fn bitpos(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if let Some(word) = end_given {
         end = parse_integer(word)?;
     }
-    let Some(bits) = range(start, end, bytes.len(), unit) else {
-        return cx.reply_integer(-1);
+    let Some(bits) = range(start, end, string.len(), unit) else {
+        return Ok(-1);
     };
-    let position = match bitmap::find_in(bytes, &bits, bit == 1) {
+    Ok(match find(string, &bits, on) {
         Some(position) => position as i64,
         // Without an end the string goes on with zeros.
-        None if bit == 0 && end_given.is_none() => *bits.end() as i64 + 1,
+        None if !on && end_given.is_none() => *bits.end() as i64 + 1,
         None => -1,
-    };
-    cx.reply_integer(position)
+    })
 }
 
 /// What positions of a range count.
@@ -119,7 +178,7 @@ impl Unit {
 
 /// The bits that `start` and `end` mean in a string of `len` bytes, if there are any. Negative
 /// positions count from the end.
-fn range(start: i64, end: i64, len: usize, unit: Unit) -> Option<RangeInclusive<u64>> {
+fn range(start: i64, end: i64, len: u64, unit: Unit) -> Option<RangeInclusive<u64>> {
     let total = match unit {
         Unit::Byte => len as i64,
         Unit::Bit => 8 * len as i64,

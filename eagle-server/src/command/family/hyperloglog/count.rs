@@ -6,7 +6,8 @@ use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use eagle_core::bits::hyperloglog::{self, Corrupt, Form, HyperLogLog, REGISTERS};
-use eagle_core::store::{StoreError, StringForm, Text, Ttl};
+use eagle_core::store::{StoreError, StringForm, StringValue, Text, Ttl};
+use std::borrow::Cow;
 
 /// PFADD key [element ...] -- adds elements; whether the estimate may have changed.
 pub(super) const PFADD: Command = Command::new(
@@ -27,6 +28,12 @@ pub(super) const PFADD: Command = Command::new(
 
 fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, db) = (args.word()?, cx.db());
+    if let Some(changes) = add_in_place(cx, key, args.rest())? {
+        if changes {
+            cx.notify(EventClasses::STRING, "pfadd", key);
+        }
+        return cx.reply_bool(changes);
+    }
     let old = checked(cx.view.string(db, key)?)?;
     let is_new = old.is_none();
     let mut hll = old.map_or_else(HyperLogLog::empty, owned);
@@ -40,6 +47,39 @@ fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.notify(EventClasses::STRING, "pfadd", key);
     }
     cx.reply_bool(changes)
+}
+
+/// Adds elements to a dense HyperLogLog by writing the registers they raise; whether there were any. `None` if what is at
+/// `key` is none of that form.
+fn add_in_place(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    elements: &[&[u8]],
+) -> Result<Option<bool>, CommandError> {
+    let db = cx.db();
+    let head = match cx.view.string_window(db, key, 0) {
+        Err(StoreError::WrongType) => return Ok(None),
+        head => head?,
+    };
+    if !hyperloglog::is_dense(&head.bytes, head.len) {
+        return Ok(None);
+    }
+    let mut changes = false;
+    for element in elements {
+        let (register, value) = hyperloglog::register_of(element);
+        let at = hyperloglog::dense_position(register);
+        let mut window = cx.view.string_window(db, key, at)?.bytes;
+        let raised = hyperloglog::raise_dense(&mut window, register, value);
+        if let Some(len) = raised {
+            cx.view.write_string(db, key, at, &window[..len])?;
+            changes = true;
+        }
+    }
+    let (at, byte) = hyperloglog::stale(&head.bytes);
+    if changes && byte != head.bytes[at] {
+        cx.view.write_string(db, key, at as u64, &[byte])?;
+    }
+    Ok(Some(changes))
 }
 
 /// PFCOUNT key [key ...] -- how many different elements were added to any of the keys, about.
@@ -90,9 +130,12 @@ fn pfcount_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
         return cx.reply_integer(count as i64);
     }
     let count = hll.count().map_err(corrupt)?;
-    let mut hll = owned(hll);
-    hll.set_cached(count);
-    match store(cx, key, &hll, false) {
+    let db = cx.db();
+    match cx
+        .view
+        .write_string(db, key, hyperloglog::CACHED_AT, &count.to_le_bytes())
+        .map(|_| ())
+    {
         // The answer is right without the cache, too.
         Ok(()) | Err(StoreError::OutOfSpace) => cx.reply_integer(count as i64),
         Err(error) => Err(error.into()),
@@ -152,19 +195,21 @@ fn pfmerge(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 /// The HyperLogLog in a string, if there is one.
 pub(super) fn checked<'a>(
-    text: Option<Text<'a>>,
-) -> Result<Option<HyperLogLog<&'a [u8]>>, CommandError> {
+    value: Option<StringValue<'a>>,
+) -> Result<Option<HyperLogLog<Cow<'a, [u8]>>>, CommandError> {
     const NO_HYPERLOGLOG: CommandError =
         CommandError::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
-    match text {
+    match value {
         None => Ok(None),
-        Some(Text::Bytes(bytes)) => HyperLogLog::new(bytes).map(Some).ok_or(NO_HYPERLOGLOG),
-        Some(Text::Int(_)) => Err(NO_HYPERLOGLOG),
+        Some(StringValue::Text(Text::Int(_))) => Err(NO_HYPERLOGLOG),
+        Some(value) => HyperLogLog::new(value.into_cow())
+            .map(Some)
+            .ok_or(NO_HYPERLOGLOG),
     }
 }
 
-pub(super) fn owned(hll: HyperLogLog<&[u8]>) -> HyperLogLog<Vec<u8>> {
-    HyperLogLog::new(hll.as_bytes().to_vec()).unwrap_or_else(HyperLogLog::empty)
+pub(super) fn owned(hll: HyperLogLog<Cow<'_, [u8]>>) -> HyperLogLog<Vec<u8>> {
+    HyperLogLog::new(hll.into_bytes().into_owned()).unwrap_or_else(HyperLogLog::empty)
 }
 
 pub(super) fn corrupt(_: Corrupt) -> CommandError {

@@ -9,7 +9,6 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::keys::{KeyRef, KeyRefs};
-use crate::command::lookup::write_text;
 use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, Family, FindKeys, Flags, KeyFlags, KeySpec, Scope,
 };
@@ -173,7 +172,7 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
             }
             for pattern in &options.get {
                 match pattern::value(cx, pattern, element) {
-                    Some(value) => write_text(cx.out, value),
+                    Some(value) => cx.out.bulk(value),
                     None => cx.out.null(),
                 }
             }
@@ -187,7 +186,7 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
         }
         for pattern in &options.get {
             let value = pattern::value(cx, pattern, element);
-            stored.push(value.map_or(Cow::Borrowed(b""), |text| text.to_cow()));
+            stored.push(value.unwrap_or(Cow::Borrowed(b"")));
         }
     }
     let slices: Vec<&[u8]> = stored.iter().map(AsRef::as_ref).collect();
@@ -246,9 +245,7 @@ fn sorted<'a>(
 ) -> Option<Vec<Cow<'a, [u8]>>> {
     let weight = |element: &Cow<'a, [u8]>| {
         let text = match options.by {
-            By::Pattern(pattern) => {
-                pattern::look_up(cx, pattern, element).map(|text| text.to_cow())
-            }
+            By::Pattern(pattern) => pattern::look_up(cx, pattern, element),
             _ => None,
         };
         let is_by_pattern = matches!(options.by, By::Pattern(_));

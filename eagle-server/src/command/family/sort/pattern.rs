@@ -1,16 +1,17 @@
 //! The values that BY and GET name: `weight_*`, `object_*->field`, or `#` for the element itself.
 
 use crate::command::context::Context;
-use eagle_core::store::Text;
+use eagle_core::store::StringValue;
+use std::borrow::Cow;
 
 /// The value that `pattern` gives for `element`; nothing if there is none of the right type.
 pub(super) fn value<'t, 'a: 't>(
     cx: &Context<'a>,
     pattern: &[u8],
     element: &'t [u8],
-) -> Option<Text<'t>> {
+) -> Option<Cow<'t, [u8]>> {
     if pattern == b"#" {
-        return Some(Text::Bytes(element));
+        return Some(Cow::Borrowed(element));
     }
     look_up(cx, pattern, element)
 }
@@ -18,19 +19,23 @@ pub(super) fn value<'t, 'a: 't>(
 /// The value of the key, or of the field, that `pattern` names.
 ///
 /// The keys lie anywhere: all slots are locked where a pattern has a star.
-pub(super) fn look_up<'a>(cx: &Context<'a>, pattern: &[u8], element: &[u8]) -> Option<Text<'a>> {
+pub(super) fn look_up<'a>(
+    cx: &Context<'a>,
+    pattern: &[u8],
+    element: &[u8],
+) -> Option<Cow<'a, [u8]>> {
     let (key, field) = names(pattern, element)?;
     let db = cx.db();
     match field {
         None => {
             let found = cx.view.string(db, &key);
             cx.note_lookup(!matches!(found, Ok(None)));
-            found.ok().flatten()
+            found.ok().flatten().map(StringValue::into_cow)
         }
         Some(field) => {
             let found = cx.view.hash(db, &key);
             cx.note_lookup(!matches!(found, Ok(None)));
-            found.ok().flatten()?.get(field).map(Text::Bytes)
+            found.ok().flatten()?.get(field).map(Cow::Borrowed)
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::command::{KeyRef, KeyRefs};
 use crate::config::special::EventClasses;
-use eagle_core::store::{StoreError, Text};
+use eagle_core::store::{StoreError, StringValue, Text};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What of the string is compared.
@@ -115,7 +115,7 @@ pub(super) const DIGEST: Command = Command::new(
 
 fn digest_command(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     match cx.read_string(args.word()?)? {
-        Some(text) => cx.reply_bulk(&digest(text)),
+        Some(value) => cx.reply_bulk(&digest(value.text())),
         None => cx.reply_null(),
     }
 }
@@ -174,7 +174,7 @@ fn delex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             current => current?,
         };
         let comparison = Comparison::accept(&mut args)?.ok_or(UNKNOWN)?;
-        comparison.holds(current)
+        comparison.holds(current.as_ref().map(StringValue::text))
     })
 }
 
@@ -202,7 +202,8 @@ fn delifeq(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         operand: value,
     };
     remove_if(cx, key, |cx| {
-        comparison.holds(cx.view.string(cx.db(), key)?)
+        let current = cx.view.string(cx.db(), key)?;
+        comparison.holds(current.as_ref().map(StringValue::text))
     })
 }
 

@@ -9,7 +9,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
-use eagle_core::store::StoreError;
+use eagle_core::store::{StoreError, StringValue};
 
 const NOT_STRINGS: CommandError =
     CommandError::new("ERR The specified keys must contain string values");
@@ -69,7 +69,7 @@ fn decoded(cx: &Context<'_>, key: &[u8]) -> Result<Vec<u8>, CommandError> {
     let found = cx.view.string(cx.db(), key);
     cx.note_lookup(!matches!(found, Ok(None)));
     match found {
-        Ok(text) => Ok(text.map_or_else(Vec::new, |text| text.to_vec())),
+        Ok(text) => Ok(text.map_or_else(Vec::new, StringValue::into_vec)),
         Err(StoreError::WrongType) => Err(NOT_STRINGS),
         Err(other) => Err(other.into()),
     }

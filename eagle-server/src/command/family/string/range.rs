@@ -1,8 +1,9 @@
 //! Parts of strings: APPEND, SETRANGE, GETRANGE, SUBSTR.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, Outcome};
+use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::lookup::write_part;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use eagle_core::store::{StringForm, Ttl};
@@ -28,18 +29,16 @@ pub(super) const APPEND: Command = Command::new(
 fn append(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, suffix) = (args.word()?, args.word()?);
     let db = cx.db();
-    let Some(old) = cx.view.string(db, key)? else {
+    let Some(len) = cx.view.string_len(db, key)? else {
         cx.view
             .set_string(db, key, suffix, StringForm::Auto, Ttl::Clear)?;
         cx.notify(EventClasses::STRING, "append", key);
         return cx.reply_integer(suffix.len() as i64);
     };
-    check_end(cx, old.len() as u64, suffix)?;
-    let new = [old.as_bytes(&mut itoa::Buffer::new()), suffix].concat();
-    cx.view
-        .set_string(db, key, &new, StringForm::Raw, Ttl::Keep)?;
+    check_end(cx, len, suffix)?;
+    let new_len = cx.view.write_string(db, key, len, suffix)?;
     cx.notify(EventClasses::STRING, "append", key);
-    cx.reply_integer(new.len() as i64)
+    cx.reply_integer(new_len as i64)
 }
 
 /// SETRANGE key offset value -- overwrites a part of the string at `key`, which is padded with
@@ -69,27 +68,23 @@ fn setrange(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, offset, patch) = (args.word()?, args.integer()?, args.word()?);
     let offset = u64::try_from(offset).map_err(|_| BAD_OFFSET)?;
     let db = cx.db();
-    let old = cx.view.string(db, key)?;
+    let old_len = cx.view.string_len(db, key)?;
     if patch.is_empty() {
         // Nothing to write makes no key and pads nothing.
-        return cx.reply_integer(old.map_or(0, |text| text.len() as i64));
+        return cx.reply_integer(old_len.unwrap_or(0) as i64);
     }
-    let end = check_end(cx, offset, patch)?;
-    let mut new = old.map_or_else(Vec::new, |text| text.to_vec());
-    new.resize(new.len().max(end), 0);
-    new[end - patch.len()..end].copy_from_slice(patch);
-    let ttl = if old.is_some() { Ttl::Keep } else { Ttl::Clear };
-    cx.view.set_string(db, key, &new, StringForm::Raw, ttl)?;
+    check_end(cx, offset, patch)?;
+    let len = cx.view.write_string(db, key, offset, patch)?;
     cx.notify(EventClasses::STRING, "setrange", key);
-    cx.reply_integer(new.len() as i64)
+    cx.reply_integer(len as i64)
 }
 
-/// Where `patch`, written at `offset`, ends; refused beyond `proto-max-bulk-len`.
-fn check_end(cx: &Context<'_>, offset: u64, patch: &[u8]) -> Result<usize, CommandError> {
+/// Refuses a `patch` at `offset` that ends beyond `proto-max-bulk-len`.
+fn check_end(cx: &Context<'_>, offset: u64, patch: &[u8]) -> Result<(), CommandError> {
     offset
         .checked_add(patch.len() as u64)
         .filter(|end| *end <= cx.config.clients.proto_max_bulk_len)
-        .and_then(|end| usize::try_from(end).ok())
+        .map(|_| ())
         .ok_or(errors::STRING_TOO_LONG)
 }
 
@@ -117,12 +112,14 @@ pub(super) const GETRANGE: Command = Command::new(
 
 fn getrange(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, start, end) = (args.word()?, args.integer()?, args.integer()?);
-    let value = cx.read_string(key)?;
-    let mut digits = itoa::Buffer::new();
-    let bytes = value
-        .as_ref()
-        .map_or(&b""[..], |text| text.as_bytes(&mut digits));
-    cx.reply_bulk(&bytes[clamp(start, end, bytes.len())])
+    let out = &mut *cx.out;
+    let found = cx.view.with_string(cx.session.db, key, |string| {
+        write_part(out, string, clamp(start, end, string.len()));
+    });
+    match cx.noted(found)? {
+        Some(()) => Ok(Flow::Done),
+        None => cx.reply_bulk(b""),
+    }
 }
 
 /// SUBSTR key start end -- the former name of GETRANGE.
@@ -152,18 +149,18 @@ fn substr(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// The positions in a string of `len` bytes that `start` and `end` mean; empty if there are none.
-fn clamp(start: i64, end: i64, len: usize) -> Range<usize> {
+fn clamp(start: i64, end: i64, len: u64) -> Range<u64> {
     // Both before the end and crossed: empty, even where cutting both off at 0 would give a byte.
     if start < 0 && end < 0 && start > end {
         return 0..0;
     }
     let absolute = |position: i64| {
         let position = if position < 0 {
-            position.saturating_add_unsigned(len as u64)
+            position.saturating_add_unsigned(len)
         } else {
             position
         };
-        usize::try_from(position).unwrap_or(0)
+        u64::try_from(position).unwrap_or(0)
     };
     let start = absolute(start);
     let end = absolute(end).saturating_add(1).min(len);
@@ -192,7 +189,8 @@ mod tests {
             (i64::MIN, i64::MAX, "Hello"),
             (i64::MIN, i64::MIN, "H"),
         ] {
-            let part = &text[clamp(start, end, text.len())];
+            let part = clamp(start, end, text.len() as u64);
+            let part = &text[part.start as usize..part.end as usize];
             assert_eq!(part, expected.as_bytes(), "{start} {end}");
         }
         assert_eq!(clamp(0, -1, 0), 0..0);

@@ -18,8 +18,8 @@ pub(super) const GET: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
 
 fn get(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    let value = cx.read_string(args.word()?)?;
-    cx.reply_text(value)
+    cx.reply_string(args.word()?)?;
+    Ok(Flow::Done)
 }
 
 /// MGET key [key ...] -- the strings at the keys; null for a key that holds none.
@@ -40,8 +40,9 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.out.array(args.len());
     for key in args.rest() {
         // A value of another type reads as null here.
-        let value = cx.read_string(key).unwrap_or(None);
-        cx.reply_text(value)?;
+        if cx.reply_string(key).is_err() {
+            cx.out.null();
+        }
     }
     Ok(Flow::Done)
 }
@@ -64,6 +65,7 @@ pub(super) const STRLEN: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RO])]);
 
 fn strlen(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    let value = cx.read_string(args.word()?)?;
-    cx.reply_integer(value.map_or(0, |text| text.len() as i64))
+    let len = cx.view.string_len(cx.db(), args.word()?);
+    let len = cx.noted(len)?;
+    cx.reply_integer(len.unwrap_or(0) as i64)
 }

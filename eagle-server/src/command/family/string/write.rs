@@ -3,7 +3,7 @@
 use super::compare::Comparison;
 use super::set_options::{Condition, Lifetime, SetOptions, parse_getex};
 use crate::command::args::Args;
-use crate::command::context::{Context, Outcome};
+use crate::command::context::{Context, Flow, Outcome};
 use crate::command::deadline::Unit;
 use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
@@ -96,7 +96,7 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         }
     }
     match (options.get, written) {
-        (true, _) => cx.reply_text(old),
+        (true, _) => cx.reply_value(&old),
         (false, true) => cx.reply_ok(),
         (false, false) => cx.reply_null(),
     }
@@ -214,7 +214,7 @@ fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
     cx.effects.instead(cx.session.db, &[b"SET", key, value]);
     // Redis writes the old value first.
-    let replied = cx.reply_text(old);
+    let replied = cx.reply_value(&old);
     cx.notify(EventClasses::STRING, "set", key);
     replied
 }
@@ -241,15 +241,13 @@ pub(super) const GETDEL: Command = Command::new(
 
 fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
-    let old = cx.read_string(key)?;
-    let replied = cx.reply_text(old);
-    if old.is_some() {
+    if cx.reply_string(key)? {
         cx.view.remove(cx.session.db, key)?;
         cx.notify(EventClasses::GENERIC, "del", key);
         let is_lazy = cx.config.memory.lazyfree_lazy_user_del;
         cx.effects.removal_instead(cx.session.db, key, is_lazy);
     }
-    replied
+    Ok(Flow::Done)
 }
 
 /// GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds
@@ -276,12 +274,10 @@ pub(super) const GETEX: Command = Command::new(
 fn getex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
     let lifetime = parse_getex(args)?;
-    let value = cx.read_string(key)?;
-    let replied = cx.reply_text(value);
-    if value.is_some() {
+    if cx.reply_string(key)? {
         change_lifetime(cx, key, lifetime)?;
     }
-    replied
+    Ok(Flow::Done)
 }
 
 /// An instant that has passed removes the key at once, and only if it was given as an instant: a

@@ -1,7 +1,12 @@
-//! Strings: one blob, replaced whole.
+//! Strings: one blob, replaced whole; or, when they are long and parts of them change, chunks.
 //!
 //! A string that is a canonical integer is stored as its eight bytes (`int`); others as they are, called
-//! `embstr` up to 44 bytes and `raw` above, or `raw` when they have been modified in place.
+//! `embstr` up to 44 bytes and `raw` above, or `raw` when they have been modified in place. [`large`] has the form in
+//! which SETBIT, SETRANGE and APPEND cost what they touch.
+
+pub(in crate::store) mod edit;
+pub(in crate::store) mod large;
+pub(in crate::store) mod read;
 
 use crate::store::blob::{Blob, Draft};
 use crate::store::change::{Change, Contents, Place};
@@ -9,6 +14,7 @@ use crate::store::entry::{Encoding, Kind, StringForm, Text, Ttl};
 use crate::store::error::StoreError;
 use crate::store::medium::Reader;
 use crate::text::integer::parse_i64;
+use large::Large;
 
 /// The longest text an integer has: `-9223372036854775808`.
 const INT_TEXT_MAX: usize = 20;
@@ -16,13 +22,29 @@ const INT_TEXT_MAX: usize = 20;
 /// The longest string that is called `embstr`.
 const EMBSTR_MAX: usize = 44;
 
-/// The string in a blob.
-#[inline]
-pub(in crate::store) fn read<'a>(reader: &Reader<'a>, blob: &Blob) -> Result<Text<'a>, StoreError> {
-    match blob.encoding() {
-        _ if blob.kind() != Kind::String => Err(StoreError::WrongType),
-        Encoding::Int => Ok(Text::Int(blob.value_word(reader) as i64)),
-        _ => Ok(Text::Bytes(blob.value(reader))),
+/// A string in either form.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum StringShape<'a> {
+    Text(Text<'a>),
+    Large(Large),
+}
+
+impl<'a> StringShape<'a> {
+    /// No string, as commands that change parts see it.
+    pub(in crate::store) const EMPTY: StringShape<'static> = StringShape::Text(Text::Bytes(b""));
+
+    /// The string in an entry's blob.
+    #[inline]
+    pub(in crate::store) fn read(
+        reader: &Reader<'a>,
+        blob: &Blob,
+    ) -> Result<StringShape<'a>, StoreError> {
+        match blob.encoding() {
+            _ if blob.kind() != Kind::String => Err(StoreError::WrongType),
+            Encoding::Int => Ok(StringShape::Text(Text::Int(blob.value_word(reader) as i64))),
+            Encoding::Chunked => Ok(StringShape::Large(Large::read(reader, blob))),
+            _ => Ok(StringShape::Text(Text::Bytes(blob.value(reader)))),
+        }
     }
 }
 

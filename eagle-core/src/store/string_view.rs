@@ -1,0 +1,192 @@
+//! Strings in a view.
+
+use std::ops::Range;
+
+use super::change::entry_of;
+use super::entry::{Encoding, StringValue};
+use super::error::StoreError;
+use super::key_slot;
+use super::object::string::StringShape;
+use super::object::string::read::{StringRead, WINDOW_BYTES};
+use super::view::View;
+
+/// Some bytes of a string, and what else a change of them wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StringWindow {
+    /// The bytes from the position asked for; zeros beyond the end.
+    pub bytes: [u8; WINDOW_BYTES],
+    /// Length of the string, 0 if there is none.
+    pub len: u64,
+    /// Whether there is a string, and it is `raw` already.
+    pub is_raw: bool,
+}
+
+impl<'a> View<'a> {
+    /// The string at `key`, whole.
+    #[inline]
+    pub fn string(&self, db: u8, key: &[u8]) -> Result<Option<StringValue<'a>>, StoreError> {
+        match self.string_shape(db, key)? {
+            None => Ok(None),
+            Some(StringShape::Text(text)) => Ok(Some(StringValue::Text(text))),
+            Some(StringShape::Large(_)) => self.joined(db, key),
+        }
+    }
+
+    #[inline]
+    fn string_shape(&self, db: u8, key: &[u8]) -> Result<Option<StringShape<'a>>, StoreError> {
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            self.lookup(reader, db, slot, key)
+                .map(|here| StringShape::read(reader, &here.blob))
+                .transpose()
+        })
+        .0
+    }
+
+    #[cold]
+    fn joined(&self, db: u8, key: &[u8]) -> Result<Option<StringValue<'a>>, StoreError> {
+        let _lock = self.hold(key_slot(key));
+        let reader = self.reader();
+        Ok(self.held_shape(db, key)?.map(|shape| match shape {
+            StringShape::Text(text) => StringValue::Text(text),
+            StringShape::Large(large) => {
+                StringValue::Joined(large.copy_out(&reader, 0..large.len(&reader)))
+            }
+        }))
+    }
+
+    /// The string's form, read with its slot locked.
+    fn held_shape(&self, db: u8, key: &[u8]) -> Result<Option<StringShape<'a>>, StoreError> {
+        let reader = self.reader();
+        self.lookup(&reader, db, key_slot(key), key)
+            .map(|here| StringShape::read(&reader, &here.blob))
+            .transpose()
+    }
+
+    /// Reads parts of the string at `key` in one state of it, where they lie. The slot is locked meanwhile if the string
+    /// is in chunks: `read` must not use this view.
+    pub fn with_string<T>(
+        &self,
+        db: u8,
+        key: &[u8],
+        read: impl FnOnce(&StringRead<'_, 'a>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(mut shape) = self.string_shape(db, key)? else {
+            return Ok(None);
+        };
+        let mut lock = None;
+        if let StringShape::Large(_) = shape {
+            lock = self.hold(key_slot(key));
+            match self.held_shape(db, key)? {
+                Some(held) => shape = held,
+                None => return Ok(None),
+            }
+        }
+        let reader = &self.reader();
+        let result = read(&StringRead { reader, shape });
+        drop(lock);
+        Ok(Some(result))
+    }
+
+    /// Length of the string at `key`.
+    pub fn string_len(&self, db: u8, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            let Some(here) = self.lookup(reader, db, slot, key) else {
+                return Ok(None);
+            };
+            Ok(Some(match StringShape::read(reader, &here.blob)? {
+                StringShape::Text(text) => text.len() as u64,
+                StringShape::Large(large) => large.len(reader),
+            }))
+        })
+        .0
+    }
+
+    /// The byte at a position of the string at `key`; zero beyond its end.
+    pub fn string_byte(&self, db: u8, key: &[u8], at: u64) -> Result<Option<u8>, StoreError> {
+        let slot = key_slot(key);
+        self.read(slot, |reader| {
+            let Some(here) = self.lookup(reader, db, slot, key) else {
+                return Ok(None);
+            };
+            Ok(Some(match StringShape::read(reader, &here.blob)? {
+                StringShape::Text(text) => {
+                    let mut digits = itoa::Buffer::new();
+                    let bytes = text.as_bytes(&mut digits);
+                    let at = usize::try_from(at).unwrap_or(usize::MAX);
+                    bytes.get(at).copied().unwrap_or(0)
+                }
+                StringShape::Large(large) => large.byte(reader, at),
+            }))
+        })
+        .0
+    }
+
+    /// The bytes around a position of the string at `key`, whose slot is locked.
+    pub fn string_window(&self, db: u8, key: &[u8], at: u64) -> Result<StringWindow, StoreError> {
+        assert!(self.may_write(), "a window is read with its slot locked");
+        let (slot, reader) = (key_slot(key), self.reader());
+        let mut window = StringWindow {
+            bytes: [0; WINDOW_BYTES],
+            len: 0,
+            is_raw: false,
+        };
+        let Some(here) = self.lookup(&reader, db, slot, key) else {
+            return Ok(window);
+        };
+        let string = StringRead {
+            reader: &reader,
+            shape: StringShape::read(&reader, &here.blob)?,
+        };
+        window.len = string.len();
+        window.is_raw =
+            entry_of(&reader, here.found.record, &here.blob).encoding() == Encoding::Raw;
+        window.bytes = string.window(at);
+        Ok(window)
+    }
+
+    /// Writes bytes at a position of the string at `key`, which is made if absent and filled up with zeros to the position
+    /// if it is shorter; its length after that. It is `raw` then. Takes as long as the bytes ask for if the string is
+    /// long, except the first time.
+    pub fn write_string(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<u64, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            change.patch_string(&place, at, bytes)
+        })
+    }
+
+    /// Bytes that the string at `key`, whose slot is locked, takes besides its entry.
+    pub fn string_bytes(&self, db: u8, key: &[u8]) -> Result<u64, StoreError> {
+        assert!(
+            self.may_write(),
+            "chunks are counted with their slot locked"
+        );
+        Ok(match self.held_shape(db, key)? {
+            Some(StringShape::Large(large)) => large.bytes(&self.reader()),
+            _ => 0,
+        })
+    }
+
+    /// Copies out a range of the string at `key`, as far as it reaches.
+    pub fn string_part(
+        &self,
+        db: u8,
+        key: &[u8],
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with_string(db, key, |string| {
+            let mut part = Vec::new();
+            string.pieces(range, &mut |piece| {
+                piece.for_each(|bytes| part.extend_from_slice(bytes));
+            });
+            part
+        })
+    }
+}
