@@ -33,6 +33,7 @@ impl Context<'_> {
             Encoding::Int
             | Encoding::Embstr
             | Encoding::Raw
+            | Encoding::Chunked
             | Encoding::Listpack
             | Encoding::ListpackEx
             | Encoding::Intset => return 1,
