@@ -4,7 +4,7 @@ use crate::acl::Acl;
 pub use crate::clock::unix_ms;
 use crate::cluster::Cluster;
 use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
-use crate::cluster::proxy::{Login, Pool};
+use crate::cluster::proxy::{Login, Pool, Relay};
 use crate::config::kind::Secret;
 use crate::config::topic::PoolLog;
 use crate::config::{Config, Live};
@@ -49,6 +49,10 @@ pub struct Node {
     pub broker: Broker,
     /// Which clients cache which keys.
     pub tracking: Tracking,
+    /// Connections to other nodes that serve one client each (`cluster-routing proxy`).
+    pub proxy_links: Arc<AtomicUsize>,
+    /// The shard channels of other nodes that clients of this one listen to.
+    pub relay: Arc<Relay>,
     pub monitors: Monitors,
     pub pause: Pause,
     pub slots_in_transfer: Arc<SlotsInTransfer>,
@@ -242,10 +246,13 @@ impl Thread {
     pub fn new(node: Arc<Node>) -> Thread {
         let worker = RefCell::new(node.keyspace.worker());
         let stats = node.stats.worker();
-        let proxy = Pool::new({
-            let node = node.clone();
-            move || login(&node.config.load())
-        });
+        let proxy = Pool::new(
+            {
+                let node = node.clone();
+                move || login(&node.config.load())
+            },
+            node.proxy_links.clone(),
+        );
         let migrate_sockets = SocketCache::new(node.migrate_sockets_kept.clone());
         Thread {
             node,
@@ -264,7 +271,7 @@ impl Thread {
 }
 
 /// How this node logs in at others: as it would at its primary, or with the password it asks for itself.
-fn login(config: &Config) -> Login {
+pub fn login(config: &Config) -> Login {
     let copy = |secret: &Secret| secret.as_bytes().to_vec().into();
     let replication = &config.replication;
     if replication.masterauth.is_empty() {

@@ -199,12 +199,7 @@ impl cluster::Listener for ClientsOf {
             node.tell_caches(|tracking, to| {
                 tracking.lose_slots(|slot| !topology.is_my_shards(slot), to);
             });
-            node.broker.lose_slots(
-                |slot| !topology.is_my_shards(slot),
-                &mut |client, message| {
-                    node.send(client, message);
-                },
-            );
+            command::follow_slots(&node, |slot| !topology.is_my_shards(slot));
         }
     }
 }
@@ -510,6 +505,8 @@ impl Node {
             blocked: Default::default(),
             broker: Default::default(),
             tracking: Default::default(),
+            proxy_links: Default::default(),
+            relay: Default::default(),
             monitors: Default::default(),
             pause: Default::default(),
             slots_in_transfer: Default::default(),

@@ -11,6 +11,7 @@ use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::{Event, Events, Notice};
 use super::forward;
+use super::forwarding::Forwarding;
 use super::keys::{self, Slots};
 use super::monitor::{Shown, shown};
 use super::permission;
@@ -102,7 +103,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             if let Flow::Paused { .. } = flow {
                 return flow;
             }
-            session.asking &= entry.command.name == "asking";
+            // Before MULTI it holds for the whole transaction.
+            if !session.in_multi() {
+                session.asking &= entry.command.name == "asking";
+            }
             if session.caching_said {
                 let keeps = session.in_multi() || entry.full_name.starts_with("client|");
                 session.caching_said = keeps;
@@ -173,12 +177,12 @@ fn queue(
                 .view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
         let topology = cluster.topology();
         let decision = redirect::decide(&topology, batch, session, entry, argv, &view);
-        if decision != Route::Here {
-            let error = if forward::is_on(batch, session) {
-                forward::refusal_in_transaction(&topology, decision, entry)
-            } else {
-                redirect::refusal(thread, &topology, decision)
-            };
+        let refusal = if forward::is_on(&batch.config, session) {
+            forward::queue(session, entry, argv, (&topology, decision)).err()
+        } else {
+            (decision != Route::Here).then(|| redirect::refusal(thread, &topology, decision))
+        };
+        if let Some(error) = refusal {
             refuse(batch, session, out, Some(entry), &error);
             return Flow::Done;
         }
@@ -277,10 +281,19 @@ fn execute_alone(
         let plan = plan(false, entry, session, argv);
         return execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done);
     };
-    if forward::is_on(batch, session)
-        && let Some(flow) = forward::split(batch, session, out, entry, argv)
-    {
-        return flow;
+    let forwards = forward::is_on(&batch.config, session);
+    if forwards {
+        match forward::listen(batch, session, out.protocol(), entry, argv) {
+            None => {}
+            Some(Ok(flow)) => return flow,
+            Some(Err(error)) => {
+                refuse(batch, session, out, Some(entry), &error);
+                return Flow::Done;
+            }
+        }
+        if let Some(flow) = forward::split(batch, session, out, entry, argv) {
+            return flow;
+        }
     }
     let before = cluster.topology().version();
     let mut plan = plan(true, entry, session, argv);
@@ -304,7 +317,15 @@ fn execute_alone(
             plan = Plan::Slots(slots);
         }
     }
-    execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done)
+    match execute_as(batch, session, out, entry, argv, &plan) {
+        Some(Flow::Blocked(blocked)) if forwards => {
+            let protocol = out.protocol();
+            Flow::Blocked(forward::follow(
+                batch, session, protocol, entry, argv, blocked,
+            ))
+        }
+        flow => flow.unwrap_or(Flow::Done),
+    }
 }
 
 /// Runs one command with what `plan` says locked, if it is to run here; else replies why not.
@@ -356,14 +377,37 @@ fn execute_as(
             return Some(forward::WAIT);
         }
         let decision = redirect::decide(&topology, batch, session, entry, argv, &view);
-        if decision != Route::Here {
+        if let Some(flow) = forward::tries_again(batch, session, decision) {
+            return Some(flow);
+        }
+        let forwards = forward::is_on(&batch.config, session);
+        let is_exec = entry.command.name == "exec";
+        if forwards && is_exec {
+            use forward::Ended;
+            let to = (&**topology, decision);
+            let refused = match forward::exec(batch, session, out.protocol(), to) {
+                Ended::Here => None,
+                Ended::Elsewhere(flow) => return Some(flow),
+                Ended::Wait => return Some(forward::WAIT),
+                Ended::Changed => {
+                    session.discard(&node.watch, node.keyspace.watchers());
+                    out.null_array();
+                    return None;
+                }
+                Ended::Refused(error) => Some(error),
+            };
+            if let Some(error) = refused {
+                session.discard(&node.watch, node.keyspace.watchers());
+                reply_error(thread, out, &error);
+                return None;
+            }
+        } else if decision != Route::Here
+            && !(forwards && entry.command.forwarding() == Forwarding::Unlisten)
+        {
             drop(view);
             drop(worker);
-            let is_exec = entry.command.name == "exec";
-            let error = if !forward::is_on(batch, session) {
+            let error = if !forwards {
                 redirect::refusal(thread, &topology, decision)
-            } else if is_exec {
-                forward::refusal_in_transaction(&topology, decision, entry)
             } else {
                 let to = (&**topology, decision);
                 match forward::forward(batch, session, out.protocol(), entry, argv, to) {

@@ -16,6 +16,7 @@ mod event;
 pub mod evict;
 pub mod family;
 mod forward;
+pub mod forwarding;
 mod keys;
 mod lazyfree;
 mod lookup;
@@ -39,6 +40,7 @@ pub use call::{Batch, run, run_queued};
 pub use context::{Context, Flow, Outcome};
 pub use deliver::{deliver_published, publish_event, publish_expired};
 pub use errors::CommandError;
+pub use forward::{follow_slots, serve_relay};
 pub use keys::{KeyRef, KeyRefs, find as find_keys, find_routed, slots as key_slots};
 pub use permission::{
     catalogue as acl_catalogue, check as check_permission, may_access_channel, may_read_any_key,

@@ -6,6 +6,7 @@
 
 use super::args::Args;
 use super::context::{Context, Outcome};
+use super::forwarding::Forwarding;
 use super::keys::KeyRefs;
 
 /// Runs one command: parses its arguments, reads or changes the keyspace, writes one reply.
@@ -421,6 +422,8 @@ pub struct Command {
     /// Finds the keys where the specs alone do not tell.
     pub find_keys: Option<KeyFinder>,
     pub scope: Scope,
+    /// What proxy mode does with it, where that does not follow from the rest of the row.
+    pub forwarding: Option<Forwarding>,
     pub tips: &'static [&'static str],
     pub docs: Docs,
     /// Not empty for a container; its own handler then only serves as a fallback.
@@ -438,6 +441,7 @@ impl Command {
             keys: &[],
             find_keys: None,
             scope: Scope::LockFree,
+            forwarding: None,
             tips: &[],
             docs,
             subcommands: &[],
@@ -477,6 +481,12 @@ impl Command {
     /// them at one instant, take `Scope::Keys`.
     pub const fn scope(mut self, scope: Scope) -> Command {
         self.scope = scope;
+        self
+    }
+
+    /// Overrides what proxy mode does with the command.
+    pub const fn forwarded(mut self, forwarding: Forwarding) -> Command {
+        self.forwarding = Some(forwarding);
         self
     }
 

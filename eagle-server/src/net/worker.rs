@@ -4,7 +4,7 @@
 //! threads on the way of a request, and no lock is held across an `.await`.
 
 use super::connection;
-use crate::command::blocking;
+use crate::command::{blocking, serve_relay};
 use crate::node::{Node, Thread};
 use parking_lot::Mutex;
 use std::io;
@@ -123,6 +123,7 @@ async fn serve(
     thread.stuck = stuck;
     let thread = Rc::new(thread);
     tokio::task::spawn_local(blocking::serve_posted(thread.clone()));
+    tokio::task::spawn_local(serve_relay(thread.clone()));
     let mut halt = pin!(node.halt.obey());
     loop {
         let accepted = tokio::select! {

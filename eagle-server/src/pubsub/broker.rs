@@ -195,9 +195,30 @@ impl Broker {
         }
     }
 
-    /// Ends the subscriptions to shard channels of slots that `is_lost`, and tells the subscribers.
-    pub fn lose_slots(&self, is_lost: impl Fn(u16) -> bool, to: Receipt<'_>) {
-        for (name, listeners) in self.shard_channels.take_if(|name| is_lost(key_slot(name))) {
+    /// Ends the subscriptions to shard channels of slots that `is_lost`, and tells the subscribers; but for those who
+    /// are `kept`. Returns the channels that have such.
+    pub fn lose_slots(
+        &self,
+        is_lost: impl Fn(u16) -> bool,
+        kept: impl Fn(&ClientInfo) -> bool,
+        to: Receipt<'_>,
+    ) -> Vec<Box<[u8]>> {
+        self.lose(|name| is_lost(key_slot(name)), kept, to)
+    }
+
+    /// Ends all subscriptions to a shard channel, and tells the subscribers.
+    pub fn lose_channel(&self, channel: &[u8], to: Receipt<'_>) {
+        self.lose(|name| name == channel, |_| false, to);
+    }
+
+    fn lose(
+        &self,
+        is_lost: impl Fn(&[u8]) -> bool,
+        kept: impl Fn(&ClientInfo) -> bool,
+        to: Receipt<'_>,
+    ) -> Vec<Box<[u8]>> {
+        let (taken, remaining) = self.shard_channels.take_if(is_lost, kept);
+        for (name, listeners) in taken {
             for client in listeners.values() {
                 let mut topics = client.subscriptions.lock();
                 if !topics.remove(Topic::ShardChannel, &name) {
@@ -213,6 +234,7 @@ impl Broker {
                 client.subscriptions.set_subscribed();
             }
         }
+        remaining
     }
 }
 
@@ -335,16 +357,35 @@ impl Channels {
         names
     }
 
-    /// Takes out the channels whose names are wanted.
-    fn take_if(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<(Box<[u8]>, Listeners)> {
+    /// Takes out the listeners of the channels whose names are wanted, but for those who are `kept`; also the names of the
+    /// channels that have such.
+    fn take_if(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+        kept: impl Fn(&ClientInfo) -> bool,
+    ) -> (Vec<(Box<[u8]>, Listeners)>, Vec<Box<[u8]>>) {
+        let (mut taken, mut remaining) = (Vec::new(), Vec::new());
         if self.len() == 0 {
-            return Vec::new();
+            return (taken, remaining);
         }
-        let mut taken = Vec::new();
         for shard in &self.shards {
-            taken.extend(shard.write().extract_if(|name, _| wanted(name)));
+            let mut shard = shard.write();
+            shard.retain(|name, listeners| {
+                if !wanted(name) {
+                    return true;
+                }
+                let gone: Listeners = listeners.extract_if(|_, client| !kept(client)).collect();
+                if !gone.is_empty() {
+                    taken.push((name.clone(), gone));
+                }
+                if listeners.is_empty() {
+                    self.count.fetch_sub(1, Ordering::AcqRel);
+                    return false;
+                }
+                remaining.push(name.clone());
+                true
+            });
         }
-        self.count.fetch_sub(taken.len(), Ordering::AcqRel);
-        taken
+        (taken, remaining)
     }
 }

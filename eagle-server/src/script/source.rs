@@ -30,6 +30,11 @@ impl Source {
         })
     }
 
+    /// All of it, as it was given.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(super) fn code(&self) -> &[u8] {
         &self.body[self.code_at..]
     }

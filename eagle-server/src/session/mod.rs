@@ -10,6 +10,7 @@ mod pause;
 mod registry;
 mod subscriptions;
 mod watch;
+mod watch_elsewhere;
 
 pub use blocked::{Answer, Arrival, Awaited, BlockedTable, Claim, ReadyKey, Waiter, timed_out};
 pub use caching::{Caching, CachingFlags};
@@ -21,6 +22,7 @@ pub use pause::{Pause, PauseMode};
 pub use registry::{Alert, ClientFilter, ClientInfo, ClientKind, Registry};
 pub use subscriptions::{Subscriptions, Topics};
 pub use watch::{WatchFlag, WatchTable, Watched};
+pub use watch_elsewhere::WatchedElsewhere;
 
 use crate::acl::Identity;
 use crate::cluster::proxy::Order;
@@ -61,6 +63,8 @@ pub struct Session {
     /// The open transaction, between MULTI and EXEC.
     pub multi: Option<Multi>,
     pub watched: Watched,
+    /// The keys it watches at another node (`cluster-routing proxy`).
+    pub watched_elsewhere: Option<Rc<WatchedElsewhere>>,
     /// EXEC is running the commands of a transaction.
     pub in_exec: bool,
     /// A script is running commands.
@@ -93,6 +97,7 @@ impl Session {
             reply: ReplyMode::On,
             multi: None,
             watched: Watched::default(),
+            watched_elsewhere: None,
             in_exec: false,
             in_script: false,
             caching_said: false,
@@ -157,6 +162,7 @@ impl Session {
     /// Forgets the watched keys.
     pub fn unwatch(&mut self, watch: &WatchTable, watchers: &AtomicU64) {
         self.watched.clear(watch, watchers);
+        self.watched_elsewhere = None;
         self.info.set_watching(0);
     }
 }

@@ -36,6 +36,10 @@ pub struct Multi {
     bytes: usize,
     /// A command was refused while queueing: EXEC will fail.
     pub aborted: bool,
+    /// The slot of its keys, as far as it matters (`cluster-routing proxy`).
+    pub slot: Option<u16>,
+    /// The address of the other node where its keys were when they were queued.
+    pub elsewhere: Option<String>,
 }
 
 impl Multi {

@@ -69,6 +69,8 @@ pub struct ClientInfo {
     pub no_touch: AtomicBool,
     pub readonly: AtomicBool,
     pub blocked: AtomicBool,
+    /// Its shard channels are listened to wherever their slots are (`cluster-routing proxy`).
+    pub follows_slots: AtomicBool,
     killed: AtomicBool,
     /// What others have to say to the client.
     pub outbox: Outbox,
@@ -132,6 +134,7 @@ impl ClientInfo {
             no_touch: AtomicBool::new(false),
             readonly: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            follows_slots: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             outbox: Outbox::default(),
             subscriptions: Subscriptions::default(),

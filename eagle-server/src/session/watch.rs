@@ -118,6 +118,12 @@ impl Watched {
                 .any(|(_, _, expires)| expires.is_some_and(|at_ms| at_ms <= now_ms))
     }
 
+    /// Whether keys of `slot` are watched.
+    pub fn covers(&self, slot: u16) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|(_, key, _)| eagle_core::store::key_slot(key) == slot)
+    }
+
     pub fn len(&self) -> usize {
         self.keys.len()
     }

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-/// What this node says of itself to other nodes. All authenticated clients are the one default user,
-/// so one login carries the identity of each of them.
+/// What this node says of itself to other nodes. What a client may do has been decided before its request comes here, so
+/// one login serves them all.
 #[derive(Clone, Default)]
 pub struct Login {
     /// Empty for the default user.
@@ -90,7 +90,12 @@ pub(super) async fn connect(
     Ok(stream)
 }
 
-async fn ask(stream: &mut TcpStream, input: &mut BytesMut, words: &[&[u8]]) -> io::Result<Bytes> {
+/// Sends one request and reads its short answer.
+pub(super) async fn ask(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    words: &[&[u8]],
+) -> io::Result<Bytes> {
     stream.write_all(&encode(words)).await?;
     let mut scanner = ReplyScanner::new();
     loop {

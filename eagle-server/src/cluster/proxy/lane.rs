@@ -5,17 +5,20 @@
 //! on a new connection; so does what only reads. A write of which every byte went out is
 //! never sent again: its client is told that the outcome is unknown.
 //!
+//! A script that a request names by its sha1 is loaded before it, once on each connection. If the node has forgotten it
+//! since, the request goes out again, unless later ones of its client are behind it already.
+//!
 //! A node that does not answer in time is given up with its connection: answers come in order, so
 //! everything behind the silent one would wait for it too.
 
 use super::connect::connect;
 use super::pool::{LaneKey, Peer, Pool};
 use super::redirection::Redirection;
-use super::request::{Fate, Request};
+use super::request::{Answered, Fate, Request};
 use bytes::{Bytes, BytesMut};
 use eagle_core::resp::{ReplyLimits, ReplyScanner, ReplyStep};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -40,7 +43,11 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(20);
 /// Before a request the node could not run yet is sent again.
 const TRY_AGAIN_DELAY: Duration = Duration::from_millis(10);
 
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+/// Scripts whose loading a connection remembers; what is loaded once more does no harm.
+const LOADED_MAX: usize = 1024;
+
+const NO_SCRIPT: &[u8] = b"-NOSCRIPT ";
+pub(super) const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// A lane as the pool sees it.
 pub(super) struct Lane {
@@ -144,8 +151,9 @@ struct Sent {
     /// Its first byte in all that is to be written.
     begins_at: u64,
     ends_at: u64,
-    /// The answer to ASKING comes first.
-    asking: bool,
+    /// Answers that come first and mean nothing: to ASKING, and to SCRIPT LOAD.
+    skipped: usize,
+    answered: Answered,
 }
 
 /// One connection of a lane.
@@ -159,6 +167,8 @@ struct Wire<'a> {
     written: u64,
     input: BytesMut,
     scanner: ReplyScanner,
+    /// Scripts that this connection has loaded.
+    loaded: HashSet<[u8; 40]>,
 }
 
 impl<'a> Wire<'a> {
@@ -172,6 +182,7 @@ impl<'a> Wire<'a> {
             written: 0,
             input: BytesMut::new(),
             scanner: ReplyScanner::new(),
+            loaded: HashSet::new(),
         }
     }
 
@@ -237,15 +248,27 @@ impl<'a> Wire<'a> {
             }
             let begins_at = self.appended;
             let before = self.output.len();
+            let mut skipped = 0;
+            if self.loaded.len() >= LOADED_MAX {
+                self.loaded.clear();
+            }
+            if let Some(script) = &request.script
+                && self.loaded.insert(script.sha)
+            {
+                self.output.extend_from_slice(&script.load);
+                skipped += 1;
+            }
             if request.asking {
                 self.output.extend_from_slice(ASKING);
+                skipped += 1;
             }
             self.output.extend_from_slice(&request.bytes);
             self.appended += (self.output.len() - before) as u64;
             self.sent.push_back(Sent {
                 begins_at,
                 ends_at: self.appended,
-                asking: request.asking,
+                skipped,
+                answered: Answered::default(),
                 request,
             });
         }
@@ -269,19 +292,41 @@ impl<'a> Wire<'a> {
                     "the node answered what nobody asked",
                 ));
             };
-            if std::mem::take(&mut first.asking) {
+            if first.skipped > 0 {
+                first.skipped -= 1;
                 continue;
             }
-            if let Some(first) = self.sent.pop_front() {
-                self.deliver(first.request, answer);
+            let due = first.request.answers;
+            if let Some(reply) = first.answered.take(due, answer)
+                && let Some(first) = self.sent.pop_front()
+            {
+                self.deliver(first.request, reply);
             }
         }
         Ok(())
     }
 
     /// Gives the client its answer, or sends the request to where the answer says.
-    fn deliver(&self, request: Request, answer: Bytes) {
+    fn deliver(&mut self, request: Request, answer: Bytes) {
         let mut request = self.lane.release(request);
+        if let Some(script) = &request.script
+            && answer.starts_with(NO_SCRIPT)
+        {
+            // The node has been told to forget all scripts.
+            self.loaded.remove(&script.sha);
+            if request.ticket.is_latest()
+                && let Some(left) = request.redirections_left.checked_sub(1)
+            {
+                request.redirections_left = left;
+                request.ticket.disturb();
+                let key = &self.lane.key;
+                let peer = Peer {
+                    host: &key.host,
+                    port: key.port,
+                };
+                return self.pool.submit(peer, request);
+            }
+        }
         let (host, port, asking) = match Redirection::parse(&answer) {
             None => return request.answer(answer),
             Some(Redirection::TryAgain) => {

@@ -119,7 +119,7 @@ struct Client {
 impl Client {
     fn new() -> Client {
         Client {
-            pool: Pool::new(Login::default),
+            pool: Pool::new(Login::default, Default::default()),
             order: Rc::default(),
             protocol: Protocol::Resp2,
         }
@@ -182,10 +182,13 @@ fn a_connection_logs_in_and_speaks_the_clients_protocol() {
         })
         .await;
         let client = Client {
-            pool: Pool::new(|| Login {
-                username: b"user".to_vec().into(),
-                password: b"secret".to_vec().into(),
-            }),
+            pool: Pool::new(
+                || Login {
+                    username: b"user".to_vec().into(),
+                    password: b"secret".to_vec().into(),
+                },
+                Default::default(),
+            ),
             protocol: Protocol::Resp3,
             ..Client::new()
         };
@@ -199,10 +202,13 @@ fn a_refused_login_is_told_and_nothing_is_sent() {
     run(async {
         let node = FakeNode::start(|_, _| reply("-WRONGPASS invalid\r\n")).await;
         let client = Client {
-            pool: Pool::new(|| Login {
-                username: Default::default(),
-                password: b"wrong".to_vec().into(),
-            }),
+            pool: Pool::new(
+                || Login {
+                    username: Default::default(),
+                    password: b"wrong".to_vec().into(),
+                },
+                Default::default(),
+            ),
             ..Client::new()
         };
         let told = client.call(node.peer(), "SET k v", LONG).await;

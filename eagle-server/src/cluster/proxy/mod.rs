@@ -25,6 +25,12 @@
 //!
 //! What a lane lost with its connection is answered with an error before anything else is sent.
 //!
+//! # Connections of one client
+//!
+//! What may wait for long, and what a node remembers for one connection (WATCH), has a [`Link`]: a connection for one
+//! client alone. Nothing is sent on it while requests of its client are under way on a lane, and the client sends nothing
+//! else before it is answered.
+//!
 //! # Hops
 //!
 //! At most one. An EagleDB node is told `CLIENT ROUTING REDIRECT` on every such connection, so it
@@ -34,12 +40,17 @@ mod connect;
 mod lane;
 #[cfg(test)]
 mod lane_tests;
+mod link;
 mod order;
 mod pool;
 mod redirection;
+mod relay;
 mod request;
 
 pub use connect::Login;
+pub use link::{Link, LinkError, encode_unblock};
 pub use order::{Order, Ticket};
 pub use pool::{Peer, Pool};
-pub use request::{Request, encode};
+pub use redirection::Redirection;
+pub use relay::{Channel, Held, Host, Owner, Relay};
+pub use request::{Answered, Fate, NamedScript, Request, encode, encode_transaction, failure};

@@ -3,6 +3,7 @@
 use eagle_core::resp::Protocol;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// What a client must know of its forwarded requests to keep their order.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub struct Order {
     disturbed: Cell<bool>,
     /// What the requests under way were routed by.
     routed_by: Cell<(u64, Protocol)>,
+    /// Until when the next command, whose keys are half moved, is tried again.
+    retried_until: Cell<Option<Instant>>,
 }
 
 impl Order {
@@ -26,6 +29,23 @@ impl Order {
     pub fn must_wait(&self, topology_version: u64, protocol: Protocol) -> bool {
         self.under_way.get() > 0
             && (self.disturbed.get() || self.routed_by.get() != (topology_version, protocol))
+    }
+
+    /// Whether the next command may be tried again, which it may for so long.
+    pub fn may_retry(&self, time_max: Duration) -> bool {
+        let now = Instant::now();
+        let until = self.retried_until.get().unwrap_or(now + time_max);
+        let may = now < until;
+        self.retried_until.set(may.then_some(until));
+        may
+    }
+
+    /// Ends the trying.
+    #[inline]
+    pub fn stop_retrying(&self) {
+        if self.retried_until.get().is_some() {
+            self.retried_until.set(None);
+        }
     }
 
     /// Begins a command. All parts of a command that is split belong to the one number.

@@ -2,12 +2,16 @@
 
 use super::connect::Login;
 use super::lane::{self, Lane};
+use super::link::{Link, LinkError, Links};
 use super::request::Request;
 use eagle_core::resp::Protocol;
 use hashbrown::{Equivalent, HashMap};
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use tokio::time::Instant;
 
 /// A node's client address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,17 +85,19 @@ impl Equivalent<LaneKey> for LaneRef<'_> {
     }
 }
 
-/// The lanes of one thread.
+/// The lanes of one thread, and its links.
 pub struct Pool {
     lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
+    links: Rc<Links>,
     login: Box<dyn Fn() -> Login>,
 }
 
 impl Pool {
-    /// A pool without connections. `login` is asked anew for each connection.
-    pub fn new(login: impl Fn() -> Login + 'static) -> Rc<Pool> {
+    /// A pool without connections. `login` is asked anew for each connection; `links_in_use` is shared by all threads.
+    pub fn new(login: impl Fn() -> Login + 'static, links_in_use: Arc<AtomicUsize>) -> Rc<Pool> {
         Rc::new(Pool {
             lanes: RefCell::default(),
+            links: Rc::new(Links::new(links_in_use)),
             login: Box::new(login),
         })
     }
@@ -129,6 +135,25 @@ impl Pool {
         lane.push(request);
         lanes.insert(key, lane.clone());
         tokio::task::spawn_local(lane::run(lane, self.clone()));
+    }
+
+    /// A connection to `peer` for one client alone, unless `in_use_max` are in use.
+    pub async fn take_link(
+        &self,
+        peer: Peer<'_>,
+        protocol: Protocol,
+        in_use_max: usize,
+        until: Instant,
+    ) -> Result<Link, LinkError> {
+        let address = (peer.host, peer.port);
+        self.links
+            .take(address, protocol, &self.login(), in_use_max, until)
+            .await
+    }
+
+    /// Keeps a link on which nothing is under way for the next client.
+    pub fn give_back(&self, link: Link) {
+        self.links.give_back(link);
     }
 
     /// Forgets a lane whose task ends.

@@ -2,11 +2,21 @@
 
 /// What a reply asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Redirection {
+pub enum Redirection {
     /// The slot belongs to that node. An empty host means the host of the node that answered.
-    Moved { host: String, port: u16 },
+    Moved {
+        /// Address or host name.
+        host: String,
+        /// Client port.
+        port: u16,
+    },
     /// This once, that node, after ASKING.
-    Ask { host: String, port: u16 },
+    Ask {
+        /// Address or host name.
+        host: String,
+        /// Client port.
+        port: u16,
+    },
     /// The same node, a little later.
     TryAgain,
 }

@@ -60,6 +60,8 @@ use crate::node::{Node, Thread};
 use crate::session::{Answer, Arrival, Awaited, ReadyKey, Waiter, timed_out};
 use eagle_core::store::key_slot;
 use smallvec::SmallVec;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -144,10 +146,13 @@ impl Context<'_> {
             keys: boxed(block.keys),
         };
         let (waiter, answer) = self.node.blocked.add(self.node.keyspace.awaited(), arrival);
-        Ok(Flow::Blocked(Blocked {
+        let wait = WaitHere {
             node: self.thread.node.clone(),
             waiter,
             answer,
+        };
+        Ok(Flow::Blocked(Blocked {
+            wait: Wait::Here(wait),
             is_silent: false,
         }))
     }
@@ -194,10 +199,21 @@ pub fn post_ready(node: &Node, touched: &[ReadyKey]) {
 
 /// A client that waits. Dropped, it waits no more.
 pub struct Blocked {
+    wait: Wait,
+    is_silent: bool,
+}
+
+enum Wait {
+    Here(WaitHere),
+    /// At another node.
+    Elsewhere(Pin<Box<dyn Future<Output = Answer>>>),
+}
+
+/// A wait for keys of this node.
+struct WaitHere {
     node: Arc<Node>,
     waiter: Arc<Waiter>,
     answer: oneshot::Receiver<Answer>,
-    is_silent: bool,
 }
 
 impl Blocked {
@@ -207,8 +223,29 @@ impl Blocked {
         self
     }
 
+    /// A wait at another node, which is over when the future completes.
+    pub(super) fn elsewhere(wait: impl Future<Output = Answer> + 'static) -> Blocked {
+        Blocked {
+            wait: Wait::Elsewhere(Box::pin(wait)),
+            is_silent: false,
+        }
+    }
+
     /// What the client gets in the end.
-    pub async fn answer(mut self) -> Answer {
+    pub async fn answer(self) -> Answer {
+        let mut answer = match self.wait {
+            Wait::Here(wait) => wait.answer().await,
+            Wait::Elsewhere(wait) => wait.await,
+        };
+        if self.is_silent {
+            answer.reply.clear();
+        }
+        answer
+    }
+}
+
+impl WaitHere {
+    async fn answer(mut self) -> Answer {
         let answer = match self.waiter.deadline_ms {
             None => (&mut self.answer).await,
             Some(deadline_ms) => {
@@ -224,15 +261,11 @@ impl Blocked {
                 }
             }
         };
-        let mut answer = answer.unwrap_or_else(|_| timed_out(self.waiter.protocol));
-        if self.is_silent {
-            answer.reply.clear();
-        }
-        answer
+        answer.unwrap_or_else(|_| timed_out(self.waiter.protocol))
     }
 }
 
-impl Drop for Blocked {
+impl Drop for WaitHere {
     fn drop(&mut self) {
         if let Some(claim) = self.waiter.claim() {
             claim.leave(&self.node.blocked, self.node.keyspace.awaited());
@@ -285,6 +318,10 @@ pub fn disconnect_all(node: &Node) {
         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
     );
     for waiter in node.blocked.all() {
+        // Who waits at another node has no keys here.
+        if waiter.keys().is_empty() {
+            continue;
+        }
         fail(node, &waiter, &FORCED, true);
     }
 }

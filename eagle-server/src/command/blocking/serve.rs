@@ -8,6 +8,7 @@ use crate::command::call::{Batch, account_served, in_context, reply_error};
 use crate::command::context::Context;
 use crate::command::effect::Effects;
 use crate::command::errors::CommandError;
+use crate::command::forward::Abroad;
 use crate::node::Thread;
 use crate::session::{Answer, ReadyKey, Session, Waiter};
 use eagle_core::resp::Writer;
@@ -167,7 +168,11 @@ fn send_away(thread: &Thread) {
     };
     let topology = cluster.topology();
     for waiter in node.blocked.all() {
-        if let Some(error) = refusal(&topology, &waiter) {
+        let error = match waiter.task.downcast_ref::<Abroad>() {
+            Some(abroad) => abroad.refusal(&topology),
+            None => refusal(&topology, &waiter),
+        };
+        if let Some(error) = error {
             if fail(node, &waiter, &error, false) {
                 thread.stats.error_replies.add(1);
             }

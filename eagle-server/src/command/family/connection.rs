@@ -4,6 +4,7 @@ use super::client::check_name;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::forwarding::Forwarding;
 use crate::command::permission;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use crate::session::ReplyMode;
@@ -36,7 +37,8 @@ const PING: Command = Command::new(
 )
 .flags(&[Flags::FAST])
 .family(Categories::CONNECTION)
-.tips(&["request_policy:all_shards", "response_policy:all_succeeded"]);
+.tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+.forwarded(Forwarding::Anywhere);
 
 fn ping(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if args.len() > 1 {
@@ -67,7 +69,8 @@ const ECHO: Command = Command::new(
         .syntax("message"),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
-.family(Categories::CONNECTION);
+.family(Categories::CONNECTION)
+.forwarded(Forwarding::Anywhere);
 
 fn echo(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.reply_bulk(args.word()?)

@@ -4,6 +4,7 @@ use crate::command::args::Args;
 use crate::command::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::EvictionPolicy;
 use crate::config::special::EventClasses;
@@ -35,7 +36,8 @@ const DEL: Command = Command::new(
 .flags(&[Flags::WRITE])
 .family(Categories::KEYSPACE)
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RM, KeyFlags::DELETE])])
-.tips(EVERY_SHARD_SUM);
+.tips(EVERY_SHARD_SUM)
+.forwarded(Forwarding::Split { words: 1, merge: Merge::Sum });
 
 /// UNLINK key [key ...] -- as DEL; large values are freed in the background by both.
 const UNLINK: Command = Command::new(
@@ -56,7 +58,8 @@ const UNLINK: Command = Command::new(
 .flags(&[Flags::WRITE, Flags::FAST])
 .family(Categories::KEYSPACE)
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RM, KeyFlags::DELETE])])
-.tips(EVERY_SHARD_SUM);
+.tips(EVERY_SHARD_SUM)
+.forwarded(Forwarding::Split { words: 1, merge: Merge::Sum });
 
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = cx.db();
@@ -89,7 +92,11 @@ const EXISTS: Command = Command::new(
 .flags(&[Flags::READONLY, Flags::FAST])
 .family(Categories::KEYSPACE)
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RO])])
-.tips(EVERY_SHARD_SUM);
+.tips(EVERY_SHARD_SUM)
+.forwarded(Forwarding::Split {
+    words: 1,
+    merge: Merge::Sum,
+});
 
 fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut found = 0;
@@ -117,7 +124,11 @@ const TOUCH: Command = Command::new(
 .flags(&[Flags::READONLY, Flags::FAST])
 .family(Categories::KEYSPACE)
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RO])])
-.tips(EVERY_SHARD_SUM);
+.tips(EVERY_SHARD_SUM)
+.forwarded(Forwarding::Split {
+    words: 1,
+    merge: Merge::Sum,
+});
 
 fn touch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut found = 0;

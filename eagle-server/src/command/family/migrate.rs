@@ -8,6 +8,7 @@ use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::event::Notice;
+use crate::command::forwarding::Forwarding;
 use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::command::{bulk, call};
@@ -67,6 +68,7 @@ const MIGRATE: Command = Command::new(
     ),
 ])
 .find_keys(find_keys)
+.forwarded(Forwarding::Errand)
 .tips(&["nondeterministic_output"]);
 
 /// Position of the key, or of the empty word that stands for it.

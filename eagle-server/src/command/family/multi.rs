@@ -7,6 +7,8 @@ use crate::command::args::Args;
 use crate::command::call::run_queued;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::forward::watched_elsewhere;
+use crate::command::forwarding::Forwarding;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
 use crate::session::Multi;
 
@@ -34,7 +36,8 @@ const MULTI: Command = Command::new(
     Flags::FAST,
     Flags::ALLOW_BUSY,
 ])
-.family(Categories::TRANSACTION);
+.family(Categories::TRANSACTION)
+.forwarded(Forwarding::Transaction);
 
 fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if cx.session.in_multi() {
@@ -63,7 +66,8 @@ const EXEC: Command = Command::new(
     Flags::STALE,
     Flags::SKIP_SLOWLOG,
 ])
-.family(Categories::TRANSACTION);
+.family(Categories::TRANSACTION)
+.forwarded(Forwarding::Transaction);
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let Some(multi) = cx.session.multi.take() else {
@@ -104,7 +108,8 @@ const DISCARD: Command = Command::new(
     Flags::FAST,
     Flags::ALLOW_BUSY,
 ])
-.family(Categories::TRANSACTION);
+.family(Categories::TRANSACTION)
+.forwarded(Forwarding::Transaction);
 
 fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if !cx.session.in_multi() {
@@ -137,11 +142,18 @@ const WATCH: Command = Command::new(
 ])
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RO])])
 .scope(Scope::Keys)
-.family(Categories::TRANSACTION);
+.family(Categories::TRANSACTION)
+.forwarded(Forwarding::Transaction);
 
 fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if cx.session.in_multi() {
         return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
+    }
+    if watched_elsewhere(cx.session).is_some() {
+        return Err(CommandError::new(
+            "ERR cluster-routing proxy: keys of another node are watched, and this key is served by this node; WATCH and \
+             the transaction must be at one node",
+        ));
     }
     let db = cx.db();
     for key in args.rest() {
@@ -172,7 +184,8 @@ const UNWATCH: Command = Command::new(
     Flags::FAST,
     Flags::ALLOW_BUSY,
 ])
-.family(Categories::TRANSACTION);
+.family(Categories::TRANSACTION)
+.forwarded(Forwarding::Transaction);
 
 fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.session

@@ -5,6 +5,7 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::saving;
+use crate::command::forwarding::Forwarding;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use crate::config::command_line::REDIS_VERSION;
 use crate::shutdown::ShutdownRequest;
@@ -23,7 +24,8 @@ const TIME: Command = Command::new(
     Docs::new("server", "2.6.0", "Return the current server time").complexity("O(1)"),
 )
 .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST])
-.tips(&["nondeterministic_output"]);
+.tips(&["nondeterministic_output"])
+.forwarded(Forwarding::Anywhere);
 
 /// The one handler that reads the clock itself: the time of its batch has no microseconds.
 fn time(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {

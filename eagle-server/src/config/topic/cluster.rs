@@ -78,6 +78,9 @@ topic! {
     cluster_proxy_timeout: u64 = 5000, "cluster-proxy-timeout", int(1, INT_MAX), OWN;
     /// Connections kept open to each other node for forwarded commands, per worker thread.
     cluster_proxy_connections: u32 = 1, "cluster-proxy-connections", int(1, 64), OWN;
+    /// Connections to other nodes, over all of them, that serve one client alone while it is blocked or watches keys.
+    cluster_proxy_dedicated_connections: u32 = 1000,
+        "cluster-proxy-dedicated-connections", int(0, INT_MAX), OWN;
 }
 
 fn check_hostname(name: &str) -> Result<(), &'static str> {

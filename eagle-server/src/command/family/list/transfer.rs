@@ -6,6 +6,7 @@ use crate::command::args::Args;
 use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::CommandError;
+use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use crate::session::Awaited;
@@ -100,7 +101,8 @@ pub(super) const BLMOVE: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT, Flags::BLOCKING])
 .family(Categories::LIST)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE]), KeySpec::index(2, &[KeyFlags::RW, KeyFlags::INSERT])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE]), KeySpec::index(2, &[KeyFlags::RW, KeyFlags::INSERT])])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn blmove(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let keys = (args.word()?, args.word()?);
@@ -122,7 +124,8 @@ pub(super) const BRPOPLPUSH: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT, Flags::BLOCKING])
 .family(Categories::LIST)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE]), KeySpec::index(2, &[KeyFlags::RW, KeyFlags::INSERT])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE]), KeySpec::index(2, &[KeyFlags::RW, KeyFlags::INSERT])])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn brpoplpush(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let keys = (args.word()?, args.word()?);

@@ -5,6 +5,7 @@ use crate::command::args::Args;
 use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors;
+use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::session::Awaited;
 use eagle_core::store::End;
@@ -34,7 +35,8 @@ pub(super) const BLPOP: Command = Command::new(
     -2,
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn blpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one(cx, args, End::Head)
@@ -64,7 +66,8 @@ pub(super) const BRPOP: Command = Command::new(
     -2,
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn brpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one(cx, args, End::Tail)
@@ -112,7 +115,8 @@ pub(super) const BLMPOP: Command = Command::new(
 .keys(&[KeySpec::key_num(
     2,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::First));
 
 fn blmpop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let timeout = args.word()?;

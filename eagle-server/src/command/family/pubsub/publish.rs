@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
+use crate::command::forwarding::Forwarding;
 use crate::command::spec::{Command, Docs, Flags, KeyFlags, KeySpec};
 
 const FLAGS: &[Flags] = &[
@@ -24,7 +25,8 @@ pub(super) const PUBLISH: Command = Command::new(
         )
         .syntax("channel message"),
 )
-.flags(FLAGS);
+.flags(FLAGS)
+.forwarded(Forwarding::Anywhere);
 
 fn publish(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     publish_as(cx, args, false)

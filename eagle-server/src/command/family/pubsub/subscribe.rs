@@ -6,11 +6,14 @@
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::CommandError;
+use crate::command::follow_slots;
+use crate::command::forwarding::Forwarding;
 use crate::command::spec::{Command, Docs, Flags, Handler, KeyFlags, KeySpec};
 use crate::pubsub::{Confirmation, Topic};
 use crate::session::ReplyMode;
 use eagle_core::resp::Writer;
 use eagle_core::store::key_slot;
+use std::sync::atomic::Ordering;
 
 const FLAGS: &[Flags] = &[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE];
 
@@ -108,7 +111,8 @@ pub(super) const SSUBSCRIBE: Command = row(
     .complexity("O(N) where N is the number of shard channels to subscribe to.")
     .syntax("shardchannel [shardchannel ...]"),
 )
-.keys(SHARD_CHANNELS);
+.keys(SHARD_CHANNELS)
+.forwarded(Forwarding::Listen);
 
 fn ssubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if cx.session.in_exec {
@@ -117,6 +121,9 @@ fn ssubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ));
     }
     let channels = args.rest();
+    if cx.forwards() {
+        cx.session.info.follows_slots.store(true, Ordering::Relaxed);
+    }
     subscribe_to(cx, Topic::ShardChannel, channels)?;
     if let Some(cluster) = &cx.node.cluster {
         // The slot may have left since the gates looked, and with it those who were subscribed then.
@@ -125,9 +132,7 @@ fn ssubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             !topology.is_my_shards(slot) && channels.iter().any(|channel| key_slot(channel) == slot)
         };
         if channels.iter().any(|channel| is_lost(key_slot(channel))) {
-            let node = cx.node;
-            node.broker
-                .lose_slots(is_lost, &mut |client, message| node.send(client, message));
+            follow_slots(cx.node, is_lost);
         }
     }
     Ok(Flow::Done)
@@ -146,10 +151,15 @@ pub(super) const SUNSUBSCRIBE: Command = row(
     .complexity("O(N) where N is the number of clients already subscribed to a shard channel.")
     .syntax("[shardchannel [shardchannel ...]]"),
 )
-.keys(SHARD_CHANNELS);
+.keys(SHARD_CHANNELS)
+.forwarded(Forwarding::Unlisten);
 
 fn sunsubscribe(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    unsubscribe_from(cx, Topic::ShardChannel, args.rest())
+    unsubscribe_from(cx, Topic::ShardChannel, args.rest())?;
+    if cx.session.info.follows_slots.load(Ordering::Relaxed) {
+        cx.node.relay.look();
+    }
+    Ok(Flow::Done)
 }
 
 fn subscribe_to(cx: &mut Context<'_>, topic: Topic, names: &[&[u8]]) -> Outcome {

@@ -6,6 +6,7 @@ use crate::command::args::{Args, parse_integer};
 use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, FindKeys, Flags, KeyFlags, KeySpec, Scope,
 };
@@ -67,7 +68,8 @@ pub(super) const XREAD: Command = Command::new(
 .flags(&[Flags::BLOCKING, Flags::READONLY, Flags::MOVABLE_KEYS])
 .scope(Scope::Keys)
 .family(Categories::STREAM)
-.keys(&[streams(1)]);
+.keys(&[streams(1)])
+.forwarded(Forwarding::Wait(Timeout::Block));
 
 fn xread(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     read(cx, args, false)
@@ -85,7 +87,8 @@ pub(super) const XREADGROUP: Command = Command::new(
 )
 .flags(&[Flags::BLOCKING, Flags::WRITE, Flags::MOVABLE_KEYS])
 .family(Categories::STREAM)
-.keys(&[streams(4)]);
+.keys(&[streams(4)])
+.forwarded(Forwarding::Wait(Timeout::Block));
 
 fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     read(cx, args, true)

@@ -1,6 +1,7 @@
 //! Writing several strings at once: MSET, MSETNX, MSETEX.
 
 use super::set_options::{Condition, SetOptions};
+use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
@@ -23,6 +24,10 @@ pub(super) const MSET: Command = Command::new(
 .flags(&[Flags::WRITE, Flags::DENYOOM])
 .family(Categories::STRING)
 .keys(&[KeySpec::range(1, -1, 2, &[KeyFlags::OW, KeyFlags::UPDATE])])
+.forwarded(Forwarding::Split {
+    words: 2,
+    merge: Merge::Ok,
+})
 .tips(&[
     "request_policy:multi_shard",
     "response_policy:all_succeeded",

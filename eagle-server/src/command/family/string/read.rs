@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
+use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 
 /// GET key -- the string at `key`, or null.
@@ -34,7 +35,11 @@ pub(super) const MGET: Command = Command::new(
 .flags(&[Flags::READONLY, Flags::FAST])
 .family(Categories::STRING)
 .keys(&[KeySpec::range(1, -1, 1, &[KeyFlags::RO, KeyFlags::ACCESS])])
-.tips(&["request_policy:multi_shard"]);
+.tips(&["request_policy:multi_shard"])
+.forwarded(Forwarding::Split {
+    words: 1,
+    merge: Merge::Elements,
+});
 
 fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.out.array(args.len());

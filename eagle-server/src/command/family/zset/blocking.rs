@@ -6,6 +6,7 @@ use crate::command::args::Args;
 use crate::command::blocking::{Block, Nothing, Served, seconds};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::CommandError;
+use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::session::Awaited;
 use eagle_core::store::Kind;
@@ -36,7 +37,8 @@ pub(super) const BZPOPMIN: Command = Command::new(
     -2,
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn bzpopmin(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_or_wait(cx, args, End::Min)
@@ -67,7 +69,8 @@ pub(super) const BZPOPMAX: Command = Command::new(
     -2,
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::Last));
 
 fn bzpopmax(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_or_wait(cx, args, End::Max)
@@ -133,7 +136,8 @@ pub(super) const BZMPOP: Command = Command::new(
 .keys(&[KeySpec::key_num(
     2,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.forwarded(Forwarding::Wait(Timeout::First));
 
 fn bzmpop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let argv = args.argv();

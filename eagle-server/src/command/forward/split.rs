@@ -1,24 +1,16 @@
-//! `cluster-routing proxy`: which commands for other nodes are forwarded, split and merged, or refused.
+//! Commands with keys of several slots: split by slot, run part by part, and their replies merged.
 //!
-//! How they get there, and why a client still sees its commands in order, stands at the head of
-//! [`crate::cluster::proxy`].
-//!
-//! Commands with one slot are sent as they came and their replies returned as they are. The six
-//! whose meaning allows it are split by slot: a node refuses several slots in one command even if
-//! it serves them all. Each part takes the path of any command, here or to another node. As with any
-//! client that splits for itself, the whole is not atomic: if a part fails its error is the reply
-//! and the other parts have taken effect.
+//! A node refuses several slots in one command even if it serves them all. Each part takes the path of any command, here
+//! or to another node. As with any client that splits for itself, the whole is not atomic: if a part fails its error is the
+//! reply and the other parts have taken effect.
 
-use super::call::{Batch, execute};
-use super::context::Flow;
-use super::errors::CommandError;
-use super::keys;
-use super::spec::{Categories, Flags};
-use super::table::Entry;
-use crate::cluster::Topology;
-use crate::cluster::proxy::{Order, Peer, Request, encode};
-use crate::cluster::route::Route;
-use crate::config::topic::Routing as ConfiguredRouting;
+use super::WAIT_MILLIS;
+use crate::cluster::proxy::Order;
+use crate::command::call::{Batch, execute};
+use crate::command::context::Flow;
+use crate::command::forwarding::{Forwarding, Merge};
+use crate::command::keys;
+use crate::command::table::Entry;
 use crate::node::Thread;
 use crate::session::{Routing, Session};
 use bytes::{Bytes, BytesMut};
@@ -30,184 +22,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// Lets the client's earlier requests be answered first.
-pub(super) const WAIT: Flow = Flow::Paused {
-    wait_ms: WAIT_MILLIS,
-};
-
-const WAIT_MILLIS: u64 = 1;
-
-/// How the replies to the parts of a command become its reply.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Merge {
-    /// `MGET`: elements, in the order of the keys.
-    Elements,
-    /// Counts, added up.
-    Sum,
-    /// `+OK` from all.
-    Ok,
-}
-
-/// What proxy mode does with a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Policy {
-    /// It has no keys, so it always runs where it arrives.
-    Local,
-    /// It goes to the node that serves its slot.
-    Forward,
-    /// It is forwarded, and split if its keys have several slots. So many words, the key first,
-    /// belong to each key.
-    Split { words: usize, merge: Merge },
-    /// It is redirected even so: nodes send it to each other.
-    Redirect,
-    /// It runs here if the slot is here; else an error says what to do.
-    Refuse(&'static str),
-}
-
-const AT_THE_OWNER: &str = "send it to the node that serves its keys";
-const TRANSACTIONS: &str = "use transactions at the node that serves all their keys";
-
-/// What proxy mode does with `entry`'s command; it follows from the command's row.
-pub(super) fn policy(entry: &Entry) -> Policy {
-    let command = entry.command;
-    let split = |words, merge| Policy::Split { words, merge };
-    match entry.full_name.as_str() {
-        "mget" => return split(1, Merge::Elements),
-        "mset" => return split(2, Merge::Ok),
-        "del" | "unlink" | "exists" | "touch" => return split(1, Merge::Sum),
-        "migrate" => return Policy::Refuse("send it to the node that has the keys"),
-        _ => {}
-    }
-    let categories = command.categories();
-    if command.keys.is_empty() && command.find_keys.is_none() {
-        Policy::Local
-    } else if entry.has(Flags::ASKING) {
-        Policy::Redirect
-    } else if categories.has(Categories::TRANSACTION) {
-        Policy::Refuse(TRANSACTIONS)
-    } else if entry.has(Flags::BLOCKING) {
-        Policy::Refuse("block at the node that serves its keys")
-    } else if categories.has(Categories::SCRIPTING) || entry.has(Flags::PUBSUB) {
-        Policy::Refuse(AT_THE_OWNER)
-    } else {
-        Policy::Forward
-    }
-}
-
-/// Whether the client's commands for other nodes are forwarded: not those in other databases than number 0.
-pub(super) fn is_on(batch: &Batch<'_>, session: &Session) -> bool {
-    // The connections between nodes have selected database 0.
-    if session.db != 0 {
-        return false;
-    }
-    match session.routing {
-        Some(routing) => routing == Routing::Proxy,
-        None => batch.config.cluster.cluster_routing == ConfiguredRouting::Proxy,
-    }
-}
-
-/// The error for a command that belongs elsewhere and is part of a transaction.
-pub(super) fn refusal_in_transaction(
-    topology: &Topology,
-    decision: Route,
-    entry: &Entry,
-) -> CommandError {
-    match decision {
-        Route::Refused(error) => CommandError::new(error),
-        _ => not_forwarded(topology, decision, entry, TRANSACTIONS),
-    }
-}
-
-fn not_forwarded(
-    topology: &Topology,
-    decision: Route,
-    entry: &Entry,
-    advice: &str,
-) -> CommandError {
-    let mut text = format!(
-        "ERR cluster-routing proxy: '{}' is not forwarded; {advice}",
-        entry.full_name
-    );
-    if let Some((host, port)) = address(topology, decision) {
-        text.push_str(&format!(" ({host}:{port})"));
-    }
-    CommandError::owned(text)
-}
-
-/// Where a decision leads. Nodes know each other by IP address whatever clients are told.
-fn address(topology: &Topology, decision: Route) -> Option<(&str, u16)> {
-    let (Route::Moved(_, index) | Route::Ask(_, index)) = decision else {
-        return None;
-    };
-    let (_, port) = topology.endpoint(index, false);
-    let ip = topology.node(index).ip.as_str();
-    (!ip.is_empty() && port != 0).then_some((ip, port))
-}
-
-/// Forwards a command that belongs elsewhere, as `to` says; an error if it is not to be forwarded.
-pub(super) fn forward(
-    batch: &Batch<'_>,
-    session: &Session,
-    protocol: Protocol,
-    entry: &'static Entry,
-    argv: &[&[u8]],
-    (topology, decision): (&Topology, Route),
-) -> Result<Flow, CommandError> {
-    let thread = batch.thread;
-    match (decision, policy(entry)) {
-        (Route::Refused(error), _) => return Err(CommandError::new(error)),
-        (_, Policy::Refuse(advice)) => {
-            return Err(not_forwarded(topology, decision, entry, advice));
-        }
-        (_, Policy::Redirect) => {
-            return Err(super::redirect::refusal(thread, topology, decision));
-        }
-        (_, Policy::Local | Policy::Forward | Policy::Split { .. }) => {}
-    }
-    let Some((host, port)) = address(topology, decision) else {
-        return Err(CommandError::new(
-            "CLUSTERDOWN forwarding failed: the address of the slot's owner is not known yet",
-        ));
-    };
-    let peer = Peer { host, port };
-    let config = &batch.config.cluster;
-    let lane = (session.info.id % u64::from(config.cluster_proxy_connections.max(1))) as u32;
-    if !thread.proxy.has_room(peer, protocol, lane) {
-        return Ok(WAIT);
-    }
-    thread.stats.forwards.add(1);
-    session.order.begin_command();
-    let (request, reply) = Request::new(
-        encode(argv),
-        entry.has(Flags::READONLY),
-        Instant::now() + Duration::from_millis(config.cluster_proxy_timeout),
-        protocol,
-        lane,
-        session.order.ticket(topology.version(), protocol),
-    );
-    let asking = matches!(decision, Route::Ask(..));
-    thread.proxy.submit(peer, request.asking(asking));
-    Ok(Flow::Forwarded(Box::pin(async {
-        // Lanes answer everything; only a thread that ends drops requests.
-        reply
-            .await
-            .unwrap_or_else(|_| Bytes::from_static(b"-CLUSTERDOWN the node is shutting down\r\n"))
-    })))
-}
-
-/// The flow of a command whose reply the client does not want.
-pub(super) fn silenced(flow: Flow) -> Flow {
-    match flow {
-        Flow::Forwarded(reply) => Flow::Forwarded(Box::pin(async {
-            reply.await;
-            Bytes::new()
-        })),
-        Flow::Blocked(blocked) => Flow::Blocked(blocked.silenced()),
-        other => other,
-    }
-}
 
 type Pending = Pin<Box<dyn Future<Output = Bytes>>>;
 
@@ -245,14 +59,14 @@ fn parts_of(argv: &[&[u8]], words: usize, is_open: impl Fn(u16) -> bool) -> Opti
 
 /// Runs a command with keys of several slots, or of one that is open, part by part; `None` if it is
 /// no such command.
-pub(super) fn split(
+pub(in crate::command) fn split(
     batch: &mut Batch<'_>,
     session: &mut Session,
     out: &mut Writer,
     entry: &'static Entry,
     argv: &[&[u8]],
 ) -> Option<Flow> {
-    let Policy::Split { words, merge } = policy(entry) else {
+    let Forwarding::Split { words, merge } = entry.command.forwarding() else {
         return None;
     };
     let found = keys::find(entry, argv);
@@ -464,49 +278,6 @@ fn elements(replies: &[Bytes], keys: &[Vec<usize>]) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::table::table;
-
-    #[test]
-    fn every_command_has_its_policy() {
-        let split = ["mget", "mset", "del", "unlink", "exists", "touch"];
-        for entry in table().entries() {
-            let name = entry.full_name.as_str();
-            let has_keys = !entry.command.keys.is_empty() || entry.command.find_keys.is_some();
-            match policy(entry) {
-                Policy::Local => assert!(!has_keys, "{name} has keys and must not stay here"),
-                Policy::Split { words, .. } => {
-                    assert!(split.contains(&name), "{name} cannot be split");
-                    assert_eq!(words, if name == "mset" { 2 } else { 1 });
-                }
-                Policy::Redirect => assert_eq!(name, "restore-asking"),
-                Policy::Refuse(_) => assert!(
-                    ["watch", "migrate"].contains(&name)
-                        || entry.has(Flags::BLOCKING)
-                        || entry.has(Flags::PUBSUB)
-                        || entry.command.categories().has(Categories::SCRIPTING),
-                    "{name} could be forwarded"
-                ),
-                Policy::Forward => {
-                    assert!(has_keys, "{name} has no keys to route it by");
-                    assert!(!split.contains(&name) && !entry.has(Flags::BLOCKING));
-                }
-            }
-        }
-        let of = |name: &[u8]| policy(table().by_full_name(name).expect("in the table"));
-        for name in [
-            &b"get"[..],
-            b"set",
-            b"hgetall",
-            b"rename",
-            b"object|encoding",
-        ] {
-            assert_eq!(of(name), Policy::Forward, "{}", name.escape_ascii());
-        }
-        for name in [&b"ping"[..], b"multi", b"exec", b"echo", b"cluster|info"] {
-            assert_eq!(of(name), Policy::Local, "{}", name.escape_ascii());
-        }
-        assert_eq!(of(b"watch"), Policy::Refuse(TRANSACTIONS));
-    }
 
     #[test]
     fn a_command_is_split_by_slot() {
