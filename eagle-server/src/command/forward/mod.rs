@@ -268,6 +268,10 @@ fn named_script(node: &Node, entry: &Entry, argv: &[&[u8]]) -> Option<NamedScrip
     })
 }
 
+fn by_ref(words: &[Bytes]) -> Vec<&[u8]> {
+    words.iter().map(|word| &word[..]).collect()
+}
+
 /// The flow of a command whose reply the client does not want.
 pub(super) fn silenced(flow: Flow) -> Flow {
     match flow {

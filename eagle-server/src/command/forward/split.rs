@@ -4,7 +4,7 @@
 //! or to another node. As with any client that splits for itself, the whole is not atomic: if a part fails its error is the
 //! reply and the other parts have taken effect.
 
-use super::WAIT_MILLIS;
+use super::{WAIT_MILLIS, by_ref};
 use crate::cluster::proxy::Order;
 use crate::command::call::{Batch, execute};
 use crate::command::context::Flow;
@@ -168,7 +168,7 @@ fn run_late(
         }
         let mut replies = Vec::with_capacity(parts.len());
         for part in parts {
-            replies.push(run_part(&thread, &mut session, protocol, entry, &part).await);
+            replies.push(run_alone(&thread, &mut session, protocol, entry, &part.argv).await);
         }
         drop(ticket);
         replies
@@ -182,14 +182,15 @@ fn run_late(
     })
 }
 
-async fn run_part(
+/// Runs a command in a session of its own, as often as it takes.
+pub(super) async fn run_alone(
     thread: &Rc<Thread>,
     session: &mut Session,
     protocol: Protocol,
     entry: &'static Entry,
-    part: &Part,
+    argv: &[Bytes],
 ) -> Bytes {
-    let words: Vec<&[u8]> = part.argv.iter().map(|word| &word[..]).collect();
+    let words = by_ref(argv);
     loop {
         let mut out = Writer::new(protocol);
         // The pin of the epoch must not outlast a wait.

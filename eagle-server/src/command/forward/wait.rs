@@ -15,7 +15,9 @@
 //!
 //! A client that waits for a key of this node goes on at the new owner in the same way if the slot leaves.
 
-use super::{Place, WAIT};
+use super::split::run_alone;
+use super::{Place, WAIT, by_ref};
+use crate::acl::Identity;
 use crate::clock::unix_ms;
 use crate::cluster::Topology;
 use crate::cluster::proxy::{
@@ -32,7 +34,7 @@ use crate::command::keys;
 use crate::command::spec::Flags;
 use crate::command::table::Entry;
 use crate::node::{Node, Thread};
-use crate::session::{Answer, Arrival, Awaited, ClientInfo, Session, Waiter};
+use crate::session::{Answer, Arrival, Awaited, ClientInfo, Routing, Session, Waiter};
 use bytes::Bytes;
 use eagle_core::resp::Protocol;
 use eagle_core::store::{Kind, key_slot};
@@ -93,6 +95,7 @@ pub(super) fn timeout_at_word(timeout: Timeout, argv: &[&[u8]]) -> Option<Timeou
 pub(super) struct Waiting {
     thread: Rc<Thread>,
     client: Arc<ClientInfo>,
+    user: Arc<Identity>,
     protocol: Protocol,
     entry: &'static Entry,
     argv: Vec<Bytes>,
@@ -174,6 +177,7 @@ impl Waiting {
         Waiting {
             thread: batch.thread.clone(),
             client: session.info.clone(),
+            user: session.user.clone(),
             protocol,
             entry,
             argv: argv
@@ -195,6 +199,9 @@ impl Waiting {
                 Ended::Reply(reply) => return reply,
                 Ended::At(next) => place = next,
             }
+            if self.is_home(&place) {
+                return self.reply_here().await;
+            }
             redirections = if began.elapsed() > MOVE_GRACE {
                 0
             } else {
@@ -204,6 +211,26 @@ impl Waiting {
                 return failure(&place.name(), Fate::NotRun, false, "redirected too often");
             }
         }
+    }
+
+    /// Whether the slot has come to this node.
+    fn is_home(&self, place: &Place) -> bool {
+        let Some(cluster) = &self.thread.node.cluster else {
+            return false;
+        };
+        let topology = cluster.topology();
+        let myself = Place::of(&topology, Route::Moved(self.slot, topology.myself()));
+        topology.is_mine(self.slot) && myself.is_some_and(|at| at.peer() == place.peer())
+    }
+
+    /// Goes on here, like a command that arrives now.
+    async fn reply_here(self) -> Bytes {
+        // A session of its own: the client's waits for the reply.
+        let mut session = Session::new(self.client.clone(), &self.user);
+        session.authenticated = true;
+        session.routing = Some(Routing::Proxy);
+        let argv = self.words();
+        run_alone(&self.thread, &mut session, self.protocol, self.entry, &argv).await
     }
 
     /// Waits at one node.
@@ -228,7 +255,7 @@ impl Waiting {
         self.thread.stats.forwards.add(1);
         // Registered first: what is said from now on is not missed.
         let mut blocked = self.timeout.map(|_| self.register());
-        let (bytes, mut skipped) = place.prefixed(&self.request());
+        let (bytes, mut skipped) = place.prefixed(&encode(&by_ref(&self.words())));
         match timeout_at(until, link.send(&bytes)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return failed(Fate::Unknown, &error.to_string()),
@@ -312,22 +339,21 @@ impl Waiting {
     }
 
     /// The command, with the time that is left.
-    fn request(&self) -> Bytes {
-        let mut words: Vec<&[u8]> = self.argv.iter().map(|word| &word[..]).collect();
-        let left: String;
+    fn words(&self) -> Vec<Bytes> {
+        let mut words = self.argv.clone();
         if let Some(timeout) = self.timeout
             && let Some(deadline_ms) = self.deadline_ms
-            && is_timeout(words[timeout.position], timeout.is_ms)
+            && is_timeout(&words[timeout.position], timeout.is_ms)
         {
             let left_ms = deadline_ms.saturating_sub(unix_ms()).max(1);
-            left = if timeout.is_ms {
+            let left = if timeout.is_ms {
                 left_ms.to_string()
             } else {
                 format!("{}.{:03}", left_ms / 1000, left_ms % 1000)
             };
-            words[timeout.position] = left.as_bytes();
+            words[timeout.position] = Bytes::from(left);
         }
-        encode(&words)
+        words
     }
 
     /// Who serves the slot now, as far as this node knows.
