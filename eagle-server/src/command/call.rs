@@ -373,7 +373,8 @@ fn execute_as(
     if let Some(cluster) = &node.cluster {
         // Slots change hands under their locks, so what this says holds until the view ends.
         let topology = cluster.topology();
-        if session.order.must_wait(topology.version(), out.protocol()) {
+        let dialect = forward::dialect(session, out.protocol());
+        if session.order.must_wait(topology.version(), dialect) {
             return Some(forward::WAIT);
         }
         let decision = redirect::decide(&topology, batch, session, entry, argv, &view);

@@ -1,5 +1,6 @@
 //! A connection to another node, made ready for forwarded requests.
 
+use super::Dialect;
 use super::request::encode;
 use bytes::{Bytes, BytesMut};
 use eagle_core::resp::{Protocol, ReplyLimits, ReplyScanner, ReplyStep};
@@ -50,11 +51,11 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Connects, authenticates and agrees on the protocol. Nothing of a client is sent yet.
+/// Connects, authenticates, agrees on the protocol and selects the database. Nothing of a client is sent yet.
 pub(super) async fn connect(
     host: &str,
     port: u16,
-    protocol: Protocol,
+    dialect: Dialect,
     login: &Login,
 ) -> Result<TcpStream, ConnectError> {
     let mut stream = TcpStream::connect((host, port)).await?;
@@ -74,8 +75,15 @@ pub(super) async fn connect(
             return Err(ConnectError::Refused(text));
         }
     }
-    if protocol == Protocol::Resp3 {
+    if dialect.protocol == Protocol::Resp3 {
         let answer = ask(&mut stream, &mut input, &[b"HELLO", b"3"]).await?;
+        if let Some(text) = error_text(&answer) {
+            return Err(ConnectError::Refused(text));
+        }
+    }
+    if dialect.db != 0 {
+        let db = dialect.db.to_string();
+        let answer = ask(&mut stream, &mut input, &[b"SELECT", db.as_bytes()]).await?;
         if let Some(text) = error_text(&answer) {
             return Err(ConnectError::Refused(text));
         }

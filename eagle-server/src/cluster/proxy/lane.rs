@@ -113,7 +113,7 @@ impl Lane {
         let attempt = async || {
             let login = pool.login();
             let key = &self.key;
-            connect(&key.host, key.port, key.protocol, &login).await
+            connect(&key.host, key.port, key.dialect, &login).await
         };
         let attempts = async {
             match attempt().await {

@@ -1,7 +1,9 @@
 //! Lanes against nodes that answer what a test says, late, or not at all.
 
 use super::connect::Login;
-use super::{Order, Peer, Pool, Request, encode};
+use super::{
+    Dialect, LinkError, NamedScript, Order, Peer, Pool, Request, encode, encode_transaction,
+};
 use bytes::Bytes;
 use eagle_core::resp::Protocol;
 use std::cell::RefCell;
@@ -113,7 +115,7 @@ async fn read_length(stream: &mut BufReader<TcpStream>) -> Option<usize> {
 struct Client {
     pool: Rc<Pool>,
     order: Rc<Order>,
-    protocol: Protocol,
+    dialect: Dialect,
 }
 
 impl Client {
@@ -121,7 +123,7 @@ impl Client {
         Client {
             pool: Pool::new(Login::default, Default::default()),
             order: Rc::default(),
-            protocol: Protocol::Resp2,
+            dialect: Dialect::default(),
         }
     }
 
@@ -132,9 +134,9 @@ impl Client {
             encode(&words),
             line.starts_with("GET"),
             Instant::now() + time,
-            self.protocol,
+            self.dialect,
             0,
-            self.order.ticket(1, self.protocol),
+            self.order.ticket(1, self.dialect),
         );
         self.pool.submit(to, request);
         reply
@@ -177,6 +179,7 @@ fn a_connection_logs_in_and_speaks_the_clients_protocol() {
             reply(match line {
                 "AUTH user secret" => "+OK\r\n",
                 "HELLO 3" => "%1\r\n+proto\r\n:3\r\n",
+                "SELECT 2" => "+OK\r\n",
                 _ => "_\r\n",
             })
         })
@@ -189,11 +192,17 @@ fn a_connection_logs_in_and_speaks_the_clients_protocol() {
                 },
                 Default::default(),
             ),
-            protocol: Protocol::Resp3,
+            dialect: Dialect {
+                protocol: Protocol::Resp3,
+                db: 2,
+            },
             ..Client::new()
         };
         assert_eq!(client.call(node.peer(), "GET k", LONG).await, "_\r\n");
-        assert_eq!(node.asked(), ["AUTH user secret", "HELLO 3", "GET k"]);
+        assert_eq!(
+            node.asked(),
+            ["AUTH user secret", "HELLO 3", "SELECT 2", "GET k"]
+        );
     });
 }
 
@@ -235,12 +244,12 @@ fn redirections_are_followed() {
         let asked = client.send(node.peer(), "SET ask 2", LONG);
         assert_eq!(text(moved).await, "+SET moved 1\r\n");
         assert!(
-            client.order.must_wait(1, Protocol::Resp2) || client.order.under_way() == 0,
+            client.order.must_wait(1, Dialect::default()) || client.order.under_way() == 0,
             "later commands wait until both are answered"
         );
         assert_eq!(text(asked).await, "+SET ask 2\r\n");
         assert_eq!(owner.asked(), ["SET moved 1", "ASKING", "SET ask 2"]);
-        assert!(!client.order.must_wait(2, Protocol::Resp2));
+        assert!(!client.order.must_wait(2, Dialect::default()));
     });
 }
 
@@ -372,4 +381,135 @@ async fn read_and_drop(stream: &mut TcpStream) {
     assert_ne!(stream.read(&mut room).await.expect("a login"), 0);
     stream.write_all(b"+OK\r\n").await.expect("sent");
     assert_ne!(stream.read(&mut room).await.expect("a request"), 0);
+}
+
+impl Client {
+    fn submit(
+        &self,
+        to: Peer<'_>,
+        bytes: Bytes,
+        shape: impl FnOnce(Request) -> Request,
+    ) -> oneshot::Receiver<Bytes> {
+        self.order.begin_command();
+        let ticket = self.order.ticket(1, self.dialect);
+        let until = Instant::now() + LONG;
+        let (request, reply) = Request::new(bytes, false, until, self.dialect, 0, ticket);
+        self.pool.submit(to, shape(request));
+        reply
+    }
+}
+
+/// The whole of a transaction goes to where one of its commands was sent.
+#[test]
+fn a_transaction_is_redirected_as_a_whole() {
+    run(async {
+        let queued = |line: &str, _| {
+            reply(match line {
+                "MULTI" | "ASKING" => "+OK\r\n",
+                "EXEC" => "*2\r\n:1\r\n:2\r\n",
+                _ => "+QUEUED\r\n",
+            })
+        };
+        let target = FakeNode::start(queued).await;
+        let port = target.port;
+        let source = FakeNode::start(move |line, count| {
+            if line == "INCR b" {
+                reply(format!("-ASK 1 127.0.0.1:{port}\r\n"))
+            } else if line == "EXEC" {
+                reply("-EXECABORT Transaction discarded because of previous errors.\r\n")
+            } else {
+                queued(line, count)
+            }
+        })
+        .await;
+        let client = Client::new();
+        let bytes = encode_transaction(&[encode(&[b"INCR", b"a"]), encode(&[b"INCR", b"b"])]);
+        let reply = client.submit(source.peer(), bytes, |request| request.transaction(2));
+        let behind = client.send(source.peer(), "SET c 1", LONG);
+        assert_eq!(text(reply).await, "*2\r\n:1\r\n:2\r\n");
+        assert_eq!(text(behind).await, "+QUEUED\r\n");
+        assert_eq!(
+            target.asked(),
+            ["ASKING", "MULTI", "INCR a", "INCR b", "EXEC"]
+        );
+    });
+}
+
+/// Once on each connection, and again when the node has forgotten it.
+#[test]
+fn a_script_is_loaded_before_it_is_named() {
+    run(async {
+        let knows = Rc::new(std::cell::Cell::new(false));
+        let known = knows.clone();
+        let node = FakeNode::start(move |line, _| {
+            let is_load = line.starts_with("SCRIPT LOAD");
+            known.set(known.get() || is_load);
+            reply(match (is_load, known.get()) {
+                (true, _) => "+sha\r\n",
+                (false, true) => ":1\r\n",
+                (false, false) => "-NOSCRIPT No matching script.\r\n",
+            })
+        })
+        .await;
+        let client = Client::new();
+        let script = NamedScript {
+            sha: [b'a'; 40],
+            load: encode(&[b"SCRIPT", b"LOAD", b"return-1"]),
+        };
+        let call = || {
+            let script = Some(script.clone());
+            let bytes = encode(&[b"EVALSHA", b"a", b"0"]);
+            client.submit(node.peer(), bytes, |request| request.script(script))
+        };
+        let (first, second) = (call(), call());
+        assert_eq!(text(first).await, ":1\r\n");
+        assert_eq!(text(second).await, ":1\r\n");
+        assert_eq!(
+            node.asked(),
+            ["SCRIPT LOAD return-1", "EVALSHA a 0", "EVALSHA a 0"]
+        );
+        knows.set(false);
+        assert_eq!(text(call()).await, ":1\r\n");
+        // Not past what the client has sent meanwhile.
+        knows.set(false);
+        let (first, second) = (call(), call());
+        assert!(text(first).await.starts_with("-NOSCRIPT "));
+        assert_eq!(text(second).await, ":1\r\n");
+    });
+}
+
+#[test]
+fn links_are_bounded_and_used_again() {
+    run(async {
+        let node = FakeNode::start(|line, _| {
+            reply(if line == "CLIENT ID" {
+                ":7\r\n"
+            } else {
+                "+OK\r\n"
+            })
+        })
+        .await;
+        let pool = Client::new().pool;
+        let take = async |in_use_max| {
+            let until = Instant::now() + LONG;
+            pool.take_link(node.peer(), Dialect::default(), in_use_max, until)
+                .await
+        };
+        let mut link = take(1).await.expect("a link");
+        assert_eq!(link.id(), 7);
+        assert!(link.leads_to("127.0.0.1", node.port) && link.is_alive());
+        assert!(matches!(take(1).await, Err(LinkError::TooMany)));
+        link.send(&encode(&[b"WATCH", b"k"])).await.expect("sent");
+        assert_eq!(link.receive().await.expect("a reply"), "+OK\r\n");
+        pool.give_back(link);
+        let link = take(1).await.expect("the same");
+        assert_eq!(node.asked(), ["CLIENT ID", "WATCH k"]);
+        drop(link);
+        take(1).await.expect("a new one");
+        assert_eq!(node.asked(), ["CLIENT ID", "WATCH k", "CLIENT ID"]);
+        let dead = peer(1);
+        let until = Instant::now() + LONG;
+        let refused = pool.take_link(dead, Dialect::default(), 1, until).await;
+        assert!(matches!(refused, Err(LinkError::Failed(_))));
+    });
 }

@@ -4,10 +4,11 @@
 //! connection, which ends at the node whatever it was for. A few are kept for the next who needs one. How many are in use at
 //! once is bounded by `cluster-proxy-dedicated-connections`, over all threads.
 
+use super::Dialect;
 use super::connect::{ConnectError, Login, ask, connect};
 use super::request::encode;
 use bytes::{Bytes, BytesMut};
-use eagle_core::resp::{Protocol, ReplyLimits, ReplyScanner, ReplyStep};
+use eagle_core::resp::{ReplyLimits, ReplyScanner, ReplyStep};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -81,13 +82,26 @@ struct Wire {
     scanner: ReplyScanner,
     host: String,
     port: u16,
-    protocol: Protocol,
+    dialect: Dialect,
     /// What the node calls this connection (CLIENT ID).
     id: i64,
     unused_since: Instant,
 }
 
+impl Wire {
+    /// Whether nothing came that nobody asked for, nor the end of the connection.
+    fn is_quiet(&self) -> bool {
+        let nothing = self.stream.try_read(&mut [0]);
+        nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 impl Link {
+    /// Whether the node still holds the connection, as far as can be seen. Nothing must be under way on it.
+    pub fn is_alive(&self) -> bool {
+        self.wire.is_quiet()
+    }
+
     /// Sends encoded requests.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.wire.stream.write_all(bytes).await
@@ -150,7 +164,7 @@ impl Links {
     pub async fn take(
         &self,
         (host, port): (&str, u16),
-        protocol: Protocol,
+        dialect: Dialect,
         login: &Login,
         in_use_max: usize,
         until: Instant,
@@ -159,13 +173,8 @@ impl Links {
         if self.in_use.fetch_add(1, Ordering::AcqRel) >= in_use_max {
             return Err(LinkError::TooMany);
         }
-        while let Some(wire) = self.take_idle(host, port, protocol) {
-            // Whoever closed it, or has something to say that nobody asked for, is not to be used.
-            let nothing_came = wire
-                .stream
-                .try_read(&mut [0])
-                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-            if nothing_came {
+        while let Some(wire) = self.take_idle(host, port, dialect) {
+            if wire.is_quiet() {
                 return Ok(Link {
                     wire,
                     _counted: counted,
@@ -173,7 +182,7 @@ impl Links {
             }
         }
         let connecting = async {
-            let mut stream = connect(host, port, protocol, login).await?;
+            let mut stream = connect(host, port, dialect, login).await?;
             let answer = ask(&mut stream, &mut BytesMut::new(), &[b"CLIENT", b"ID"]).await?;
             let id = answer
                 .strip_prefix(b":")
@@ -188,7 +197,7 @@ impl Links {
                 scanner: ReplyScanner::new(),
                 host: host.to_owned(),
                 port,
-                protocol,
+                dialect,
                 id,
                 unused_since: Instant::now(),
             })
@@ -204,12 +213,12 @@ impl Links {
         })
     }
 
-    fn take_idle(&self, host: &str, port: u16, protocol: Protocol) -> Option<Wire> {
+    fn take_idle(&self, host: &str, port: u16, dialect: Dialect) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         let fits = |wire: &Wire| {
             wire.host == host
                 && wire.port == port
-                && wire.protocol == protocol
+                && wire.dialect == dialect
                 && wire.unused_since.elapsed() < IDLE_TIME_MAX
         };
         let position = idle.iter().rposition(fits)?;

@@ -16,7 +16,7 @@
 //! touch the same slot. A `Lane` is one connection, written and answered in order, and a client's
 //! requests to one node always take the same lane. So as long as this node believes a slot to be
 //! in one place there is nothing to overtake. What breaks that is a change of belief (a new
-//! topology, another protocol version and so another lane) and a request that goes on to a second node
+//! topology, another protocol version or database and so another lane) and a request that goes on to a second node
 //! (MOVED, ASK, TRYAGAIN). [`Order`] counts a client's requests under way and says, after either, that
 //! the client has to wait until all of them are answered. Requests that were already on the way
 //! behind a redirected one get the same redirection from the same node, and are sent on in the
@@ -37,6 +37,7 @@
 //! answers and never forwards; a Redis node does not know the command, whose error is ignored.
 
 mod connect;
+mod dialect;
 mod lane;
 #[cfg(test)]
 mod lane_tests;
@@ -48,9 +49,12 @@ mod relay;
 mod request;
 
 pub use connect::Login;
+pub use dialect::Dialect;
 pub use link::{Link, LinkError, encode_unblock};
 pub use order::{Order, Ticket};
 pub use pool::{Peer, Pool};
 pub use redirection::Redirection;
 pub use relay::{Channel, Held, Host, Owner, Relay};
-pub use request::{Answered, Fate, NamedScript, Request, encode, encode_transaction, failure};
+pub use request::{
+    Answered, EXEC_ABORTED, Fate, NamedScript, Request, encode, encode_transaction, failure,
+};

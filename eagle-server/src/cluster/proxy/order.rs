@@ -1,6 +1,6 @@
 //! One client's forwarded requests that are under way; the module's head says what for.
 
-use eagle_core::resp::Protocol;
+use super::Dialect;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub struct Order {
     /// One of the requests under way did not end where it was sent first.
     disturbed: Cell<bool>,
     /// What the requests under way were routed by.
-    routed_by: Cell<(u64, Protocol)>,
+    routed_by: Cell<(u64, Dialect)>,
     /// Until when the next command, whose keys are half moved, is tried again.
     retried_until: Cell<Option<Instant>>,
 }
@@ -26,9 +26,9 @@ impl Order {
     }
 
     /// Whether the client's next command, routed by this topology version, could overtake an earlier one.
-    pub fn must_wait(&self, topology_version: u64, protocol: Protocol) -> bool {
+    pub fn must_wait(&self, topology_version: u64, dialect: Dialect) -> bool {
         self.under_way.get() > 0
-            && (self.disturbed.get() || self.routed_by.get() != (topology_version, protocol))
+            && (self.disturbed.get() || self.routed_by.get() != (topology_version, dialect))
     }
 
     /// Whether the next command may be tried again, which it may for so long.
@@ -54,8 +54,8 @@ impl Order {
     }
 
     /// Notes that a request of the present command is under way, until the ticket is dropped.
-    pub fn ticket(self: &Rc<Order>, topology_version: u64, protocol: Protocol) -> Ticket {
-        self.routed_by.set((topology_version, protocol));
+    pub fn ticket(self: &Rc<Order>, topology_version: u64, dialect: Dialect) -> Ticket {
+        self.routed_by.set((topology_version, dialect));
         self.under_way.set(self.under_way.get() + 1);
         Ticket {
             order: self.clone(),
@@ -96,20 +96,27 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eagle_core::resp::Protocol;
 
     #[test]
     fn a_client_waits_after_a_change_until_all_is_answered() {
         let order = Rc::new(Order::default());
-        let wait = |version, protocol| order.must_wait(version, protocol);
+        let dialect = |protocol| Dialect { protocol, db: 0 };
+        let wait = |version, protocol| order.must_wait(version, dialect(protocol));
         assert!(!wait(1, Protocol::Resp2));
         order.begin_command();
-        let first = order.ticket(1, Protocol::Resp2);
+        let first = order.ticket(1, dialect(Protocol::Resp2));
         assert!(!wait(1, Protocol::Resp2));
         assert!(wait(2, Protocol::Resp2), "another topology");
         assert!(wait(1, Protocol::Resp3), "another lane");
+        let other_db = Dialect {
+            protocol: Protocol::Resp2,
+            db: 1,
+        };
+        assert!(order.must_wait(1, other_db), "another lane");
         assert!(first.is_latest());
         order.begin_command();
-        let second = order.ticket(1, Protocol::Resp2);
+        let second = order.ticket(1, dialect(Protocol::Resp2));
         assert!(!first.is_latest());
         first.disturb();
         drop(first);

@@ -1,10 +1,10 @@
 //! One worker thread's lanes, found by where they lead.
 
+use super::Dialect;
 use super::connect::Login;
 use super::lane::{self, Lane};
 use super::link::{Link, LinkError, Links};
 use super::request::Request;
-use eagle_core::resp::Protocol;
 use hashbrown::{Equivalent, HashMap};
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
@@ -27,14 +27,14 @@ pub struct Peer<'a> {
 pub(super) struct LaneKey {
     pub host: String,
     pub port: u16,
-    pub protocol: Protocol,
+    pub dialect: Dialect,
     pub number: u32,
 }
 
 /// [`LaneKey`] borrowed, so that finding a lane does not allocate.
 struct LaneRef<'a> {
     peer: Peer<'a>,
-    protocol: Protocol,
+    dialect: Dialect,
     number: u32,
 }
 
@@ -46,7 +46,7 @@ impl LaneKey {
         };
         LaneRef {
             peer,
-            protocol: self.protocol,
+            dialect: self.dialect,
             number: self.number,
         }
     }
@@ -54,8 +54,7 @@ impl LaneKey {
 
 impl Hash for LaneRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let is_3 = self.protocol == Protocol::Resp3;
-        (self.peer.host, self.peer.port, is_3, self.number).hash(state);
+        (self.peer.host, self.peer.port, self.dialect, self.number).hash(state);
     }
 }
 
@@ -67,7 +66,7 @@ impl Hash for LaneKey {
 
 impl PartialEq for LaneRef<'_> {
     fn eq(&self, other: &Self) -> bool {
-        (self.peer, self.protocol, self.number) == (other.peer, other.protocol, other.number)
+        (self.peer, self.dialect, self.number) == (other.peer, other.dialect, other.number)
     }
 }
 
@@ -103,10 +102,10 @@ impl Pool {
     }
 
     /// Whether the lane to `peer` takes another request; if not, the client has to wait.
-    pub fn has_room(&self, peer: Peer<'_>, protocol: Protocol, number: u32) -> bool {
+    pub fn has_room(&self, peer: Peer<'_>, dialect: Dialect, number: u32) -> bool {
         let key = LaneRef {
             peer,
-            protocol,
+            dialect,
             number,
         };
         let lanes = self.lanes.borrow();
@@ -117,7 +116,7 @@ impl Pool {
     pub fn submit(self: &Rc<Pool>, peer: Peer<'_>, request: Request) {
         let key = LaneRef {
             peer,
-            protocol: request.protocol,
+            dialect: request.dialect,
             number: request.lane,
         };
         let mut lanes = self.lanes.borrow_mut();
@@ -128,7 +127,7 @@ impl Pool {
         let key = LaneKey {
             host: peer.host.to_owned(),
             port: peer.port,
-            protocol: request.protocol,
+            dialect: request.dialect,
             number: request.lane,
         };
         let lane = Rc::new(Lane::new(key.clone()));
@@ -141,13 +140,13 @@ impl Pool {
     pub async fn take_link(
         &self,
         peer: Peer<'_>,
-        protocol: Protocol,
+        dialect: Dialect,
         in_use_max: usize,
         until: Instant,
     ) -> Result<Link, LinkError> {
         let address = (peer.host, peer.port);
         self.links
-            .take(address, protocol, &self.login(), in_use_max, until)
+            .take(address, dialect, &self.login(), in_use_max, until)
             .await
     }
 

@@ -19,10 +19,11 @@
 //! What an owner answers must fit what it was asked; if it does not, the connection is made anew, and with it all of its
 //! subscriptions.
 
+use super::Dialect;
 use super::connect::{Login, connect};
 use super::request::encode;
 use bytes::BytesMut;
-use eagle_core::resp::{Protocol, Reply, ReplyLimits, ReplyScanner, ReplyStep};
+use eagle_core::resp::{Reply, ReplyLimits, ReplyScanner, ReplyStep};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -326,7 +327,7 @@ impl Feed {
         let (host, port) = (self.address.0.clone(), self.address.1);
         let until = Instant::now() + self.host.time_max();
         let login = self.host.login();
-        let connecting = connect(&host, port, Protocol::Resp2, &login);
+        let connecting = connect(&host, port, Dialect::default(), &login);
         let why = match timeout_at(until, connecting).await {
             Ok(Ok(stream)) => self.serve(stream).await,
             Ok(Err(error)) => error.to_string(),

@@ -1,9 +1,9 @@
 //! One request on its way to another node, or a whole transaction, which travels as one.
 
+use super::Dialect;
 use super::order::Ticket;
 use super::redirection::Redirection;
 use bytes::{BufMut, Bytes, BytesMut};
-use eagle_core::resp::Protocol;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ pub struct Request {
     pub asking: bool,
     /// When the client is told that there is no answer.
     pub deadline: Instant,
-    /// The protocol version of the reply.
-    pub protocol: Protocol,
+    /// The protocol version of the reply, and the database of the keys.
+    pub dialect: Dialect,
     /// Says which of the connections to a node the client uses.
     pub lane: u32,
     /// What the node answers: one reply, or for a transaction one for MULTI, each command and EXEC.
@@ -61,7 +61,7 @@ impl Request {
         bytes: Bytes,
         is_read: bool,
         deadline: Instant,
-        protocol: Protocol,
+        dialect: Dialect,
         lane: u32,
         ticket: Ticket,
     ) -> (Request, oneshot::Receiver<Bytes>) {
@@ -71,7 +71,7 @@ impl Request {
             is_read,
             asking: false,
             deadline,
-            protocol,
+            dialect,
             lane,
             answers: 1,
             script: None,
@@ -143,7 +143,7 @@ impl Answered {
 }
 
 /// What EXEC replies when it was refused for a reason that follows.
-const EXEC_ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+pub const EXEC_ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// A transaction of the commands `queue`, encoded each, as one request.
 pub fn encode_transaction(queue: &[Bytes]) -> Bytes {

@@ -33,7 +33,7 @@ use super::forwarding::Forwarding;
 use super::spec::Flags;
 use super::table::Entry;
 use crate::cluster::Topology;
-use crate::cluster::proxy::{NamedScript, Peer, Request, encode};
+use crate::cluster::proxy::{Dialect, NamedScript, Peer, Request, encode};
 use crate::cluster::route::{Route, TRY_AGAIN};
 use crate::config::Config;
 use crate::config::topic::Routing as ConfiguredRouting;
@@ -204,7 +204,7 @@ pub(super) fn forward(
     let shape = |request: Request| request.script(script);
     let lane = Lane {
         place,
-        protocol,
+        dialect: dialect(session, protocol),
         version: topology.version(),
     };
     Ok(lane.send(batch, session, encode(argv), is_read, shape))
@@ -213,7 +213,7 @@ pub(super) fn forward(
 /// The pooled connection a request takes.
 struct Lane {
     place: Place,
-    protocol: Protocol,
+    dialect: Dialect,
     /// Of the topology that leads there.
     version: u64,
 }
@@ -232,7 +232,7 @@ impl Lane {
         let config = &batch.config.cluster;
         let number = (session.info.id % u64::from(config.cluster_proxy_connections.max(1))) as u32;
         let peer = self.place.peer();
-        if !thread.proxy.has_room(peer, self.protocol, number) {
+        if !thread.proxy.has_room(peer, self.dialect, number) {
             return WAIT;
         }
         thread.stats.forwards.add(1);
@@ -241,9 +241,9 @@ impl Lane {
             bytes,
             is_read,
             Instant::now() + Duration::from_millis(config.cluster_proxy_timeout),
-            self.protocol,
+            self.dialect,
             number,
-            session.order.ticket(self.version, self.protocol),
+            session.order.ticket(self.version, self.dialect),
         );
         let request = shape(request).asking(self.place.asking);
         thread.proxy.submit(peer, request);
@@ -266,6 +266,14 @@ fn named_script(node: &Node, entry: &Entry, argv: &[&[u8]]) -> Option<NamedScrip
         sha,
         load: encode(&[b"SCRIPT", b"LOAD", source.body()]),
     })
+}
+
+/// How the client's requests are to be answered.
+pub(super) fn dialect(session: &Session, protocol: Protocol) -> Dialect {
+    Dialect {
+        protocol,
+        db: session.db,
+    }
 }
 
 fn by_ref(words: &[Bytes]) -> Vec<&[u8]> {

@@ -4,7 +4,7 @@
 //! or to another node. As with any client that splits for itself, the whole is not atomic: if a part fails its error is the
 //! reply and the other parts have taken effect.
 
-use super::{WAIT_MILLIS, by_ref};
+use super::{WAIT_MILLIS, by_ref, dialect};
 use crate::cluster::proxy::Order;
 use crate::command::call::{Batch, execute};
 use crate::command::context::Flow;
@@ -156,10 +156,12 @@ fn run_late(
 ) -> Pin<Box<dyn Future<Output = Vec<Bytes>>>> {
     let thread: Rc<Thread> = batch.thread.clone();
     let order: Rc<Order> = session.order.clone();
-    let ticket = order.ticket(0, protocol);
+    let ticket = order.ticket(0, dialect(session, protocol));
     ticket.disturb();
     // A session of its own: the client's goes on, and waits for the ticket.
+    let db = session.db;
     let mut session = Session::new(session.info.clone(), &session.user);
+    session.db = db;
     session.authenticated = true;
     session.routing = Some(Routing::Proxy);
     let task = tokio::task::spawn_local(async move {

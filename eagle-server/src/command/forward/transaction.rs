@@ -11,10 +11,11 @@
 //! then uses as well; DISCARD, UNWATCH and the end of the client close it. All watched keys are at the node where the
 //! transaction will run. A watched key whose slot moves counts as changed, and EXEC replies null.
 
-use super::{Lane, Place, SHUTTING_DOWN, WAIT, not_forwarded, objection};
+use super::{Lane, Place, SHUTTING_DOWN, WAIT, dialect, not_forwarded, objection};
 use crate::cluster::Topology;
 use crate::cluster::proxy::{
-    Answered, Fate, Link, Redirection, Request, encode, encode_transaction, failure,
+    Answered, Dialect, EXEC_ABORTED, Fate, Link, Redirection, Request, encode, encode_transaction,
+    failure,
 };
 use crate::cluster::route::{Route, TRY_AGAIN};
 use crate::command::call::Batch;
@@ -225,7 +226,7 @@ pub(in crate::command) fn exec(
         };
         let lane = Lane {
             place,
-            protocol,
+            dialect: dialect(session, protocol),
             version: topology.version(),
         };
         let shape = |request: Request| request.transaction(commands.len());
@@ -244,7 +245,7 @@ pub(in crate::command) fn exec(
     let sent = Watched {
         thread: batch.thread.clone(),
         watched,
-        protocol,
+        dialect: dialect(session, protocol),
         until: Instant::now() + Duration::from_millis(batch.config.cluster.cluster_proxy_timeout),
     };
     session.discard(&node.watch, node.keyspace.watchers());
@@ -302,7 +303,7 @@ pub(super) fn watch(
     let sent = Watched {
         thread: batch.thread.clone(),
         watched,
-        protocol,
+        dialect: dialect(session, protocol),
         until: Instant::now() + Duration::from_millis(batch.config.cluster.cluster_proxy_timeout),
     };
     let (request, keys) = (encode(argv), argv.len() - 1);
@@ -318,7 +319,7 @@ pub(super) fn watch(
 struct Watched {
     thread: Rc<Thread>,
     watched: Rc<WatchedElsewhere>,
-    protocol: Protocol,
+    dialect: Dialect,
     until: Instant,
 }
 
@@ -388,6 +389,15 @@ impl Watched {
             return Bytes::from_static(SHUTTING_DOWN);
         };
         let name = link.name();
+        if !link.is_alive() {
+            let why = failure(
+                &name,
+                Fate::NotRun,
+                false,
+                "the connection that watched keys is lost",
+            );
+            return [EXEC_ABORTED, &why[1..]].concat().into();
+        }
         let prefix = if asking {
             encode(&[b"ASKING"])
         } else {
@@ -410,7 +420,7 @@ impl Watched {
         match Redirection::parse(&reply) {
             // The slot has moved, and with it what was watched.
             Some(Redirection::Moved { .. } | Redirection::Ask { .. }) => {
-                let mut out = Writer::new(self.protocol);
+                let mut out = Writer::new(self.dialect.protocol);
                 out.null_array();
                 out.take()
             }
@@ -422,7 +432,7 @@ impl Watched {
         let config = self.thread.node.config.snapshot();
         let in_use_max = config.cluster.cluster_proxy_dedicated_connections as usize;
         let pool = &self.thread.proxy;
-        let link = pool.take_link(place.peer(), self.protocol, in_use_max, self.until);
+        let link = pool.take_link(place.peer(), self.dialect, in_use_max, self.until);
         link.await.map_err(|error| error.to_string())
     }
 

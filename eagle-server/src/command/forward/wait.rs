@@ -16,12 +16,12 @@
 //! A client that waits for a key of this node goes on at the new owner in the same way if the slot leaves.
 
 use super::split::run_alone;
-use super::{Place, WAIT, by_ref};
+use super::{Place, WAIT, by_ref, dialect};
 use crate::acl::Identity;
 use crate::clock::unix_ms;
 use crate::cluster::Topology;
 use crate::cluster::proxy::{
-    Fate, Link, Order, Redirection, Request, encode, encode_unblock, failure,
+    Dialect, Fate, Link, Order, Redirection, Request, encode, encode_unblock, failure,
 };
 use crate::cluster::route::{DOWN, Route, UNBOUND};
 use crate::cluster::{NodeFlags, NodeId};
@@ -96,7 +96,7 @@ pub(super) struct Waiting {
     thread: Rc<Thread>,
     client: Arc<ClientInfo>,
     user: Arc<Identity>,
-    protocol: Protocol,
+    dialect: Dialect,
     entry: &'static Entry,
     argv: Vec<Bytes>,
     slot: u16,
@@ -178,7 +178,7 @@ impl Waiting {
             thread: batch.thread.clone(),
             client: session.info.clone(),
             user: session.user.clone(),
-            protocol,
+            dialect: dialect(session, protocol),
             entry,
             argv: argv
                 .iter()
@@ -229,8 +229,16 @@ impl Waiting {
         let mut session = Session::new(self.client.clone(), &self.user);
         session.authenticated = true;
         session.routing = Some(Routing::Proxy);
+        session.db = self.dialect.db;
         let argv = self.words();
-        run_alone(&self.thread, &mut session, self.protocol, self.entry, &argv).await
+        run_alone(
+            &self.thread,
+            &mut session,
+            self.dialect.protocol,
+            self.entry,
+            &argv,
+        )
+        .await
     }
 
     /// Waits at one node.
@@ -246,7 +254,7 @@ impl Waiting {
         let in_use_max = config.cluster.cluster_proxy_dedicated_connections as usize;
         let pool = &self.thread.proxy;
         let mut link = match pool
-            .take_link(place.peer(), self.protocol, in_use_max, until)
+            .take_link(place.peer(), self.dialect, in_use_max, until)
             .await
         {
             Ok(link) => link,
@@ -365,9 +373,9 @@ impl Waiting {
 
     /// Has the owner end the wait of the client that `link` is there.
     fn unblock(&self, place: &Place, link: &Link, until: Instant) {
-        let ticket = Rc::new(Order::default()).ticket(0, Protocol::Resp2);
+        let ticket = Rc::new(Order::default()).ticket(0, Dialect::default());
         let bytes = encode_unblock(link.id());
-        let (request, _) = Request::new(bytes, true, until, Protocol::Resp2, 0, ticket);
+        let (request, _) = Request::new(bytes, true, until, Dialect::default(), 0, ticket);
         self.thread.proxy.submit(place.peer(), request);
     }
 
@@ -381,8 +389,8 @@ impl Waiting {
         drop(topology);
         let arrival = Arrival {
             client: self.client.clone(),
-            db: 0,
-            protocol: self.protocol,
+            db: self.dialect.db,
+            protocol: self.dialect.protocol,
             awaited: Awaited::kind(Kind::String),
             task: Box::new(Abroad {
                 slot: self.slot,
