@@ -133,6 +133,43 @@ fn error(reply: &Reply) -> String {
         .unwrap_or_else(|| panic!("no error: {reply:?}"))
 }
 
+/// Whatever way a request takes.
+#[test]
+fn the_database_is_carried() {
+    let launch = || Launch::eagledb().option("cluster-routing", "proxy");
+    let launch = || launch().option("cluster-databases", "4");
+    let cluster = Cluster::create(vec![launch(), launch(), launch()]);
+    let mut client = cluster.nodes[0].client();
+    for key in KEYS_OF_ALL {
+        for db in ["0", "3"] {
+            client.call(&["SELECT", db]).ok();
+            client.call(&["SET", key, db]).ok();
+        }
+        for db in ["0", "3"] {
+            client.call(&["SELECT", db]).ok();
+            assert_eq!(client.call(&["GET", key]).text(), db);
+            client.call(&["MULTI"]).ok();
+            client.call(&["APPEND", key, "x"]);
+            client.call(&["EXEC"]);
+            assert_eq!(client.call(&["GET", key]).text(), format!("{db}x"));
+            client.call(&["WATCH", key]).ok();
+            client.call(&["SELECT", "0"]).ok();
+            client.call(&["SET", key, "other"]).ok();
+            client.call(&["MULTI"]).ok();
+            client.call(&["SET", key, "0x"]);
+            assert_eq!(client.call(&["EXEC"]).is_nil(), db == "0");
+            client.call(&["SET", key, "0x"]).ok();
+            client.call(&["SELECT", db]).ok();
+            assert_eq!(client.call(&["GET", key]).text(), format!("{db}x"));
+            client.call(&["DEL", key]).int();
+            client.call(&["RPUSH", key, db]).int();
+            assert_eq!(client.call(&["BLPOP", key, "1"]).items()[1].text(), db);
+        }
+    }
+    let values = client.call(&["MGET", "foo", "bar", "world"]);
+    assert!(values.items().iter().all(Reply::is_nil));
+}
+
 #[test]
 fn transactions_over_nodes_get_a_clear_error() {
     let cluster = cluster();

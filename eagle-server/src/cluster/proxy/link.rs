@@ -127,6 +127,15 @@ impl Link {
         }
     }
 
+    /// The request that selects a database, unless it is selected already. It must be sent next.
+    pub fn select(&mut self, db: u8) -> Option<Bytes> {
+        if self.wire.dialect.db == db {
+            return None;
+        }
+        self.wire.dialect.db = db;
+        Some(encode(&[b"SELECT", db.to_string().as_bytes()]))
+    }
+
     /// What the node calls this connection.
     pub fn id(&self) -> i64 {
         self.wire.id

@@ -339,6 +339,7 @@ impl Watched {
                 },
             };
             let (bytes, skipped) = place.prefixed(&request);
+            let (bytes, skipped) = self.selecting(&mut link, &bytes, skipped);
             let reply = match self.ask(&mut link, &bytes, skipped + 1).await {
                 Ok(mut replies) => replies.pop().unwrap_or_default(),
                 // What was watched on the link before is lost with it.
@@ -404,7 +405,7 @@ impl Watched {
             Bytes::new()
         };
         let bytes = [&prefix[..], &bytes].concat();
-        let skipped = usize::from(asking);
+        let (bytes, skipped) = self.selecting(&mut link, &bytes, usize::from(asking));
         let replies = match self.ask(&mut link, &bytes, skipped + answers).await {
             Ok(replies) => replies,
             Err(error) => return failure(&name, Fate::Unknown, false, &error.to_string()),
@@ -425,6 +426,15 @@ impl Watched {
                 out.take()
             }
             _ => reply,
+        }
+    }
+
+    /// The requests, after the one that selects the client's database, if that is another now; and how many answers come
+    /// before those that count.
+    fn selecting(&self, link: &mut Link, bytes: &[u8], skipped: usize) -> (Vec<u8>, usize) {
+        match link.select(self.dialect.db) {
+            Some(select) => ([&select, bytes].concat(), skipped + 1),
+            None => (bytes.to_vec(), skipped),
         }
     }
 

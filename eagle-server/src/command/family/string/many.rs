@@ -1,10 +1,10 @@
 //! Writing several strings at once: MSET, MSETNX, MSETEX.
 
 use super::set_options::{Condition, SetOptions};
-use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, FindKeys, Flags, KeyFlags, KeySpec,
 };
