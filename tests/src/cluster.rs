@@ -87,6 +87,42 @@ impl Cluster {
         self.manage(&line.concat()).success();
     }
 
+    /// Moves one slot with all of its keys, one by one, as `redis-cli --cluster reshard` does.
+    pub fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        let text = slot.to_string();
+        let (from_id, to_id) = (self.id(from), self.id(to));
+        let mut source = self.nodes[from].client();
+        let mut target = self.nodes[to].client();
+        let port = self.nodes[to].port().to_string();
+        target
+            .call(&["CLUSTER", "SETSLOT", &text, "IMPORTING", &from_id])
+            .ok();
+        source
+            .call(&["CLUSTER", "SETSLOT", &text, "MIGRATING", &to_id])
+            .ok();
+        loop {
+            let keys = source.call(&["CLUSTER", "GETKEYSINSLOT", &text, "1"]);
+            let Some(key) = keys.items().first() else {
+                break;
+            };
+            source
+                .call(&["MIGRATE", "127.0.0.1", &port, &key.text(), "0", "5000"])
+                .ok();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for client in [&mut target, &mut source] {
+            client
+                .call(&["CLUSTER", "SETSLOT", &text, "NODE", &to_id])
+                .ok();
+        }
+        for node in &self.nodes {
+            let mut client = node.client();
+            client
+                .call(&["CLUSTER", "SETSLOT", &text, "NODE", &to_id])
+                .ok();
+        }
+    }
+
     /// `redis-cli --cluster check` finds every slot covered and all nodes of one mind.
     pub fn check(&self) -> String {
         let text = tool::redis_cli(&["--cluster", "check", &self.nodes[0].address()]).success();

@@ -49,8 +49,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 const MOVE_GRACE: Duration = Duration::from_secs(1);
 /// Before what the owner could not do yet is tried again.
 const TRY_AGAIN_DELAY: Duration = Duration::from_millis(10);
-/// Redirections followed in a row, with no wait between.
-const REDIRECTIONS_MAX: u32 = 5;
+/// Refusals that are followed at once; later ones a little later.
+const HOPS_AT_ONCE: u32 = 2;
 
 /// Where a command's timeout stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,8 +136,8 @@ impl Abroad {
 /// How one stay at a node ended.
 enum Ended {
     Reply(Bytes),
-    /// To be continued there.
-    At(Place),
+    /// To be continued there; what the node said.
+    Sent(Place, Bytes),
 }
 
 impl Waiting {
@@ -192,23 +192,30 @@ impl Waiting {
 
     /// The reply in the end.
     async fn reply(self, mut place: Place) -> Bytes {
-        let mut redirections = 0;
+        // Since when it has been sent about without waiting anywhere, and how often.
+        let (mut since, mut hops) = (Instant::now(), 0);
         loop {
             let began = Instant::now();
-            match self.stay(&place).await {
+            let refusal = match self.stay(&place).await {
                 Ended::Reply(reply) => return reply,
-                Ended::At(next) => place = next,
-            }
+                Ended::Sent(next, refusal) => {
+                    place = next;
+                    refusal
+                }
+            };
             if self.is_home(&place) {
                 return self.reply_here().await;
             }
-            redirections = if began.elapsed() > MOVE_GRACE {
-                0
-            } else {
-                redirections + 1
-            };
-            if redirections > REDIRECTIONS_MAX {
-                return failure(&place.name(), Fate::NotRun, false, "redirected too often");
+            if began.elapsed() > MOVE_GRACE {
+                (since, hops) = (Instant::now(), 0);
+            }
+            hops += 1;
+            if hops > HOPS_AT_ONCE {
+                let config = self.thread.node.config.load();
+                if since.elapsed() > Duration::from_millis(config.cluster.cluster_proxy_timeout) {
+                    return refusal;
+                }
+                sleep(TRY_AGAIN_DELAY).await;
             }
         }
     }
@@ -306,7 +313,7 @@ impl Waiting {
                     return match told {
                         None => failed(Fate::Unknown, "no answer in time"),
                         Some(told) if told.starts_with(b"-MOVED") => match self.owner() {
-                            Some(owner) => Ended::At(owner),
+                            Some(owner) => Ended::Sent(owner, told),
                             None => Ended::Reply(Bytes::from(format!("-{UNBOUND}\r\n"))),
                         },
                         Some(told) => Ended::Reply(told),
@@ -331,10 +338,7 @@ impl Waiting {
         }
         let (host, port, asking) = match Redirection::parse(&reply) {
             None => return Ended::Reply(reply),
-            Some(Redirection::TryAgain) => {
-                sleep(TRY_AGAIN_DELAY).await;
-                return Ended::At(place.clone());
-            }
+            Some(Redirection::TryAgain) => return Ended::Sent(place.clone(), reply),
             Some(Redirection::Moved { host, port }) => (host, port, false),
             Some(Redirection::Ask { host, port }) => (host, port, true),
         };
@@ -343,7 +347,7 @@ impl Waiting {
         } else {
             host
         };
-        Ended::At(Place { host, port, asking })
+        Ended::Sent(Place { host, port, asking }, reply)
     }
 
     /// The command, with the time that is left.
