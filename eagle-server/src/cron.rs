@@ -108,7 +108,8 @@ fn look_after_memory(node: &Node, now_ms: u64) {
         node.clients.enforce_output_limit(&client, limits);
     }
     if let Some(bytes_max) = bytes_max {
-        node.clients.recount_memory(bytes_max);
+        let limits = &config.clients.client_output_buffer_limit;
+        node.clients.recount_memory(bytes_max, limits);
     }
 }
 

@@ -274,7 +274,8 @@ fn follow_config(node: &Arc<Node>) {
             let bytes_max = change.new.clients.maxmemory_clients;
             let bytes_max = bytes_max.bytes(change.new.memory.maxmemory);
             if let (Some(node), Some(bytes_max)) = (clients.upgrade(), bytes_max) {
-                node.clients.recount_memory(bytes_max);
+                let limits = &change.new.clients.client_output_buffer_limit;
+                node.clients.recount_memory(bytes_max, limits);
             }
             Ok(())
         });

@@ -5,6 +5,7 @@
 //! connections that hold most are ended, until it is not.
 
 use super::{ClientInfo, Registry};
+use crate::config::OutputLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -52,9 +53,14 @@ impl ClientInfo {
 
 impl Registry {
     /// Counts what every client holds now, and ends those that hold most if all together hold more than `bytes_max`.
-    pub fn recount_memory(&self, bytes_max: u64) {
+    /// Those that have to go anyway, because of their own limit, go first.
+    pub fn recount_memory(&self, bytes_max: u64, limits: &OutputLimits) {
         for client in self.all() {
-            self.count(&client);
+            if self.enforce_output_limit(&client, limits) {
+                self.forget_memory(&client);
+            } else {
+                self.count(&client);
+            }
         }
         if self.memory.bytes.load(RELAXED) > bytes_max {
             self.evict_clients(bytes_max);

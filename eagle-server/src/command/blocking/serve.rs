@@ -172,10 +172,10 @@ fn send_away(thread: &Thread) {
             Some(abroad) => abroad.refusal(&topology),
             None => refusal(&topology, &waiter),
         };
-        if let Some(error) = error {
-            if fail(node, &waiter, &error, false) {
-                thread.stats.error_replies.add(1);
-            }
+        if let Some(error) = error
+            && fail(node, &waiter, &error, false)
+        {
+            thread.stats.error_replies.add(1);
         }
     }
 }

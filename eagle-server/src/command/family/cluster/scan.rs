@@ -259,7 +259,7 @@ fn take_slot(mut args: Args<'_>) -> Result<(Words<'_>, Option<u16>), CommandErro
 /// The slot of all keys that match `pattern`, where it says one: by a hash tag before any wildcard, or by having none.
 fn slot_of_pattern(pattern: &[u8]) -> Option<u16> {
     let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
-    let Some(special) = pattern.iter().position(|byte| is_special(byte)) else {
+    let Some(special) = pattern.iter().position(is_special) else {
         return Some(key_slot(pattern));
     };
     let literal = &pattern[..special];
