@@ -7,7 +7,7 @@ use crate::cluster::migrate::{SlotsInTransfer, SocketCache};
 use crate::cluster::proxy::{Login, Pool, Relay};
 use crate::config::kind::Secret;
 use crate::config::topic::PoolLog;
-use crate::config::{Config, Live};
+use crate::config::{Config, Live, Local, Snapshot};
 use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{
@@ -211,6 +211,7 @@ pub struct Thread {
     pub proxy: Rc<Pool>,
     /// The keys that this thread evicts next when memory is short.
     pub candidates: RefCell<Candidates>,
+    config: Local,
 }
 
 /// A connection that may be served by whoever has its thread.
@@ -220,6 +221,12 @@ pub trait Parked {
 }
 
 impl Thread {
+    /// The configuration in force. Costs less than to ask the node, which all threads do.
+    #[inline]
+    pub fn config(&self) -> Snapshot {
+        self.config.get(&self.node.config)
+    }
+
     /// The worker for what is served while the other one is in use.
     pub fn spare_worker(&self) -> &RefCell<Worker> {
         self.spare
@@ -266,6 +273,7 @@ impl Thread {
             stuck: Arc::default(),
             proxy,
             candidates: RefCell::default(),
+            config: Local::default(),
         }
     }
 }

@@ -111,20 +111,27 @@ impl Stream {
         self.lapsed = lapsed.len();
     }
 
-    /// Commits a view together with its commands.
-    pub fn commit<'a>(self, view: View<'a>) -> Committed<'a> {
+    /// Commits a view together with its commands. It must not be used again.
+    #[inline]
+    pub fn commit<'a>(self, view: &mut View<'a>) -> Committed<'a> {
         self.commit_framed(view, true)
     }
 
     /// The same, without MULTI and EXEC: the commands have to do with one another only that they came at once.
-    pub fn commit_apart<'a>(self, view: View<'a>) -> Committed<'a> {
+    pub fn commit_apart<'a>(self, mut view: View<'a>) -> Committed<'a> {
+        let view = &mut view;
         self.commit_framed(view, false)
     }
 
-    fn commit_framed<'a>(mut self, view: View<'a>, framed: bool) -> Committed<'a> {
+    #[inline]
+    fn commit_framed<'a>(self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
         if self.commands == 0 {
-            return view.commit_locked(None);
+            return view.commit_in_place(None);
         }
+        self.commit_logged(view, framed)
+    }
+
+    fn commit_logged<'a>(mut self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
         let skip = if framed && self.commands > 1 {
             self.bytes.extend_from_slice(EXEC);
             0
@@ -133,7 +140,7 @@ impl Stream {
         };
         let mut bring = Vec::new();
         select(&mut bring, self.first_db);
-        view.commit_locked(Some(&RingRecord {
+        view.commit_in_place(Some(&RingRecord {
             enters: self.first_db.into(),
             bring: &bring,
             body: &self.bytes[skip..],
@@ -219,7 +226,7 @@ mod tests {
             if apart {
                 drop(stream.commit_apart(view));
             } else {
-                drop(stream.commit(view));
+                drop(stream.commit(&mut view));
             }
         }
         let mut bytes = vec![0; keyspace.ring_head() as usize];

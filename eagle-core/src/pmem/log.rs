@@ -113,23 +113,50 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Of an entry without payload, or of what comes before the payload.
 #[inline]
-fn check(identity: Identity, position: Offset, words: [u64; 4], payload: &[u8]) -> u32 {
+fn check_words(identity: Identity, position: Offset, words: [u64; 4]) -> u64 {
     let tag = words[0] >> 32;
-    let mut hash = fold(
+    let hash = fold(
         identity.salt ^ identity.generation ^ tag.rotate_left(48),
         position.raw() ^ words[1] ^ FOLD_A,
     );
-    hash = fold(
+    fold(
         hash ^ words[2] ^ FOLD_B,
         words[3] ^ FOLD_A.rotate_left(17) ^ identity.salt,
-    );
+    )
+}
+
+#[inline]
+fn check(identity: Identity, position: Offset, words: [u64; 4], payload: &[u8]) -> u32 {
+    let mut hash = check_words(identity, position, words);
     for chunk in payload.chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         hash = fold(hash ^ u64::from_le_bytes(word), FOLD_A);
     }
     (hash ^ hash >> 32) as u32
+}
+
+/// Writes an entry without payload at `position` and starts flushing it. The caller fences.
+#[inline]
+pub fn write_short(
+    medium: &Medium,
+    identity: Identity,
+    position: Offset,
+    seq: u32,
+    kind: Kind,
+    (at, value): (Offset, u64),
+) {
+    let mut words = [u64::from(kind as u32) << 32, seq.into(), at.raw(), value];
+    let hash = check_words(identity, position, words);
+    words[0] |= (hash ^ hash >> 32) & 0xffff_ffff;
+    if medium.loses_log_entries() {
+        return;
+    }
+    // SAFETY: a lane's log is reached by the thread that has checked the lane out, only.
+    unsafe { medium.write_words_owned(position, words) };
+    medium.flush(position, ENTRY_BYTES as usize, Site::Log);
 }
 
 /// Bytes an entry with `len` payload bytes takes.

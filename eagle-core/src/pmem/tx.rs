@@ -107,10 +107,11 @@ impl<'p> Tx<'p> {
     pub fn alloc(&mut self, size: usize) -> Result<Offset, OutOfSpace> {
         let heap = self.pool.heap();
         let block = heap.alloc(&mut self.lane.claims, size)?;
-        if let Err(error) = self.append(Kind::Alloc, block.at, block.extent.encode(), &[]) {
+        if let Err(error) = self.reserve(log::ENTRY_BYTES) {
             self.retire(&block);
             return Err(error);
         }
+        self.append_short(Kind::Alloc, block.at, block.extent.encode());
         if block.bit == 0 {
             // The word of a run is needed at once: it tells the size of the block.
             self.medium().fence(Site::Log);
@@ -202,7 +203,7 @@ impl<'p> Tx<'p> {
     fn store_logged(&mut self, at: Offset, value: u64) {
         let medium = self.medium();
         let old = medium.load(at, Ordering::Relaxed);
-        self.append_reserved(Kind::UndoWord, at, old, &[]);
+        self.append_short(Kind::UndoWord, at, old);
         medium.fence(Site::Log);
         medium.store(at, value);
         medium.flush(at, 8, Site::InPlace);
@@ -219,7 +220,7 @@ impl<'p> Tx<'p> {
             let mut old = [0; log::PAYLOAD_BYTES_MAX];
             let old = &mut old[..piece.len()];
             medium.read_shared(at, old);
-            let entry = self.append(Kind::UndoBytes, at, 0, old)?;
+            let entry = self.append_bytes(at, old)?;
             medium.fence(Site::Log);
             medium.write_shared(at, piece);
             medium.flush(at, piece.len(), Site::InPlace);
@@ -288,7 +289,8 @@ impl<'p> Tx<'p> {
                 .any(|record| matches!(record, Record::Free(b) if b.at == at)),
             "block freed twice by one transaction: {at:?}"
         );
-        self.append(Kind::Free, block.at, block.extent.encode(), &[])?;
+        self.reserve(log::ENTRY_BYTES)?;
+        self.append_short(Kind::Free, block.at, block.extent.encode());
         self.lane.records.push(Record::Free(block));
         Ok(())
     }
@@ -338,7 +340,7 @@ impl<'p> Tx<'p> {
                 medium.fence(Site::Publish);
                 return;
             }
-            self.append_reserved(Kind::Publish, at, value, &[]);
+            self.append_short(Kind::Publish, at, value);
             medium.fence(Site::Commit);
             medium.store(at, value);
             medium.flush(at, 8, Site::Publish);
@@ -365,11 +367,11 @@ impl<'p> Tx<'p> {
         let publish = self.publish.take();
         if let Some((at, _)) = publish {
             let old = medium.load(at, Ordering::Relaxed);
-            self.append_reserved(Kind::UndoWord, at, old, &[]);
+            self.append_short(Kind::UndoWord, at, old);
         }
-        self.append_reserved(Kind::Ring, RING_HEAD, append.head, &[]);
+        self.append_short(Kind::Ring, RING_HEAD, append.head);
         if let Some((at, value)) = publish {
-            self.append_reserved(Kind::Publish, at, value, &[]);
+            self.append_short(Kind::Publish, at, value);
         }
         medium.fence(Site::Commit);
         let head = append.publish();
@@ -484,17 +486,23 @@ impl<'p> Tx<'p> {
         }
     }
 
-    /// Appends an entry and answers its position.
-    #[inline]
-    fn append(
-        &mut self,
-        kind: Kind,
-        at: Offset,
-        value: u64,
-        payload: &[u8],
-    ) -> Result<Offset, OutOfSpace> {
-        self.reserve(log::entry_bytes(payload.len()))?;
-        Ok(self.append_reserved(kind, at, value, payload))
+    /// Appends an entry with payload and answers its position.
+    fn append_bytes(&mut self, at: Offset, payload: &[u8]) -> Result<Offset, OutOfSpace> {
+        let bytes = log::entry_bytes(payload.len());
+        self.reserve(bytes)?;
+        let lane = &mut *self.lane;
+        let position = lane.position;
+        lane.seq += 1;
+        let entry = Entry {
+            kind: Kind::UndoBytes,
+            len: payload.len() as u32,
+            at,
+            value: 0,
+        };
+        let medium = self.pool.medium();
+        log::write(medium, lane.identity, position, lane.seq, entry, payload);
+        lane.position = position.plus(bytes);
+        Ok(position)
     }
 
     /// Makes room for `bytes` in addition to the reserve of the chunk.
@@ -506,27 +514,15 @@ impl<'p> Tx<'p> {
         Ok(())
     }
 
+    /// Appends an entry without payload, for which there is room.
     #[inline]
-    fn append_reserved(&mut self, kind: Kind, at: Offset, value: u64, payload: &[u8]) -> Offset {
+    fn append_short(&mut self, kind: Kind, at: Offset, value: u64) {
         let lane = &mut *self.lane;
         let position = lane.position;
         lane.seq += 1;
-        let entry = Entry {
-            kind,
-            len: payload.len() as u32,
-            at,
-            value,
-        };
-        log::write(
-            self.pool.medium(),
-            lane.identity,
-            position,
-            lane.seq,
-            entry,
-            payload,
-        );
-        lane.position = position.plus(log::entry_bytes(payload.len()));
-        position
+        let medium = self.pool.medium();
+        log::write_short(medium, lane.identity, position, lane.seq, kind, (at, value));
+        lane.position = position.plus(log::ENTRY_BYTES);
     }
 
     /// Links a further chunk to the log.
@@ -547,7 +543,7 @@ impl<'p> Tx<'p> {
             }
         };
         let bytes = u64::from(pages) * PAGE_BYTES;
-        self.append_reserved(Kind::Link, chunk, bytes, &[]);
+        self.append_short(Kind::Link, chunk, bytes);
         self.lane.chunks.push((chunk, pages));
         self.lane.position = chunk;
         self.lane.chunk_end = chunk.plus(bytes);

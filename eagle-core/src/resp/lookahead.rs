@@ -40,11 +40,25 @@ pub fn lookahead<'a>(
 /// Reads `<mark><number>\r\n`; the number, and what follows it.
 #[inline]
 fn header(input: &[u8], mark: u8) -> Option<(usize, &[u8])> {
+    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
+    match input {
+        // Nearly all.
+        [first, a, b'\r', _, rest @ ..] if *first == mark && digit(*a) < 10 => {
+            Some((digit(*a), rest))
+        }
+        [first, a, b, b'\r', _, rest @ ..]
+            if *first == mark && digit(*a) < 10 && digit(*b) < 10 =>
+        {
+            Some((10 * digit(*a) + digit(*b), rest))
+        }
+        [first, ..] if *first == mark => long_header(input),
+        _ => None,
+    }
+}
+
+fn long_header(input: &[u8]) -> Option<(usize, &[u8])> {
     /// Digits of a header: enough for the longest bulk.
     const DIGITS_MAX: usize = 10;
-    if *input.first()? != mark {
-        return None;
-    }
     let mut number = 0;
     for (i, byte) in input.iter().enumerate().skip(1).take(DIGITS_MAX) {
         match byte {

@@ -185,6 +185,7 @@ impl Parser {
             self.pos = self.scanned + 2;
             self.args_left = args;
         }
+        self.short_arguments(buf, limits);
         while self.args_left > 0 {
             let len = match self.bulk_bytes {
                 Some(len) => len,
@@ -209,6 +210,30 @@ impl Parser {
             self.args_left -= 1;
         }
         Ok(self.complete())
+    }
+
+    /// Takes the arguments that are whole and whose length has few digits, as far as they follow one another. Whatever else
+    /// there is, also what is wrong, is left where it stands.
+    #[inline]
+    fn short_arguments(&mut self, buf: &[u8], limits: &Limits) {
+        if self.bulk_bytes.is_some() {
+            return;
+        }
+        let (mut pos, mut left) = (self.pos, self.args_left);
+        while left > 0
+            && let Some((head, len)) = short_bulk_head(&buf[pos..])
+            && len <= limits.bulk_bytes_max
+            && pos + head + len + 2 <= buf.len()
+        {
+            let start = pos + head;
+            self.spans.push(Span {
+                start,
+                end: start + len,
+            });
+            pos = start + len + 2;
+            left -= 1;
+        }
+        (self.pos, self.args_left) = (pos, left);
     }
 
     /// Reads the line `$<length>` and remembers the length.
@@ -321,6 +346,28 @@ impl LengthLine {
                 value: Some(value),
             },
         ))
+    }
+}
+
+/// The bytes of the line `$<length>` and that length, if it has up to three digits.
+#[inline]
+fn short_bulk_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match bytes {
+        [b'$', a @ b'0'..=b'9', b'\r', _, ..] => Some((4, digit(*a))),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((5, digit(*a) * 10 + digit(*b)))
+        }
+        [
+            b'$',
+            a @ b'1'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            b'\r',
+            _,
+            ..,
+        ] => Some((6, digit(*a) * 100 + digit(*b) * 10 + digit(*c))),
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::error::StoreError;
 use super::field_index;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
+use super::known::{KnownKey, hash_of};
 use super::medium::{Reader, Writer};
 use super::object;
 use super::root::{self, Counts};
@@ -196,6 +197,8 @@ pub(super) struct Change<'v, 'a> {
     pub(super) keyspace: &'a Keyspace,
     pub(super) now_ms: u64,
     pub(super) notes: &'v mut Notes,
+    /// The key that is used most.
+    pub(super) known: Option<KnownKey<'a>>,
     pub(super) trash: &'v mut Option<MutexGuard<'a, ()>>,
     pub(super) trash_list: usize,
 }
@@ -203,14 +206,17 @@ pub(super) struct Change<'v, 'a> {
 impl<'a> Change<'_, 'a> {
     /// Finds the place of a key, whose slot the view must have locked.
     pub(super) fn place<'k>(&self, db: u8, key: &'k [u8]) -> Place<'k> {
-        let slot = key_slot(key);
+        let slot = match &self.known {
+            Some(known) if known.is(key) => known.slot(),
+            _ => key_slot(key),
+        };
         assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");
         let reader = self.writer.reader();
         let slot_at = self
             .keyspace
             .array(&reader, db)
             .map(|array| root::slot_at(array, slot));
-        let hash = self.writer.hasher.hash(key);
+        let hash = hash_of(self.known.as_ref(), self.writer.hasher, key);
         let here = slot_at.and_then(|slot_at| Here::find(&reader, slot_at, hash, key));
         if self.keyspace.snapshot_is_on()
             && let Some(array) = self.keyspace.array(&reader, db)

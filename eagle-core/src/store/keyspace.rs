@@ -386,6 +386,7 @@ impl Keyspace {
 
     /// Like [`Keyspace::view`], but waits for slots no longer than `wait_max`: there is no view then. A read without
     /// locks that waits for longer unwinds with [`SlotHeld`](super::SlotHeld).
+    #[inline(always)]
     pub fn try_view<'a>(
         &'a self,
         worker: &'a mut Worker,

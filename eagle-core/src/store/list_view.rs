@@ -2,7 +2,6 @@
 
 use super::entry::Ttl;
 use super::error::StoreError;
-use super::key_slot;
 use super::keyspace::Settings;
 use super::object::list::read::ListRef;
 use super::object::list::{End, ListForm};
@@ -16,7 +15,7 @@ impl<'a> View<'a> {
 
     /// The list at `key`, whose slot is locked. What it shows is good until the view changes something.
     pub fn list(&self, db: u8, key: &[u8]) -> Result<Option<ListRef<'_>>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         assert!(self.may_write(), "a list is read with its slot locked");
         let (form, _) = self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)

@@ -32,8 +32,10 @@ mod field_index;
 mod hash_ref;
 mod hash_view;
 mod interest;
+mod key_slot;
 mod keys;
 mod keyspace;
+mod known;
 mod list_view;
 mod located;
 mod medium;
@@ -64,9 +66,11 @@ pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, StringVa
 pub use error::StoreError;
 pub use hash_ref::{FieldIter, HashIter, HashRef, MetField};
 pub use interest::Interest;
+pub use key_slot::key_slot;
 pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
+pub use known::{KnownKey, KnownKeys};
 pub use object::hash_expiry::{FieldChange, FieldRule};
 pub use object::list::End;
 pub use object::list::read::{ListIter, ListRef};
@@ -95,35 +99,3 @@ pub const DATABASES_MAX: usize = 16;
 
 /// Number of hash slots of a Redis Cluster.
 pub const SLOTS: usize = 16384;
-
-/// The hash slot of a key: CRC16 (XMODEM) of the key, or of its hash tag (the bytes between the first
-/// `{` and the next `}`, if there are any), modulo 16384.
-pub fn key_slot(key: &[u8]) -> u16 {
-    let tag = memchr::memchr(b'{', key).and_then(|open| {
-        let rest = &key[open + 1..];
-        memchr::memchr(b'}', rest)
-            .filter(|&len| len > 0)
-            .map(|len| &rest[..len])
-    });
-    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS as u16
-}
-
-#[cfg(test)]
-mod slot_tests {
-    use super::key_slot;
-
-    #[test]
-    fn slots_follow_the_hash_tag_rule() {
-        assert_eq!(key_slot(b"foo"), 12182);
-        assert_eq!(key_slot(b"123456789"), 12739);
-        assert_eq!(
-            key_slot(b"{user1000}.following"),
-            key_slot(b"{user1000}.followers")
-        );
-        assert_eq!(key_slot(b"foo{}{bar}"), key_slot(b"foo{}{bar}"));
-        assert_ne!(key_slot(b"foo{}{bar}"), key_slot(b"bar"));
-        assert_eq!(key_slot(b"foo{{bar}}zap"), key_slot(b"{bar"));
-        assert_eq!(key_slot(b"foo{bar}{zap}"), key_slot(b"bar"));
-        assert_eq!(key_slot(b""), 0);
-    }
-}

@@ -20,9 +20,10 @@ use smallvec::SmallVec;
 
 use super::dash::Words;
 use super::dash::hash::Hash;
-use super::dash::layout::{Form, NodeRef};
+use super::dash::layout::{Form, NodeRef, Record};
 use super::dash::table;
 use super::keyspace::{Guard, Keyspace};
+use super::known::KnownKeys;
 use super::{key_slot, root};
 
 /// Keys that are looked ahead for at once: more would push each other out of the nearest cache.
@@ -32,13 +33,21 @@ pub const PREFETCH_MAX: usize = 16;
 #[derive(Clone, Copy)]
 struct Chain {
     hash: Hash,
-    /// Where the next word is: the slot's root word, then the node.
+    /// Where the word is that names the node: the slot's root word, or one of a directory.
     at: u64,
+    node: NodeRef,
+    /// Where the first records to be compared are, or zero.
+    records: [u64; 2],
 }
 
 impl Keyspace {
     /// Brings what a look-up of each of `keys` (at most [`PREFETCH_MAX`] of them count) touches into the cache.
     pub fn prefetch(&self, guard: &Guard, db: u8, keys: &[&[u8]]) {
+        self.prefetch_known(guard, db, keys, &mut KnownKeys::default());
+    }
+
+    /// The same, and notes in `known` what it has computed of them.
+    pub fn prefetch_known(&self, guard: &Guard, db: u8, keys: &[&[u8]], known: &mut KnownKeys) {
         let reader = self.reader(guard);
         let Some(array) = self.array(&reader, db) else {
             return;
@@ -50,30 +59,40 @@ impl Keyspace {
             reader.prefetch(at);
             self.slots().prefetch(slot);
             let hash = self.hasher().hash(key);
-            chains.push(Chain { hash, at });
+            known.push(key, slot, hash);
+            chains.push(Chain {
+                hash,
+                at,
+                node: NodeRef::EMPTY,
+                records: [0; 2],
+            });
         }
         for chain in &mut chains {
-            let root = NodeRef::from_raw(reader.load(chain.at));
-            if root.form() == Form::Directory {
-                chain.at = root.word_at(chain.hash);
+            chain.node = NodeRef::from_raw(reader.load(chain.at));
+            if chain.node.form() == Form::Directory {
+                chain.at = chain.node.word_at(chain.hash);
                 reader.prefetch(chain.at);
             }
         }
-        chains.retain(|chain| {
-            let node = NodeRef::from_raw(reader.load(chain.at));
-            let known = !matches!(node.form(), Form::Empty | Form::Directory);
-            if known {
-                table::headers_of(node, chain.hash).for_each(|at| reader.prefetch(at));
+        for chain in &mut chains {
+            if chain.node.form() == Form::Directory {
+                chain.node = NodeRef::from_raw(reader.load(chain.at));
             }
-            known
-        });
-        for chain in &chains {
-            let node = NodeRef::from_raw(reader.load(chain.at));
-            table::records_of(&reader, node, chain.hash, &mut |at| reader.prefetch(at));
+            table::headers_of(chain.node, chain.hash).for_each(|at| reader.prefetch(at));
         }
-        for chain in &chains {
-            let node = NodeRef::from_raw(reader.load(chain.at));
-            table::blobs_of(&reader, node, chain.hash, &mut |at| reader.prefetch(at));
+        for chain in &mut chains {
+            let mut places = chain.records.iter_mut();
+            table::records_of(&reader, chain.node, chain.hash, &mut |at| {
+                reader.prefetch(at);
+                if let Some(place) = places.next() {
+                    *place = at;
+                }
+            });
+        }
+        for at in chains.iter().flat_map(|chain| chain.records) {
+            if at != 0 {
+                reader.prefetch(Record::from_raw(reader.load(at)).blob());
+            }
         }
     }
 }

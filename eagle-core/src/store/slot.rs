@@ -24,6 +24,20 @@ struct Slot {
     seq: SlotSeq,
 }
 
+impl Slot {
+    /// Waits for the writer at most this long.
+    #[cold]
+    fn wait_for_stamp(&self, wait_max: Duration) -> Option<ReadStamp> {
+        let until = Instant::now() + wait_max;
+        loop {
+            if let Some(stamp) = self.seq.read_begin() {
+                return Some(stamp);
+            }
+            drop(self.lock.try_lock_until(until)?);
+        }
+    }
+}
+
 /// The locks and sequence words of all slots.
 pub(super) struct Slots(Box<[Slot]>);
 
@@ -37,6 +51,7 @@ impl Slots {
     pub(super) fn lock(&self, access: Access<'_>) -> Locks<'_> {
         let held = match access {
             Access::LockFree => Held::None,
+            Access::Slots(&[slot]) => Held::One(slot, self.0[usize::from(slot)].lock.lock()),
             Access::Slots(slots) => {
                 assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
                 Held::Some(
@@ -76,19 +91,31 @@ impl Slots {
     }
 
     /// Like [`Slots::stamp`], but waits no longer than this.
+    #[inline]
     pub(super) fn stamp_within(&self, slot: u16, wait_max: Duration) -> Option<ReadStamp> {
         let slot = &self.0[usize::from(slot)];
-        let until = Instant::now() + wait_max;
-        loop {
-            if let Some(stamp) = slot.seq.read_begin() {
-                return Some(stamp);
-            }
-            drop(slot.lock.try_lock_until(until)?);
+        if let Some(stamp) = slot.seq.read_begin() {
+            return Some(stamp);
         }
+        slot.wait_for_stamp(wait_max)
     }
 
     /// Like [`Slots::lock`], but waits no longer than this.
+    #[inline]
     pub(super) fn lock_within(&self, access: Access<'_>, wait_max: Duration) -> Option<Locks<'_>> {
+        let held = match access {
+            Access::LockFree => Held::None,
+            Access::Slots(&[slot]) => {
+                let lock = &self.0[usize::from(slot)].lock;
+                let held = lock.try_lock().or_else(|| lock.try_lock_for(wait_max));
+                Held::One(slot, held?)
+            }
+            many => self.lock_many_within(many, wait_max)?,
+        };
+        Some(Locks { slots: self, held })
+    }
+
+    fn lock_many_within(&self, access: Access<'_>, wait_max: Duration) -> Option<Held<'_>> {
         // The clock is read only if there is something to wait for.
         let mut until = None;
         let mut take = |slot: u16| {
@@ -113,7 +140,7 @@ impl Slots {
                 Held::All { _locks: locks? }
             }
         };
-        Some(Locks { slots: self, held })
+        Some(held)
     }
 
     /// Whether what was read since `stamp` is one state of the slot.
@@ -127,6 +154,7 @@ enum Held<'a> {
     None,
     /// Locked by somebody who lends it to a view that only reads.
     Lent(u16),
+    One(u16, MutexGuard<'a, ()>),
     Some(SmallVec<[(u16, MutexGuard<'a, ()>); 2]>),
     All {
         _locks: Vec<MutexGuard<'a, ()>>,
@@ -148,6 +176,15 @@ impl<'a> Locks<'a> {
         }
     }
 
+    /// Takes the locks out: what is left has none.
+    #[inline]
+    pub(super) fn take(&mut self) -> Locks<'a> {
+        Locks {
+            slots: self.slots,
+            held: std::mem::replace(&mut self.held, Held::None),
+        }
+    }
+
     /// Whether the view may read without regard to other writers, and write.
     #[inline]
     pub(super) fn any(&self) -> bool {
@@ -164,13 +201,10 @@ impl<'a> Locks<'a> {
     pub(super) fn covers(&self, slot: u16) -> bool {
         match &self.held {
             Held::None => false,
-            Held::Lent(only) => *only == slot,
-            Held::Some(held) => match held.as_slice() {
-                [(only, _)] => *only == slot,
-                many => many
-                    .binary_search_by_key(&slot, |(number, _)| *number)
-                    .is_ok(),
-            },
+            Held::Lent(only) | Held::One(only, _) => *only == slot,
+            Held::Some(held) => held
+                .binary_search_by_key(&slot, |(number, _)| *number)
+                .is_ok(),
             Held::All { .. } => true,
         }
     }
@@ -178,6 +212,12 @@ impl<'a> Locks<'a> {
     /// Locks `slot`, or all slots, unless somebody else holds one of them; whether they are locked now. Those that
     /// were not before are noted in `added`.
     pub(super) fn try_extend(&mut self, slot: Option<u16>, added: &mut SmallVec<[u16; 2]>) -> bool {
+        if matches!(self.held, Held::One(..)) {
+            let one = std::mem::replace(&mut self.held, Held::None);
+            if let Held::One(slot, lock) = one {
+                self.held = Held::Some(SmallVec::from_iter([(slot, lock)]));
+            }
+        }
         let Held::Some(held) = &mut self.held else {
             return self.all();
         };
@@ -222,6 +262,7 @@ impl<'a> Locks<'a> {
     pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
         match &self.held {
             Held::None | Held::Lent(_) => {}
+            Held::One(slot, _) => self.write_each(&[*slot], odd),
             Held::Some(held) => odd.extend(
                 held.iter()
                     .map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write()),

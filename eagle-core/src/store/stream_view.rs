@@ -2,14 +2,13 @@
 
 use super::entry::Ttl;
 use super::error::StoreError;
-use super::key_slot;
 use super::object::stream::{self, StreamEdit, StreamImage, StreamRef};
 use super::view::View;
 
 impl<'a> View<'a> {
     /// The stream at `key`, whose slot is locked.
     pub fn stream(&self, db: u8, key: &[u8]) -> Result<Option<StreamRef<'a>>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         let header = self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| stream::header_of(reader, &here.blob))
@@ -21,7 +20,7 @@ impl<'a> View<'a> {
 
     /// The number of entries of the stream at `key`. Needs no lock.
     pub fn stream_len(&self, db: u8, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| {

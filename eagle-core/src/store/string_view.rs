@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::change::entry_of;
 use super::entry::{Encoding, StringValue};
 use super::error::StoreError;
-use super::key_slot;
 use super::object::string::StringShape;
 use super::object::string::read::{StringRead, WINDOW_BYTES};
 use super::view::View;
@@ -34,7 +33,7 @@ impl<'a> View<'a> {
 
     #[inline]
     fn string_shape(&self, db: u8, key: &[u8]) -> Result<Option<StringShape<'a>>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| StringShape::read(reader, &here.blob))
@@ -45,7 +44,7 @@ impl<'a> View<'a> {
 
     #[cold]
     fn joined(&self, db: u8, key: &[u8]) -> Result<Option<StringValue<'a>>, StoreError> {
-        let _lock = self.hold(key_slot(key));
+        let _lock = self.hold(self.slot_of(key));
         let reader = self.reader();
         Ok(self.held_shape(db, key)?.map(|shape| match shape {
             StringShape::Text(text) => StringValue::Text(text),
@@ -58,7 +57,7 @@ impl<'a> View<'a> {
     /// The string's form, read with its slot locked.
     fn held_shape(&self, db: u8, key: &[u8]) -> Result<Option<StringShape<'a>>, StoreError> {
         let reader = self.reader();
-        self.lookup(&reader, db, key_slot(key), key)
+        self.lookup(&reader, db, self.slot_of(key), key)
             .map(|here| StringShape::read(&reader, &here.blob))
             .transpose()
     }
@@ -76,7 +75,7 @@ impl<'a> View<'a> {
         };
         let mut lock = None;
         if let StringShape::Large(_) = shape {
-            lock = self.hold(key_slot(key));
+            lock = self.hold(self.slot_of(key));
             match self.held_shape(db, key)? {
                 Some(held) => shape = held,
                 None => return Ok(None),
@@ -90,7 +89,7 @@ impl<'a> View<'a> {
 
     /// Length of the string at `key`.
     pub fn string_len(&self, db: u8, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             let Some(here) = self.lookup(reader, db, slot, key) else {
                 return Ok(None);
@@ -105,7 +104,7 @@ impl<'a> View<'a> {
 
     /// The byte at a position of the string at `key`; zero beyond its end.
     pub fn string_byte(&self, db: u8, key: &[u8], at: u64) -> Result<Option<u8>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             let Some(here) = self.lookup(reader, db, slot, key) else {
                 return Ok(None);
@@ -126,7 +125,7 @@ impl<'a> View<'a> {
     /// The bytes around a position of the string at `key`, whose slot is locked.
     pub fn string_window(&self, db: u8, key: &[u8], at: u64) -> Result<StringWindow, StoreError> {
         assert!(self.may_write(), "a window is read with its slot locked");
-        let (slot, reader) = (key_slot(key), self.reader());
+        let (slot, reader) = (self.slot_of(key), self.reader());
         let mut window = StringWindow {
             bytes: [0; WINDOW_BYTES],
             len: 0,

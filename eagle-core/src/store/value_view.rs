@@ -2,7 +2,6 @@
 
 use super::entry::{StringForm, Ttl};
 use super::error::StoreError;
-use super::key_slot;
 use super::object;
 use super::view::View;
 
@@ -11,7 +10,7 @@ impl View<'_> {
     /// long string.
     pub fn is_bulky(&self, db: u8, key: &[u8]) -> bool {
         const PACKED_BYTES_MAX: u64 = 64 << 10;
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             self.lookup(reader, db, slot, key).is_some_and(|here| {
                 object::large(&here.blob).is_some() || here.blob.len() > PACKED_BYTES_MAX

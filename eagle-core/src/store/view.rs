@@ -12,6 +12,7 @@ use super::error::StoreError;
 use super::field_index;
 use super::hash_ref::{HashRef, MetField};
 use super::keyspace::{Guard, Keyspace, Worker, counts};
+use super::known::{KnownKey, hash_of};
 use super::located::{FormOf, Located};
 use super::medium::{Pending, Reader, Writer, WriterState};
 use super::object::hash::HashForm;
@@ -80,6 +81,8 @@ pub struct View<'a> {
     pub(super) met_fields: RefCell<Vec<MetField>>,
     /// What a snapshot lets its sink look at.
     cut: Option<Cut<'a>>,
+    /// The key that is used most.
+    known: Option<KnownKey<'a>>,
     /// How long a read without locks waits for a writer; `None` for ever.
     pub(super) patience: Option<Duration>,
 }
@@ -96,6 +99,7 @@ struct Cut<'a> {
 pub struct SlotHeld;
 
 impl<'a> View<'a> {
+    #[inline(always)]
     pub(super) fn new(
         keyspace: &'a Keyspace,
         worker: &'a mut Worker,
@@ -117,6 +121,7 @@ impl<'a> View<'a> {
             met_expired: Cell::new(false),
             met_fields: RefCell::default(),
             cut: None,
+            known: None,
             patience: None,
         }
     }
@@ -144,6 +149,7 @@ impl<'a> View<'a> {
             met_expired: Cell::new(false),
             met_fields: RefCell::default(),
             cut: Some(Cut { arrays, pending }),
+            known: None,
             patience: None,
         }
     }
@@ -172,6 +178,21 @@ impl<'a> View<'a> {
 
     pub(super) fn locks_all(&self) -> bool {
         self.locks.all()
+    }
+
+    /// Has the view remember the slot and hash of a key that it will be asked for.
+    #[inline]
+    pub fn know(&mut self, key: KnownKey<'a>) {
+        self.known = Some(key);
+    }
+
+    /// The slot of `key`.
+    #[inline]
+    pub(super) fn slot_of(&self, key: &[u8]) -> u16 {
+        match &self.known {
+            Some(known) if known.is(key) => known.slot(),
+            _ => key_slot(key),
+        }
     }
 
     /// Whether the view has locked `slot`.
@@ -258,7 +279,7 @@ impl<'a> View<'a> {
             None => self.keyspace.array(reader, db)?,
             Some(cut) => Some(cut.arrays[usize::from(db)]).filter(|array| *array != 0)?,
         };
-        let hash = reader.hasher.hash(key);
+        let hash = hash_of(self.known.as_ref(), reader.hasher, key);
         let here = Here::find(reader, root::slot_at(array, slot), hash, key)?;
         if here.expired(self.now_ms) {
             self.met_expired.set(true);
@@ -280,7 +301,7 @@ impl<'a> View<'a> {
 
     /// What is known of `key`, if it exists and has not expired.
     pub fn find(&self, db: u8, key: &[u8]) -> Option<Entry<'a>> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| entry_of(reader, here.found.record, &here.blob))
@@ -319,7 +340,7 @@ impl<'a> View<'a> {
         key: &'v [u8],
         form_of: FormOf<'a, F>,
     ) -> Result<Option<(Located<'v, 'a>, F)>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         let (form, stamp) = self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| form_of(reader, &here.blob))
@@ -384,6 +405,7 @@ impl<'a> View<'a> {
             keyspace: self.keyspace,
             now_ms: self.now_ms,
             notes: &mut self.notes,
+            known: self.known,
             trash: &mut self.trash,
             trash_list: self.trash_list,
         });
@@ -459,7 +481,7 @@ impl<'a> View<'a> {
     /// Stores the 24-bit access clock of `key`, if it exists. Not a change: not logged, not undone, allowed
     /// without a lock.
     pub fn touch(&self, db: u8, key: &[u8], clock: u32) {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         let reader = self.reader();
         if let Some(here) = self.lookup(&reader, db, slot, key) {
             here.blob.set_clock(&reader, clock);
@@ -730,6 +752,11 @@ impl<'a> View<'a> {
     /// stay locked until what this returns is dropped: who tells others of the changes meanwhile does so in the order
     /// in which they were made.
     pub fn commit_locked(mut self, record: Option<&RingRecord<'_>>) -> Committed<'a> {
+        self.commit_in_place(record)
+    }
+
+    /// The same for a view that stays where it is: it has no slots any more and must not be used again.
+    pub fn commit_in_place(&mut self, record: Option<&RingRecord<'_>>) -> Committed<'a> {
         let mut ring_head = None;
         match (self.state.take(), record) {
             (Some(WriterState { tx, odd, .. }), record) => {
@@ -744,13 +771,12 @@ impl<'a> View<'a> {
             (None, Some(record)) => ring_head = self.keyspace.append_to_ring(record),
             (None, None) => {}
         }
-        let View { locks, notes, .. } = self;
         Committed {
-            expired: notes.expired,
-            touched: notes.touched,
-            lapsed: notes.lapsed,
+            expired: std::mem::take(&mut self.notes.expired),
+            touched: std::mem::take(&mut self.notes.touched),
+            lapsed: std::mem::take(&mut self.notes.lapsed),
             ring_head,
-            _locks: locks,
+            _locks: self.locks.take(),
         }
     }
 

@@ -10,7 +10,6 @@ use super::encoding::packed_zset::Scored;
 use super::encoding::score::order_key;
 use super::entry::{Encoding, Ttl};
 use super::error::StoreError;
-use super::key_slot;
 use super::medium::Reader;
 use super::object::zset::{AddRule, Added, Member, Ranks, RemovedMembers, ZsetForm};
 use super::view::View;
@@ -38,7 +37,7 @@ impl<'a> View<'a> {
         db: u8,
         key: &'v [u8],
     ) -> Result<Option<ZsetRef<'v, 'a>>, StoreError> {
-        let slot = key_slot(key);
+        let slot = self.slot_of(key);
         let (form, stamp) = self.read(slot, |reader| {
             self.lookup(reader, db, slot, key)
                 .map(|here| ZsetForm::read(reader, &here.blob))

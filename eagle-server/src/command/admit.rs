@@ -32,21 +32,21 @@ struct Request<'a> {
     flags: Flags,
 }
 
-type Gate = fn(&Request<'_>) -> Result<(), CommandError>;
-
 /// Order matters: a client learns of the first reason only, and must learn nothing about keys
 /// before it is authenticated.
-const GATES: &[Gate] = &[
-    permitted,
-    authenticated,
-    allowed_in_multi,
-    allowed_to_user,
-    memory,
-    on_disk,
-    allowed_among_messages,
-    not_busy,
-];
+#[inline]
+fn pass_gates(request: &Request<'_>) -> Result<(), CommandError> {
+    permitted(request)?;
+    authenticated(request)?;
+    allowed_in_multi(request)?;
+    allowed_to_user(request)?;
+    memory(request)?;
+    on_disk(request)?;
+    allowed_among_messages(request)?;
+    not_busy(request)
+}
 
+#[inline]
 pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Verdict {
     let entry = match table().lookup(argv) {
         Lookup::Found(entry) => entry,
@@ -69,10 +69,8 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
         argv,
         flags: script::effective_flags(&batch.thread.node, entry, argv),
     };
-    for gate in GATES {
-        if let Err(error) = gate(&request) {
-            return Verdict::Refuse(Some(entry), error);
-        }
+    if let Err(error) = pass_gates(&request) {
+        return Verdict::Refuse(Some(entry), error);
     }
     match pause(&request) {
         Some(flow) => Verdict::Wait(flow),
@@ -81,10 +79,17 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
 }
 
 /// Commands that could harm the server are refused unless the configuration allows them.
+#[inline]
 fn permitted(request: &Request<'_>) -> Result<(), CommandError> {
-    if !request.entry.has(Flags::PROTECTED) {
-        return Ok(());
+    if request.entry.has(Flags::PROTECTED) {
+        permitted_by_configuration(request)
+    } else {
+        Ok(())
     }
+}
+
+#[cold]
+fn permitted_by_configuration(request: &Request<'_>) -> Result<(), CommandError> {
     let security = &request.batch.config.security;
     let (name, directive, permission) = match request.entry.command.name {
         "debug" => (
@@ -117,6 +122,7 @@ fn is_http(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
 }
 
+#[inline]
 fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {
     let open = request.session.authenticated
         || request.entry.has(Flags::NO_AUTH)
@@ -124,6 +130,7 @@ fn authenticated(request: &Request<'_>) -> Result<(), CommandError> {
     if open { Ok(()) } else { Err(errors::NO_AUTH) }
 }
 
+#[inline]
 fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
     if request.session.in_multi() && request.entry.has(Flags::NO_MULTI) {
         return Err(CommandError::new(
@@ -134,7 +141,16 @@ fn allowed_in_multi(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// The rules of the client's user.
+#[inline]
 fn allowed_to_user(request: &Request<'_>) -> Result<(), CommandError> {
+    if request.session.user.is_unrestricted() {
+        return Ok(());
+    }
+    allowed_by_rules(request)
+}
+
+#[inline(never)]
+fn allowed_by_rules(request: &Request<'_>) -> Result<(), CommandError> {
     let Request {
         batch,
         session,
@@ -151,11 +167,17 @@ fn allowed_to_user(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// `maxmemory`: makes room, or refuses what needs memory. A full pool is noticed by the write itself.
+#[inline]
 fn memory(request: &Request<'_>) -> Result<(), CommandError> {
-    let batch = request.batch;
-    if batch.config.memory.maxmemory == 0 {
+    if request.batch.config.memory.maxmemory == 0 {
         return Ok(());
     }
+    memory_within_limit(request)
+}
+
+#[inline(never)]
+fn memory_within_limit(request: &Request<'_>) -> Result<(), CommandError> {
+    let batch = request.batch;
     let thread = batch.thread;
     // Beside a script on this thread nothing is served that needs memory.
     let Ok(mut worker) = thread.worker.try_borrow_mut() else {
@@ -204,6 +226,7 @@ const AMONG_MESSAGES: &[&str] = &[
     "reset",
 ];
 
+#[inline]
 fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
     let info = &request.session.info;
     if !info.subscriptions.any()
@@ -220,6 +243,7 @@ fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// A script runs for too long: only what may end it is served.
+#[inline]
 fn not_busy(request: &Request<'_>) -> Result<(), CommandError> {
     if request.flags.has(Flags::ALLOW_BUSY) {
         return Ok(());

@@ -20,17 +20,20 @@ use super::script;
 use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, queued_entry};
 use crate::acl::Place;
+use crate::clock::Moment;
 use crate::cluster::route::Route;
-use crate::config::Config;
+use crate::config::Snapshot;
+use crate::config::topic::Monitoring;
 use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
-use eagle_core::store::{Access, Committed, Guard, MetField, SlotHeld, View, Worker, key_slot};
+use eagle_core::store::{
+    Access, Committed, Guard, KnownKey, KnownKeys, MetField, SlotHeld, View, Worker, key_slot,
+};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Requests that are run in one go, between two waits for the socket: they share one pin of the
@@ -38,10 +41,12 @@ use std::time::{Duration, Instant};
 pub struct Batch<'a> {
     pub thread: &'a Rc<Thread>,
     pub guard: &'a Guard,
-    pub config: Arc<Config>,
+    pub config: Snapshot,
     pub now_ms: u64,
     /// When the previous command ended.
-    pub clock: Instant,
+    pub clock: Moment,
+    /// Keys of the requests that were prefetched.
+    pub known: KnownKeys,
     /// Keys that blocked clients may be served from as soon as the command has ended.
     pub(super) ready: Vec<ReadyKey>,
 }
@@ -51,9 +56,10 @@ impl<'a> Batch<'a> {
         Batch {
             thread,
             guard,
-            config: thread.node.config.snapshot(),
+            config: thread.config(),
             now_ms: unix_ms(),
-            clock: Instant::now(),
+            clock: Moment::now(),
+            known: KnownKeys::default(),
             ready: Vec::new(),
         }
     }
@@ -71,8 +77,10 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
     }
     // What the client was told until now, also by making room for its command, comes before the reply.
-    for message in session.info.outbox.take_any() {
-        out.raw(&message);
+    if session.info.outbox.bytes() > 0 {
+        for message in session.info.outbox.take() {
+            out.raw(&message);
+        }
     }
     let mark = out.mark();
     let mut flow = match verdict {
@@ -98,7 +106,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             };
             if entry.has(Flags::ADMIN) || entry.command.name == "exec" {
                 // The next request of the batch already runs under what CONFIG SET has set.
-                batch.config = batch.thread.node.config.snapshot();
+                batch.config = batch.thread.config();
             }
             if let Flow::Paused { .. } = flow {
                 return flow;
@@ -202,6 +210,29 @@ enum Plan {
     All,
 }
 
+/// What a request locks, and its key if it has but one.
+#[inline]
+fn plan_known<'k>(
+    batch: &mut Batch<'_>,
+    entry: &'static Entry,
+    session: &Session,
+    argv: &[&'k [u8]],
+) -> (Plan, Option<KnownKey<'k>>) {
+    let clustered = batch.thread.node.cluster.is_some();
+    let only = entry.only_key.and_then(|position| argv.get(position));
+    let Some(key) = only else {
+        return (plan(clustered, entry, session, argv), None);
+    };
+    let known = batch.known.take(key);
+    let known = known.unwrap_or_else(|| batch.thread.node.keyspace.know(key));
+    let plan = match entry.command.scope {
+        Scope::Keys => Plan::Slots(Slots::from_slice(&[known.slot()])),
+        Scope::LockFree => Plan::LockFree,
+        Scope::All | Scope::Patterns => plan(clustered, entry, session, argv),
+    };
+    (plan, Some(known))
+}
+
 fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
     let multi = session
         .multi
@@ -278,8 +309,8 @@ fn execute_alone(
     argv: &[&[u8]],
 ) -> Flow {
     let Some(cluster) = &batch.thread.node.cluster else {
-        let plan = plan(false, entry, session, argv);
-        return execute_as(batch, session, out, entry, argv, &plan).unwrap_or(Flow::Done);
+        let (plan, known) = plan_known(batch, entry, session, argv);
+        return execute_as(batch, session, out, entry, argv, &plan, known).unwrap_or(Flow::Done);
     };
     let forwards = forward::is_on(&batch.config, session);
     if forwards {
@@ -296,15 +327,18 @@ fn execute_alone(
         }
     }
     let before = cluster.topology().version();
-    let mut plan = plan(true, entry, session, argv);
+    let (mut plan, known) = plan_known(batch, entry, session, argv);
     if matches!(plan, Plan::LockFree) {
-        let slots = keys::slots(&keys::find(entry, argv), argv);
+        let slots = match &known {
+            Some(key) => Slots::from_slice(&[key.slot()]),
+            None => keys::slots(&keys::find(entry, argv), argv),
+        };
         // A key of a slot in motion may leave between the look whether it is here and the read.
         if slots.iter().any(|slot| cluster.topology().is_open(*slot)) {
             plan = Plan::Slots(slots);
         } else {
             let mark = out.mark();
-            let flow = execute_as(batch, session, out, entry, argv, &Plan::LockFree);
+            let flow = execute_as(batch, session, out, entry, argv, &Plan::LockFree, known);
             // Nothing was locked: if slots have moved meanwhile, the answer may be about a key that left.
             if matches!(flow, Some(Flow::Forwarded(_) | Flow::Paused { .. }))
                 || slots.is_empty()
@@ -317,7 +351,7 @@ fn execute_alone(
             plan = Plan::Slots(slots);
         }
     }
-    match execute_as(batch, session, out, entry, argv, &plan) {
+    match execute_as(batch, session, out, entry, argv, &plan, known) {
         Some(Flow::Blocked(blocked)) if forwards => {
             let protocol = out.protocol();
             Flow::Blocked(forward::follow(
@@ -336,6 +370,7 @@ fn execute_as(
     entry: &'static Entry,
     argv: &[&[u8]],
     plan: &Plan,
+    known: Option<KnownKey<'_>>,
 ) -> Option<Flow> {
     let thread = batch.thread;
     let node = &*thread.node;
@@ -345,23 +380,20 @@ fn execute_as(
         Plan::All => Access::All,
     };
     // A script that runs on this thread has the worker: what is allowed beside it looks at no key.
-    let beside_script = thread.worker.try_borrow_mut().is_err();
-    if beside_script && !matches!(plan, Plan::LockFree) {
-        refuse(batch, session, out, Some(entry), &script::BUSY_SCRIPT);
-        return None;
-    }
-    let worker_cell = if beside_script {
-        thread.spare_worker()
-    } else {
-        &thread.worker
+    let mut worker = match thread.worker.try_borrow_mut() {
+        Ok(worker) => worker,
+        Err(_) if matches!(plan, Plan::LockFree) => thread.spare_worker().borrow_mut(),
+        Err(_) => {
+            refuse(batch, session, out, Some(entry), &script::BUSY_SCRIPT);
+            return None;
+        }
     };
-    let mut worker = worker_cell.borrow_mut();
     // Who waits for the same slot again and again must not hold up the others of its thread each time.
     let wait_max = match thread.slots_held_at.get() {
         Some(at) if at.elapsed() < SLOTS_REST => Duration::ZERO,
         _ => SLOTS_WAIT_MAX,
     };
-    let Some(view) =
+    let Some(mut view) =
         node.keyspace
             .try_view(&mut worker, batch.guard, access, batch.now_ms, wait_max)
     else {
@@ -370,6 +402,9 @@ fn execute_as(
         }
         return Some(HELD);
     };
+    if let Some(key) = known {
+        view.know(key);
+    }
     if let Some(cluster) = &node.cluster {
         // Slots change hands under their locks, so what this says holds until the view ends.
         let topology = cluster.topology();
@@ -434,24 +469,23 @@ fn execute_as(
         });
     }
     let mark = out.mark();
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        in_context(batch, session, out, entry, view, |cx| {
-            (invoke(cx, entry, argv), cx.needs_all)
-        })
-    }));
-    let ((flow, needs_all), late) = match ended {
-        Ok(ended) => ended,
-        Err(payload) if payload.is::<SlotHeld>() => {
-            // It has read without locks, so it has changed nothing.
-            out.truncate(mark);
-            return Some(HELD);
-        }
-        Err(payload) => resume_unwind(payload),
+    let reads_only = matches!(plan, Plan::LockFree);
+    let ((flow, needs_all), late) = in_context(batch, session, out, entry, view, |cx| {
+        let flow = if reads_only {
+            invoke_unless_held(cx, entry, argv)
+        } else {
+            Some(invoke(cx, entry, argv))
+        };
+        (flow, cx.needs_all)
+    });
+    let Some(flow) = flow else {
+        out.truncate(mark);
+        return Some(HELD);
     };
     if needs_all {
         drop(worker);
         out.truncate(mark);
-        return execute_as(batch, session, out, entry, argv, &Plan::All);
+        return execute_as(batch, session, out, entry, argv, &Plan::All, known);
     }
     if let Some(late) = late {
         drop(worker);
@@ -461,7 +495,22 @@ fn execute_as(
     Some(flow)
 }
 
+/// Runs a command that has nothing locked; `None` if it has met a slot that is held for long.
+fn invoke_unless_held(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Option<Flow> {
+    match catch_unwind(AssertUnwindSafe(|| invoke(cx, entry, argv))) {
+        Ok(flow) => Some(flow),
+        Err(payload) if payload.is::<SlotHeld>() => {
+            // It has read without locks, so it has changed nothing, and it says nothing.
+            cx.events = Events::default();
+            cx.effects = Effects::new(cx.stream.is_wanted());
+            None
+        }
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
 /// Does `work` in a context with this view, then [ends](end) it.
+#[inline]
 pub(super) fn in_context<'a, T>(
     batch: &'a mut Batch<'_>,
     session: &'a mut Session,
@@ -491,7 +540,8 @@ pub(super) fn in_context<'a, T>(
     };
     let result = work(&mut cx);
     batch.clock = cx.clock;
-    (result, end(cx, &mut batch.ready))
+    let late = end(&mut cx, &mut batch.ready);
+    (result, late)
 }
 
 /// What is left to do after a request that had nothing locked and met what has expired.
@@ -503,14 +553,17 @@ pub(super) struct Late {
 /// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
 /// first that key is to be removed. Adds to `ready` the keys that blocked clients wait for.
-fn end(mut cx: Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
+fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     // Of work that was none of a command's: serving a blocked client.
     cx.flow_effects(&[], false);
     let events = cx.events.take();
-    ready.append(&mut cx.ready);
+    if !cx.ready.is_empty() {
+        ready.append(&mut cx.ready);
+    }
     let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
     let met_fields = cx.view.take_met_fields();
-    let committed = commit(cx.node, cx.view, cx.stream);
+    let stream = std::mem::take(&mut cx.stream);
+    let committed = commit(cx.node, &mut cx.view, stream);
     note_ready(cx.node, &committed.touched, ready);
     if late {
         return Some(Late { events, met_fields });
@@ -581,7 +634,7 @@ pub(super) fn apply_on<T>(
     let mut view = node.keyspace.view(worker, &guard, access, unix_ms());
     let (mut stream, mut notices) = (node.stream(), Vec::new());
     let result = change(&mut view, &mut stream, &mut notices);
-    let committed = commit(node, view, stream);
+    let committed = commit(node, &mut view, stream);
     post_ready(node, &committed.touched);
     tell_caches(node, &committed.touched, None);
     send_all(node, &notices);
@@ -608,7 +661,7 @@ pub(super) fn remove_if_expired(
     if view.find(db, key).is_none() && view.remove(db, key).is_ok() {
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
-        let committed = stream.commit(view);
+        let committed = stream.commit(&mut view);
         post_ready(node, &committed.touched);
         publish_expired(node, &committed);
     }
@@ -632,7 +685,7 @@ pub(super) fn remove_lapsed(
     {
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
-        let committed = commit(node, view, stream);
+        let committed = commit(node, &mut view, stream);
         post_ready(node, &committed.touched);
         publish_expired(node, &committed);
     }
@@ -640,7 +693,8 @@ pub(super) fn remove_lapsed(
 
 /// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots
 /// stay locked for what else there is to tell.
-pub(super) fn commit<'a>(node: &Node, view: View<'a>, stream: Stream) -> Committed<'a> {
+#[inline]
+pub(super) fn commit<'a>(node: &Node, view: &mut View<'a>, stream: Stream) -> Committed<'a> {
     node.note_changes(view.dirty());
     if view.dirty() != 0 {
         node.slots_in_transfer.note_change(|slot| view.covers(slot));
@@ -667,7 +721,9 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     let savepoint = cx.view.savepoint();
     let events = cx.events.begin(mark);
     let dirty = cx.view.dirty();
-    let outer = std::mem::replace(&mut cx.effects, Effects::new(cx.stream.is_wanted()));
+    // Without a stream nothing is kept of effects, so they need not be told apart.
+    let is_wanted = cx.stream.is_wanted();
+    let outer = is_wanted.then(|| std::mem::replace(&mut cx.effects, Effects::new(true)));
     if cx.session.info.caching.flags().has(CachingFlags::ON) {
         cx.remember_reads(entry, argv);
     }
@@ -679,28 +735,29 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     if cx.needs_all {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = outer;
+        cx.effects = outer.unwrap_or_else(|| Effects::new(false));
         return Flow::Done;
     }
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = Effects::default();
+        cx.effects = Effects::new(is_wanted);
         cx.out.truncate(mark);
         counters.failed.add(1);
         reply_error(cx.thread, cx.out, &error);
         Flow::Done
     });
     cx.end_events(&events, entry, argv);
-    let has_changed = cx.view.dirty() != dirty && entry.has(Flags::WRITE);
-    cx.flow_effects(argv, has_changed);
-    cx.effects = outer;
-    // Whoever runs others has their effects.
-    cx.effects.none();
-    let now = Instant::now();
-    cx.clock = now;
-    let nanos = (now - started).as_nanos() as u64;
+    if let Some(outer) = outer {
+        let has_changed = cx.view.dirty() != dirty && entry.has(Flags::WRITE);
+        cx.flow_effects(argv, has_changed);
+        cx.effects = outer;
+        // Whoever runs others has their effects.
+        cx.effects.none();
+    }
+    cx.clock = Moment::now();
+    let nanos = cx.clock.nanos_since(started);
     counters.record(nanos);
     if cx.config.monitoring.latency_tracking {
         counters.latencies.record(nanos);
@@ -723,8 +780,8 @@ pub(super) fn account_served(
     failed: bool,
 ) {
     let started = cx.clock;
-    cx.clock = Instant::now();
-    let nanos = (cx.clock - started).as_nanos() as u64;
+    cx.clock = Moment::now();
+    let nanos = cx.clock.nanos_since(started);
     let counters = &cx.thread.stats.commands[entry.id];
     counters.nanos.add(nanos);
     counters.failed.add(u64::from(failed));
@@ -737,6 +794,15 @@ pub(super) fn account_served(
     );
 }
 
+/// Whether a call of `us` microseconds is one for the slow log or the latency monitor.
+#[inline]
+fn may_be_slow(config: &Monitoring, us: u64) -> bool {
+    // Negative: nothing is slow.
+    let is_slow = u64::try_from(config.slowlog_log_slower_than).is_ok_and(|least| us >= least);
+    let threshold_ms = config.latency_monitor_threshold;
+    is_slow || (threshold_ms != 0 && us / 1000 >= threshold_ms)
+}
+
 fn account_slow(
     cx: &Context<'_>,
     entry: &'static Entry,
@@ -744,10 +810,13 @@ fn account_slow(
     nanos: u64,
     is_blocked: bool,
 ) {
+    let us = nanos / 1000;
+    if !entry.has(Flags::ADMIN) && !may_be_slow(&cx.config.monitoring, us) {
+        return;
+    }
     // CONFIG SET may just have changed what is slow.
     let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
     let config = changed.as_deref().unwrap_or(cx.config);
-    let us = nanos / 1000;
     if !entry.has(Flags::SKIP_SLOWLOG)
         && !is_blocked
         && config.monitoring.slowlog_log_slower_than >= 0

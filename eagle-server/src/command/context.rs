@@ -5,6 +5,7 @@ use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::Events;
 use super::table::Entry;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::node::{Node, Thread};
 use crate::propagation::Stream;
@@ -15,7 +16,6 @@ use eagle_core::store::View;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// What the connection does after a handler returned.
 pub enum Flow {
@@ -48,7 +48,7 @@ pub struct Context<'a> {
     /// Unix time in milliseconds, the same for everything this command does.
     pub now_ms: u64,
     /// When the previous command ended.
-    pub clock: Instant,
+    pub clock: Moment,
     pub config: &'a Config,
     /// What replicas and the log run in this command's stead.
     pub effects: Effects,
@@ -68,8 +68,8 @@ impl Context<'_> {
     /// Puts the effects of the command that has ended into the stream of changes; itself, if it `has_changed` something
     /// and has not replaced itself.
     pub fn flow_effects(&mut self, argv: &[&[u8]], has_changed: bool) {
-        let effects = std::mem::take(&mut self.effects);
         if self.stream.is_wanted() {
+            let effects = std::mem::take(&mut self.effects);
             let is_lazy = self.config.memory.lazyfree_lazy_expire;
             self.stream.push_expired(&self.view, is_lazy);
             effects.flow(&mut self.stream, self.session.db, argv, has_changed);

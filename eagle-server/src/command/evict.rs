@@ -117,7 +117,7 @@ impl Evictor<'_> {
         }
         let mut stream = self.node.stream();
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
-        let committed = call::commit(self.node, view, stream);
+        let committed = call::commit(self.node, &mut view, stream);
         post_ready(self.node, &committed.touched);
         tell_caches(self.node, &committed.touched, None);
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);

@@ -21,6 +21,7 @@ mod keys;
 mod lazyfree;
 mod lookup;
 mod monitor;
+mod names;
 mod permission;
 mod redirect;
 mod sample;

@@ -42,11 +42,17 @@ pub fn busy(kind: Busy) -> CommandError {
 
 /// The flags of `entry`, and for a command that runs a script those that the script's own amount to. The arguments need
 /// not be right.
+#[inline]
 pub(super) fn effective_flags(node: &Node, entry: &Entry, argv: &[&[u8]]) -> Flags {
-    let flags = entry.command.flags;
-    if !entry.command.runs_script() || argv.len() < 2 {
-        return flags;
+    if entry.command.runs_script() && argv.len() >= 2 {
+        flags_of_script(node, entry, argv)
+    } else {
+        entry.command.flags
     }
+}
+
+fn flags_of_script(node: &Node, entry: &Entry, argv: &[&[u8]]) -> Flags {
+    let flags = entry.command.flags;
     let scripts = &node.scripts;
     let declared = match entry.command.name {
         "eval" | "eval_ro" if argv[1].starts_with(b"#!") => {

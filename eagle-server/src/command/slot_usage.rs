@@ -6,16 +6,16 @@
 use super::call::Batch;
 use super::keys;
 use super::table::{Lookup, queued_entry, table};
+use crate::clock::Moment;
 use crate::session::Session;
 use smallvec::SmallVec;
-use std::time::Instant;
 
 /// A request that is being counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     pub slot: u16,
     /// When the command before it ended.
-    pub since: Instant,
+    pub since: Moment,
     /// How much had been replied by then.
     pub out_bytes: usize,
 }

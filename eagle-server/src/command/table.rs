@@ -1,7 +1,8 @@
 //! The one table of commands: every family's rows, found by name without allocating.
 
 use super::family;
-use super::spec::{Command, Flags};
+use super::names::Names;
+use super::spec::{BeginSearch, Command, FindKeys, Flags, KeyFlags, KeySpec};
 use crate::session::Queued;
 use hashbrown::HashMap;
 use std::sync::OnceLock;
@@ -18,6 +19,33 @@ pub struct Entry {
     pub parent: Option<usize>,
     /// Entries of the subcommands of a container, in table order.
     pub subcommands: Vec<usize>,
+    /// Where the key stands, if the command always has exactly one, there.
+    pub only_key: Option<usize>,
+}
+
+/// See [`Entry::only_key`].
+fn only_key(command: &Command) -> Option<usize> {
+    const ONE: FindKeys = FindKeys::Range {
+        last: 0,
+        step: 1,
+        limit: 0,
+    };
+    match command.keys {
+        [
+            KeySpec {
+                begin: BeginSearch::Index(position),
+                find: ONE,
+                flags,
+                ..
+            },
+        ] if !flags.has(KeyFlags::NOT_KEY)
+            // A function that finds the keys may differ in what is done with them only.
+            && (command.find_keys.is_none() || flags.has(KeyFlags::VARIABLE_FLAGS)) =>
+        {
+            Some(usize::from(*position))
+        }
+        _ => None,
+    }
 }
 
 impl Entry {
@@ -47,6 +75,8 @@ const NAME_BYTES_MAX: usize = 32;
 pub struct Table {
     entries: Vec<Entry>,
     by_name: HashMap<Box<[u8]>, usize>,
+    /// The short ones of these, found faster.
+    names: Names,
     /// Length of the longest name; longer words cannot match.
     longest_name: usize,
 }
@@ -81,6 +111,7 @@ impl Table {
         let mut table = Table {
             entries: Vec::new(),
             by_name: HashMap::new(),
+            names: Names::default(),
             longest_name: 0,
         };
         for family in family::FAMILIES {
@@ -101,6 +132,7 @@ impl Table {
                 table.by_name.insert(new.to_ascii_lowercase().into(), id);
             }
         }
+        table.names = Names::of(table.by_name.iter().map(|(name, id)| (&**name, *id)));
         table.longest_name = table
             .by_name
             .keys()
@@ -123,6 +155,7 @@ impl Table {
             full_name,
             parent,
             subcommands: Vec::new(),
+            only_key: only_key(command),
         });
         id
     }
@@ -138,7 +171,17 @@ impl Table {
     }
 
     /// The top-level command called `name`, in any case.
+    #[inline]
     pub fn command(&self, name: &[u8]) -> Option<&Entry> {
+        match self.names.find(name) {
+            Some(id) => Some(&self.entries[id]),
+            None if Names::holds(name) => None,
+            None => self.long_command(name),
+        }
+    }
+
+    #[cold]
+    fn long_command(&self, name: &[u8]) -> Option<&Entry> {
         if name.len() > self.longest_name {
             return None;
         }

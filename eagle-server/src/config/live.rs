@@ -10,9 +10,12 @@
 //! already acted are called again with the roles of both configurations swapped, so that they undo
 //! what they did.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use eagle_core::text::glob;
@@ -97,9 +100,38 @@ impl std::fmt::Display for SetError {
     }
 }
 
+/// One thread's view of the configuration: a copy that the thread may share without touching what others write.
+pub type Snapshot = Rc<Arc<Config>>;
+
+/// One thread's snapshot, taken anew when the configuration has changed.
+#[derive(Default)]
+pub struct Local {
+    version: Cell<u64>,
+    snapshot: RefCell<Option<Snapshot>>,
+}
+
+impl Local {
+    /// The values in force.
+    #[inline]
+    pub fn get(&self, live: &Live) -> Snapshot {
+        // Read first: a change meanwhile is noticed the next time.
+        let version = live.version.load(Ordering::Acquire);
+        match &*self.snapshot.borrow() {
+            Some(snapshot) if version == self.version.get() => return snapshot.clone(),
+            _ => {}
+        }
+        let snapshot = Rc::new(live.snapshot());
+        self.version.set(version);
+        self.snapshot.replace(Some(snapshot.clone()));
+        snapshot
+    }
+}
+
 /// The configuration of a running server.
 pub struct Live {
     current: ArcSwap<Config>,
+    /// How many configurations there have been.
+    version: AtomicU64,
     writing: Mutex<()>,
     hooks: RwLock<Vec<Hook>>,
 }
@@ -108,6 +140,7 @@ impl Live {
     pub fn new(config: Config) -> Live {
         Live {
             current: ArcSwap::from_pointee(config),
+            version: AtomicU64::new(0),
             writing: Mutex::new(()),
             hooks: RwLock::new(Vec::new()),
         }
@@ -127,6 +160,11 @@ impl Live {
     /// The values in force, to keep.
     pub fn snapshot(&self) -> Arc<Config> {
         self.current.load_full()
+    }
+
+    fn publish(&self, new: Config) {
+        self.current.store(Arc::new(new));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Adds a hook, to be called on every later change of one of the directives `names`. It must not
@@ -168,7 +206,7 @@ impl Live {
             tracing::warn!("Failed applying new configuration. Possibly related to new {culprit} setting. Restoring previous settings.");
             refusal(culprit.as_bytes(), reason)
         })?;
-        self.current.store(Arc::new(new));
+        self.publish(new);
         Ok(())
     }
 
@@ -178,7 +216,7 @@ impl Live {
         let _writing = self.writing.lock();
         let mut new = Config::clone(&self.current.load());
         change(&mut new);
-        self.current.store(Arc::new(new));
+        self.publish(new);
     }
 
     /// Runs the hooks the change concerns. On refusal, also tells the first directive of the hook.

@@ -18,7 +18,7 @@ mod conformance;
 
 use eagle_core::store::DATABASES_MAX;
 pub use kind::{ByteBound, Choice, Reject, Secret};
-pub use live::{Caller, Change, Live, Refusal, SetError};
+pub use live::{Caller, Change, Live, Local, Refusal, SetError, Snapshot};
 pub use special::{EventClasses, OutputLimit, OutputLimits, SavePoint, SignalShutdown};
 pub use topic::{
     ClientCertificates, EndpointType, EvictionPolicy, Fsync, LogLevel, Permission, Routing,

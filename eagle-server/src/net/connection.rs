@@ -22,17 +22,17 @@ use crate::node::{Node, Parked, Thread};
 use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
-use eagle_core::store::PREFETCH_MAX;
+use eagle_core::store::{KnownKeys, PREFETCH_MAX};
 use smallvec::SmallVec;
-use std::future::{Future, poll_fn};
-use std::io::Read;
+use std::future::{Future, pending, poll_fn};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroize;
@@ -43,6 +43,8 @@ const READ_BYTES: usize = 16 * 1024;
 const OUTPUT_BYTES_HIGH: usize = 16 * 1024 * 1024;
 /// Array elements of one request.
 const ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Arguments of a request up to which nothing is allocated for them.
+const ARGUMENTS_INLINE: usize = 16;
 /// Requests run before other connections of the thread get their turn.
 const BATCH_MAX: usize = 4096;
 
@@ -148,8 +150,9 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd>(
         awaited_slot: None,
         out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
+        known: KnownKeys::default(),
     });
-    let parking = Parking::new(fd);
+    let parking = Parking::new(fd, info);
     let parked: Weak<dyn Parked> = Rc::downgrade(&(parking.clone() as Rc<dyn Parked>));
     thread.park(parked);
     connection.run(stream, parking).await;
@@ -183,15 +186,52 @@ pub(super) struct Connection {
     awaited_slot: Option<u16>,
     out: Writer,
     replies: Replies,
+    /// Kept for its memory; empty between two batches.
+    known: KnownKeys,
 }
 
-/// Why a parked connection goes on.
-enum Woken {
+/// Why a connection goes on.
+enum Event<T> {
     Alert(Alert),
-    Shutdown,
+    /// So many bytes were written.
+    Sent(usize),
+    /// So many bytes were read, at least one.
     Read(usize),
-    /// Requests have been run that left something to be done.
-    Served,
+    /// The client is gone.
+    Ended,
+    /// What was waited for besides.
+    Other(T),
+}
+
+/// Waits as a parked connection does: until it was served and something is left to be done, or bytes come.
+#[inline]
+fn poll_parked<S: AsyncRead + Unpin>(
+    info: &ClientInfo,
+    parking: &Parking,
+    stream: &mut S,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Event<()>> {
+    if let Poll::Ready(alert) = info.poll_alert(cx) {
+        return Poll::Ready(Event::Alert(alert));
+    }
+    if parking.was_served() {
+        return Poll::Ready(Event::Other(()));
+    }
+    poll_read(stream, input, cx)
+}
+
+#[inline]
+fn poll_read<S: AsyncRead + Unpin, T>(
+    stream: &mut S,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Event<T>> {
+    let read = pin!(stream.read_buf(input));
+    read.poll(cx).map(|count| match count {
+        Ok(count @ 1..) => Event::Read(count),
+        Ok(0) | Err(_) => Event::Ended,
+    })
 }
 
 /// Why [`Connection::process`] stopped.
@@ -215,13 +255,11 @@ enum Progress {
 impl Connection {
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         mut self: Box<Self>,
-        stream: S,
+        mut stream: S,
         parking: Rc<Parking>,
     ) {
-        let (mut reader, mut writer) = tokio::io::split(stream);
         let info = self.session.info.clone();
         let node = self.thread.node.clone();
-        let mut shutdown = pin!(node.shutdown.requested());
         let mut is_trimmed = false;
         loop {
             self.collect_mail();
@@ -239,6 +277,10 @@ impl Connection {
             if info.is_killed() {
                 return;
             }
+            // Mostly the socket takes all there is to say at once.
+            let Ok(written) = self.write_now(&mut stream).await else {
+                return;
+            };
             // Bytes that must be read for the next step, and for which there had better be room.
             let (mut read, mut needed) = (true, READ_BYTES);
             match progress {
@@ -247,9 +289,10 @@ impl Connection {
                     tokio::task::yield_now().await;
                     continue;
                 }
+                Progress::OutputFull if written > 0 => continue,
                 Progress::OutputFull => read = self.input.len() < self.query_bytes_max(),
                 Progress::Closing => {
-                    self.finish(&mut writer, shutdown).await;
+                    self.finish(&mut stream).await;
                     return;
                 }
                 Progress::Paused { wait_ms } => {
@@ -257,16 +300,11 @@ impl Connection {
                     info.blocked
                         .store(pause.current(unix_ms()).is_some(), Ordering::Relaxed);
                     // What was replied before goes out meanwhile; it may be what this waits for.
-                    tokio::select! {
-                        biased;
-                        alert = poll_fn(|cx| info.poll_alert(cx)) => if alert == Alert::Killed { return },
-                        () = &mut shutdown => return,
-                        sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
-                            let Ok(count) = sent else { return };
-                            self.thread.stats.net_output_bytes.add(count as u64);
-                            self.thread.stats.writes_processed.add(1);
-                        }
-                        () = pause.wait(wait_ms) => {}
+                    let mut ended = pin!(pause.wait(wait_ms));
+                    match self.wait(&mut stream, None, ended.as_mut()).await {
+                        Event::Alert(Alert::Killed) | Event::Ended => return,
+                        Event::Sent(count) => self.count_sent(count),
+                        Event::Alert(_) | Event::Read(_) | Event::Other(()) => {}
                     }
                     info.blocked.store(false, Ordering::Relaxed);
                     continue;
@@ -274,19 +312,12 @@ impl Connection {
                 Progress::Later(mut reply) => {
                     info.blocked.store(true, Ordering::Relaxed);
                     let reply = loop {
-                        tokio::select! {
-                            biased;
-                            alert = poll_fn(|cx| info.poll_alert(cx)) => {
-                                if alert == Alert::Killed { return }
-                                self.collect_mail();
-                            }
-                            () = &mut shutdown => return,
-                            sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
-                                let Ok(count) = sent else { return };
-                                self.thread.stats.net_output_bytes.add(count as u64);
-                                self.thread.stats.writes_processed.add(1);
-                            }
-                            reply = &mut reply => break reply,
+                        match self.wait(&mut stream, None, reply.as_mut()).await {
+                            Event::Alert(Alert::Killed) | Event::Ended => return,
+                            Event::Alert(_) => self.collect_mail(),
+                            Event::Sent(count) => self.count_sent(count),
+                            Event::Read(_) => {}
+                            Event::Other(reply) => break reply,
                         }
                     };
                     info.blocked.store(false, Ordering::Relaxed);
@@ -299,26 +330,18 @@ impl Connection {
                         if self.input.capacity() - self.input.len() < READ_BYTES / 2 {
                             self.input.reserve(READ_BYTES);
                         }
-                        let read = self.input.len() < self.query_bytes_max();
                         // Reading on is how the end of the connection shows.
-                        tokio::select! {
-                            biased;
-                            alert = poll_fn(|cx| info.poll_alert(cx)) => {
-                                if alert == Alert::Killed { return }
-                                self.collect_mail();
-                            }
-                            () = &mut shutdown => return,
-                            answer = &mut answer => break answer,
-                            sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
-                                let Ok(count) = sent else { return };
-                                self.thread.stats.net_output_bytes.add(count as u64);
-                                self.thread.stats.writes_processed.add(1);
-                            }
-                            count = reader.read_buf(&mut self.input), if read => {
-                                let Ok(count @ 1..) = count else { return };
-                                self.thread.stats.net_input_bytes.add(count as u64);
-                                self.thread.stats.reads_processed.add(1);
-                            }
+                        let input = self.input.len() < self.query_bytes_max();
+                        let mut buffer = std::mem::take(&mut self.input);
+                        let input = input.then_some(&mut buffer);
+                        let event = self.wait(&mut stream, input, answer.as_mut()).await;
+                        self.input = buffer;
+                        match event {
+                            Event::Alert(Alert::Killed) | Event::Ended => return,
+                            Event::Alert(_) => self.collect_mail(),
+                            Event::Sent(count) => self.count_sent(count),
+                            Event::Read(count) => self.count_read(count),
+                            Event::Other(answer) => break answer,
                         }
                     };
                     if let Some(slot) = self.awaited_slot.take() {
@@ -340,72 +363,105 @@ impl Connection {
                 self.input_size = self.input.capacity();
                 self.note_sizes();
             }
-            if !is_trimmed && self.can_park() {
+            let mut input = std::mem::take(&mut self.input);
+            let event = if !is_trimmed && input.is_empty() && self.can_park() {
                 // Beside a slow script on this thread, the connection is served by whoever finds it there.
-                let mut input = std::mem::take(&mut self.input);
                 parking.put(self);
-                let woken = tokio::select! {
-                    biased;
-                    alert = poll_fn(|cx| info.poll_alert(cx)) => Woken::Alert(alert),
-                    () = &mut shutdown => Woken::Shutdown,
-                    count = reader.read_buf(&mut input) => Woken::Read(count.unwrap_or(0)),
-                    () = parking.served.notified() => Woken::Served,
-                };
+                let event = poll_fn(|cx| poll_parked(&info, &parking, &mut stream, &mut input, cx));
+                let event = event.await;
                 let Some(parked) = parking.take() else { return };
                 self = parked;
-                if self.input.is_empty() {
-                    self.input = input;
-                } else {
-                    self.input.extend_from_slice(&input);
+                event
+            } else {
+                // A buffer that was given back is made again when something comes.
+                let mut first = BytesMut::new();
+                if is_trimmed && read {
+                    first.reserve(1);
                 }
-                match woken {
-                    Woken::Alert(Alert::Killed) | Woken::Shutdown | Woken::Read(0) => return,
-                    Woken::Alert(Alert::Trim) => is_trimmed = self.give_back_input(),
-                    Woken::Alert(Alert::Mail) | Woken::Served => {}
-                    Woken::Read(count) => {
-                        self.thread.stats.net_input_bytes.add(count as u64);
-                        self.thread.stats.reads_processed.add(1);
-                    }
+                let buffer = if is_trimmed { &mut first } else { &mut input };
+                let event = self
+                    .wait(&mut stream, read.then_some(buffer), pending::<()>())
+                    .await;
+                if is_trimmed && matches!(event, Event::Read(_)) {
+                    is_trimmed = false;
+                    input.reserve(READ_BYTES);
+                    self.input_size = input.capacity();
+                    input.extend_from_slice(&first);
                 }
-                continue;
+                event
+            };
+            // What was served beside a script may have left something.
+            if self.input.is_empty() {
+                self.input = input;
+            } else {
+                self.input.extend_from_slice(&input);
             }
-            let mut first = [0u8];
-            tokio::select! {
-                biased;
-                alert = poll_fn(|cx| info.poll_alert(cx)) => match alert {
-                    Alert::Killed => return,
-                    Alert::Mail => {}
-                    Alert::Trim => is_trimmed = self.give_back_input(),
-                },
-                () = &mut shutdown => return,
-                sent = poll_fn(|cx| self.replies.poll_send(&mut writer, cx)) => {
-                    let Ok(count) = sent else { return };
-                    self.thread.stats.net_output_bytes.add(count as u64);
-                    self.thread.stats.writes_processed.add(1);
-                }
-                count = async {
-                    match is_trimmed {
-                        false => reader.read_buf(&mut self.input).await,
-                        true => reader.read(&mut first).await,
-                    }
-                }, if read => {
-                    let Ok(count @ 1..) = count else { return };
-                    // A buffer that was given back is made again when something comes.
-                    if std::mem::take(&mut is_trimmed) {
-                        self.input.reserve(READ_BYTES);
-                        self.input_size = self.input.capacity();
-                        self.input.extend_from_slice(&first);
-                    }
-                    self.thread.stats.net_input_bytes.add(count as u64);
-                    self.thread.stats.reads_processed.add(1);
-                }
+            match event {
+                Event::Alert(Alert::Killed) | Event::Ended => return,
+                Event::Alert(Alert::Trim) => is_trimmed = self.give_back_input(),
+                Event::Alert(Alert::Mail) | Event::Other(()) => {}
+                Event::Sent(count) => self.count_sent(count),
+                Event::Read(count) => self.count_read(count),
             }
         }
     }
 
+    /// Writes what the socket takes without waiting; how many bytes.
+    async fn write_now<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
+        if self.replies.is_empty() {
+            return Ok(0);
+        }
+        let written = poll_fn(|cx| Poll::Ready(self.replies.poll_send(stream, cx))).await;
+        let Poll::Ready(written) = written else {
+            return Ok(0);
+        };
+        let count = written?;
+        self.count_sent(count);
+        self.note_sizes();
+        self.count_memory();
+        Ok(count)
+    }
+
+    /// Waits for the next thing to happen: `other`, something others want of the client, replies that can be written, and
+    /// if there is an `input` buffer, bytes that can be read into it.
+    async fn wait<S: AsyncRead + AsyncWrite + Unpin, T>(
+        &mut self,
+        stream: &mut S,
+        mut input: Option<&mut BytesMut>,
+        other: impl Future<Output = T>,
+    ) -> Event<T> {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            if let Poll::Ready(alert) = self.session.info.poll_alert(cx) {
+                return Poll::Ready(Event::Alert(alert));
+            }
+            if let Poll::Ready(output) = other.as_mut().poll(cx) {
+                return Poll::Ready(Event::Other(output));
+            }
+            if let Poll::Ready(sent) = self.replies.poll_send(stream, cx) {
+                return Poll::Ready(sent.map_or(Event::Ended, Event::Sent));
+            }
+            match &mut input {
+                Some(input) => poll_read(stream, input, cx),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn count_sent(&self, bytes: usize) {
+        self.thread.stats.net_output_bytes.add(bytes as u64);
+        self.thread.stats.writes_processed.add(1);
+    }
+
+    fn count_read(&self, bytes: usize) {
+        self.thread.stats.net_input_bytes.add(bytes as u64);
+        self.thread.stats.reads_processed.add(1);
+    }
+
     /// Whether nothing is under way but waiting for requests.
     fn can_park(&self) -> bool {
-        self.input.is_empty() && self.parsed.is_none() && self.replies.is_empty()
+        self.parsed.is_none() && self.replies.is_empty()
     }
 
     /// Reads, runs and replies without the runtime; whether more remains to be done by the task.
@@ -425,7 +481,7 @@ impl Connection {
                 self.left = Some(progress);
             }
         }
-        self.left.is_some() || !self.can_park()
+        self.left.is_some() || !self.input.is_empty() || !self.can_park()
     }
 
     /// Moves what others have said to the client behind the replies so far.
@@ -449,29 +505,42 @@ impl Connection {
             return Progress::Drained { room: READ_BYTES };
         }
         self.note_sizes();
+        let mut done = 0;
         let thread = self.thread.clone();
         let guard = thread.node.keyspace.pin();
         let mut batch = Batch::new(&thread, &guard);
+        std::mem::swap(&mut batch.known, &mut self.known);
+        let progress = self.process_requests(&mut batch, &mut done);
+        // The buffer is about to change.
+        batch.known.clear();
+        self.known = batch.known;
+        if done == self.input.len() {
+            // Begins again at its front, so that its room is not used up by and by.
+            self.input.clear();
+        } else {
+            self.input.advance(done);
+        }
+        progress
+    }
+
+    /// Runs the requests in the read buffer. `done` becomes the number of bytes that need not be kept.
+    fn process_requests(&mut self, batch: &mut Batch<'_>, done: &mut usize) -> Progress {
         let mut warm = 0;
         for _ in 0..BATCH_MAX {
             if self.out.len() + self.replies.len() > OUTPUT_BYTES_HIGH || self.replies.is_full() {
                 return Progress::OutputFull;
             }
+            let input = &self.input[*done..];
             let consumed = match self.parsed.take() {
                 Some(consumed) => consumed,
-                None => match self
-                    .parser
-                    .next(&self.input, &limits(&batch, &self.session))
-                {
+                None => match self.parser.next(input, &limits(batch, &self.session)) {
                     Ok(Step::Command { consumed }) => consumed,
                     Ok(Step::Blank { consumed }) => {
-                        self.input.advance(consumed);
+                        *done += consumed;
                         continue;
                     }
                     Ok(Step::Incomplete { need_hint }) => {
-                        if self.input.len()
-                            > batch.config.clients.client_query_buffer_limit as usize
-                        {
+                        if input.len() > batch.config.clients.client_query_buffer_limit as usize {
                             return self.refuse_query();
                         }
                         return Progress::Drained { room: need_hint };
@@ -483,38 +552,39 @@ impl Connection {
                     }
                 },
             };
-            if warm == 0 && self.input.len() > consumed {
-                warm = prefetch(&batch, self.session.db, &self.input);
+            if warm == 0 && input.len() > consumed {
+                warm = prefetch(batch, self.session.db, input);
             }
             warm = warm.saturating_sub(1);
-            let argv: SmallVec<[&[u8]; 16]> = self.parser.argv(&self.input).iter().collect();
-            let counted = command::counted(&batch, &self.session, &argv, self.out.len());
-            let flow = command::run(&mut batch, &mut self.session, &mut self.out, &argv);
+            let mut argv: SmallVec<[&[u8]; ARGUMENTS_INLINE]> = SmallVec::new();
+            argv.extend(self.parser.argv(input).iter());
+            let counted = command::counted(batch, &self.session, &argv, self.out.len());
+            let flow = command::run(batch, &mut self.session, &mut self.out, &argv);
             drop(argv);
             if let Flow::Paused { wait_ms } = flow {
                 self.parsed = Some(consumed);
                 return Progress::Paused { wait_ms };
             }
             if let Some(counted) = counted {
-                self.count_for_slot(&counted, &batch, &flow, consumed);
+                self.count_for_slot(&counted, batch, &flow, consumed);
             }
             if self.session.forget_redacted() {
-                self.input[..consumed].zeroize();
+                self.input[*done..*done + consumed].zeroize();
             }
-            self.input.advance(consumed);
+            *done += consumed;
             match flow {
+                Flow::Done | Flow::Paused { .. } => {}
                 Flow::Later(reply) => return Progress::Later(reply),
                 Flow::Blocked(blocked) => return Progress::Blocked(blocked),
                 Flow::Forwarded(reply) => {
                     self.replies.push(&mut self.out);
                     self.replies.push_pending(reply);
                 }
-                Flow::Done | Flow::Paused { .. } => {}
             }
             if self.session.closing {
                 return Progress::Closing;
             }
-            if self.input.is_empty() {
+            if *done == self.input.len() {
                 return Progress::Drained { room: READ_BYTES };
             }
         }
@@ -530,7 +600,7 @@ impl Connection {
         consumed: usize,
     ) {
         let usage = SlotUsage {
-            cpu_ns: (batch.clock - counted.since).as_nanos() as u64,
+            cpu_ns: batch.clock.nanos_since(counted.since),
             bytes_in: consumed as u64,
             bytes_out: self.out.len().saturating_sub(counted.out_bytes) as u64,
         };
@@ -602,7 +672,7 @@ impl Connection {
     /// Counts the connection's memory while `maxmemory-clients` limits it.
     fn count_memory(&self) {
         let node = &self.thread.node;
-        let config = node.config.load();
+        let config = self.thread.config();
         if let Some(bytes_max) = config
             .clients
             .maxmemory_clients
@@ -624,11 +694,7 @@ impl Connection {
     }
 
     /// Writes what is still to be said, then closes.
-    async fn finish<W: AsyncWrite + Unpin>(
-        &mut self,
-        writer: &mut W,
-        shutdown: Pin<&mut impl Future<Output = ()>>,
-    ) {
+    async fn finish<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) {
         let info = self.session.info.clone();
         let killed = poll_fn(|cx| match info.poll_alert(cx) {
             Poll::Ready(Alert::Killed) => Poll::Ready(()),
@@ -646,18 +712,18 @@ impl Connection {
         tokio::select! {
             () = flush => {}
             () = killed => {}
-            () = shutdown => {}
         }
     }
 }
 
 /// Brings what the next requests will look at into the cache; how many requests.
-fn prefetch(batch: &Batch<'_>, db: u8, input: &[u8]) -> usize {
+fn prefetch(batch: &mut Batch<'_>, db: u8, input: &[u8]) -> usize {
     let mut keys: SmallVec<[&[u8]; PREFETCH_MAX]> = SmallVec::new();
     let seen = lookahead(input, PREFETCH_MAX, &mut |key| keys.push(key));
+    batch.known.clear();
     if keys.len() > 1 {
         let keyspace = &batch.thread.node.keyspace;
-        keyspace.prefetch(batch.guard, db, &keys);
+        keyspace.prefetch_known(batch.guard, db, &keys, &mut batch.known);
     }
     seen
 }

@@ -7,12 +7,13 @@
 
 use super::connection::Connection;
 use crate::node::Parked;
+use crate::session::ClientInfo;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::Socket;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use tokio::sync::Notify;
+use std::sync::Arc;
 
 /// The place of one connection.
 pub(super) struct Parking {
@@ -20,19 +21,28 @@ pub(super) struct Parking {
     connection: RefCell<Option<Box<Connection>>>,
     /// A second descriptor of the socket, once it was needed.
     socket: RefCell<Option<Socket>>,
+    /// Wakes the task.
+    info: Arc<ClientInfo>,
     /// Something is left for the task to do.
-    pub(super) served: Notify,
+    served: Cell<bool>,
 }
 
 impl Parking {
-    /// The place of the connection whose socket has this descriptor for as long as the place exists.
-    pub(super) fn new(fd: RawFd) -> Rc<Parking> {
+    /// The place of the connection of this client, whose socket has this descriptor for as long as the place exists.
+    pub(super) fn new(fd: RawFd, info: Arc<ClientInfo>) -> Rc<Parking> {
         Rc::new(Parking {
             fd,
+            info,
             connection: RefCell::default(),
             socket: RefCell::default(),
-            served: Notify::new(),
+            served: Cell::new(false),
         })
+    }
+
+    /// Whether the connection was served since this was last asked, and something is left for the task to do.
+    #[inline]
+    pub(super) fn was_served(&self) -> bool {
+        self.served.replace(false)
     }
 
     pub(super) fn put(&self, connection: Box<Connection>) {
@@ -57,7 +67,8 @@ impl Parked for Parking {
         if let Some(socket) = &mut *socket
             && connection.serve_beside_script(socket)
         {
-            self.served.notify_one();
+            self.served.set(true);
+            self.info.outbox.wake();
         }
     }
 }

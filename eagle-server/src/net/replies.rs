@@ -76,9 +76,13 @@ impl Replies {
             return Poll::Pending;
         }
         let count = ready!(Pin::new(writer).poll_write(cx, &self.ready))?;
-        self.ready.advance(count);
-        if self.ready.is_empty() && self.ready.capacity() > READY_KEPT_MAX {
+        if count < self.ready.len() {
+            self.ready.advance(count);
+        } else if self.ready.capacity() > READY_KEPT_MAX {
             self.ready = BytesMut::new();
+        } else {
+            // Begins again at its front, so that its room is not used up by and by.
+            self.ready.clear();
         }
         Poll::Ready(if count == 0 {
             Err(io::ErrorKind::WriteZero.into())

@@ -115,8 +115,9 @@ pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -
     })
 }
 
-/// Byte offsets of the control words that a look-up of `hash` in a node begins with. For prefetching, like the two
-/// functions below: nothing may be concluded from them.
+/// Byte offsets of the control words that a look-up of `hash` in a node begins with. For prefetching, like the
+/// function below: nothing may be concluded from them.
+#[inline]
 pub(crate) fn headers_of(node: NodeRef, hash: Hash) -> impl Iterator<Item = u64> {
     groups_of(node, hash)
         .into_iter()
@@ -125,6 +126,7 @@ pub(crate) fn headers_of(node: NodeRef, hash: Hash) -> impl Iterator<Item = u64>
 }
 
 /// Byte offsets of the records that a look-up of `hash` in a node will compare.
+#[inline]
 pub(crate) fn records_of<W: Words>(
     words: &W,
     node: NodeRef,
@@ -142,23 +144,8 @@ pub(crate) fn records_of<W: Words>(
     }
 }
 
-/// Byte offsets of the blobs that a look-up of `hash` in a node will compare.
-pub(crate) fn blobs_of<W: Words>(
-    words: &W,
-    node: NodeRef,
-    hash: Hash,
-    visit: &mut impl FnMut(u64),
-) {
-    let tag = tag_of(hash.position(), node.base());
-    records_of(words, node, hash, &mut |at| {
-        let record = Record::from_raw(words.load(at));
-        if record.tag() == tag {
-            visit(record.blob());
-        }
-    });
-}
-
 /// The groups of a node that may hold `hash`; none if the node has no records.
+#[inline]
 fn groups_of(node: NodeRef, hash: Hash) -> [Option<(Group, Which)>; 2] {
     match node.form() {
         Form::Empty | Form::Directory => [None, None],

@@ -1,7 +1,7 @@
 //! Serving blocked clients from keys that have become ready. The protocol stands at the head of [`super`].
 
 use super::{Served, Task, fail};
-use crate::clock::unix_ms;
+use crate::clock::{Moment, unix_ms};
 use crate::cluster::Topology;
 use crate::cluster::route::{DOWN, Route, UNBOUND, redirection};
 use crate::command::call::{Batch, account_served, in_context, reply_error};
@@ -15,7 +15,7 @@ use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Kind, key_slot};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long keys of a slot in transfer rest before they are looked at again.
 const TRANSFER_WAIT: Duration = Duration::from_millis(1);
@@ -81,7 +81,7 @@ fn serve_key(batch: &mut Batch<'_>, db: u8, key: &[u8]) -> Looked {
         session.db = db;
         let words: Vec<&[u8]> = task.argv.iter().map(|word| &**word).collect();
         batch.now_ms = now_ms;
-        batch.clock = Instant::now();
+        batch.clock = Moment::now();
         let ((served, left), late) =
             in_context(batch, &mut session, &mut out, task.entry, view, |cx| {
                 let served = run_task(cx, task, &words, key);
@@ -115,7 +115,7 @@ fn run_task(cx: &mut Context<'_>, task: &Task, argv: &[&[u8]], key: &[u8]) -> Se
     let served = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = Effects::default();
+        cx.effects = Effects::new(cx.stream.is_wanted());
         cx.out.truncate(mark);
         reply_error(cx.thread, cx.out, &error);
         Served::Done

@@ -1,0 +1,116 @@
+//! Keys whose slot and hash have been computed already.
+//!
+//! A command's key is needed several times: to find the slot to lock, to prefetch, to look the key up, to change it. Both
+//! functions of it cost as much as the look-up itself, so whoever computes them first hands them on. A key is recognised
+//! by where its bytes lie, not by what they are: that is one comparison.
+
+use super::dash::hash::{Hash, KeyHasher};
+use super::key_slot;
+use super::keyspace::Keyspace;
+
+/// A key with its slot and hash.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownKey<'k> {
+    key: &'k [u8],
+    slot: u16,
+    hash: Hash,
+}
+
+impl KnownKey<'_> {
+    /// Whether `key` is this very slice.
+    #[inline]
+    pub(super) fn is(&self, key: &[u8]) -> bool {
+        std::ptr::eq(self.key, key)
+    }
+
+    /// The hash slot.
+    #[inline]
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
+/// The hash of `key`, which may be known.
+#[inline]
+pub(super) fn hash_of(known: Option<&KnownKey<'_>>, hasher: &KeyHasher, key: &[u8]) -> Hash {
+    match known {
+        Some(known) if known.is(key) => known.hash,
+        _ => hasher.hash(key),
+    }
+}
+
+impl Keyspace {
+    /// Computes the slot and the hash of `key`.
+    #[inline]
+    pub fn know<'k>(&self, key: &'k [u8]) -> KnownKey<'k> {
+        KnownKey {
+            key,
+            slot: key_slot(key),
+            hash: self.hasher().hash(key),
+        }
+    }
+}
+
+/// The keys of requests that wait in a buffer, in their order, as far as they have been looked at.
+///
+/// Only their addresses are kept. Whoever writes to the buffer clears this first.
+#[derive(Debug, Default)]
+pub struct KnownKeys {
+    keys: Vec<Address>,
+    /// Those before have been asked for.
+    next: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    at: *const [u8],
+    slot: u16,
+    hash: Hash,
+}
+
+impl KnownKeys {
+    /// Forgets all keys.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.next = 0;
+    }
+
+    /// Adds a key.
+    #[inline]
+    pub(super) fn push(&mut self, key: &[u8], slot: u16, hash: Hash) {
+        let at = std::ptr::from_ref(key);
+        self.keys.push(Address { at, slot, hash });
+    }
+
+    /// What is known of `key`. Keys are asked for in their order; some may be left out.
+    #[inline]
+    pub fn take<'k>(&mut self, key: &'k [u8]) -> Option<KnownKey<'k>> {
+        let waiting = self.keys.get(self.next..)?;
+        let found = waiting
+            .iter()
+            .position(|known| std::ptr::eq(known.at, key))?;
+        let Address { slot, hash, .. } = waiting[found];
+        self.next += found + 1;
+        Some(KnownKey { key, slot, hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_recognised_by_their_place_and_in_their_order() {
+        let bytes = *b"aabb";
+        let (first, second, twin) = (&bytes[..1], &bytes[1..2], &bytes[..2]);
+        let mut keys = KnownKeys::default();
+        keys.push(first, 1, Hash::from_raw(10));
+        keys.push(second, 2, Hash::from_raw(20));
+        assert!(keys.take(twin).is_none() && keys.take(b"a").is_none());
+        assert_eq!(keys.take(second).map(|key| key.slot()), Some(2));
+        assert!(keys.take(first).is_none(), "it comes before");
+        keys.clear();
+        assert!(keys.take(second).is_none());
+    }
+}
