@@ -53,4 +53,6 @@ pub use admin::{AdminError, SetSlot};
 pub use effect::{Effect, LinkId, LogLevel};
 pub use links::Direction;
 pub use open::{ClusterState, Config, PreferredEndpoint, ReplicationView};
-pub use report::{Health, LinkReport, NodeEndpoint, ShardNode, ShardReport, SlotRangeReport};
+pub use report::{
+    Health, LinkReport, NodeEndpoint, ShardNode, ShardReport, SlotRange, SlotsReport,
+};

@@ -27,15 +27,25 @@ pub struct NodeEndpoint {
     pub metadata: Vec<(&'static str, String)>,
 }
 
+/// `CLUSTER SLOTS`: ranges by ascending slots. They may be as many as there are slots, but only a few different nodes
+/// serve them, so the servers stand apart.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SlotsReport {
+    /// The ranges.
+    pub ranges: Vec<SlotRange>,
+    /// Who serves: each time an owner, then its replicas that can.
+    pub servers: Vec<Vec<NodeEndpoint>>,
+}
+
 /// One entry of `CLUSTER SLOTS`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SlotRangeReport {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotRange {
     /// First slot.
     pub first: u16,
     /// Last slot, included.
     pub last: u16,
-    /// The owner, then its replicas that can serve.
-    pub nodes: Vec<NodeEndpoint>,
+    /// Index of the servers.
+    pub servers: usize,
 }
 
 /// Whether a node of a shard can serve.
@@ -278,23 +288,31 @@ impl ClusterState {
     }
 
     /// `CLUSTER SLOTS`.
-    pub fn slot_ranges(&self, client_has_tls: bool) -> Vec<SlotRangeReport> {
-        let mut ranges: Vec<SlotRangeReport> = Vec::new();
+    pub fn slots_report(&self, client_has_tls: bool) -> SlotsReport {
+        let mut report = SlotsReport::default();
+        let mut places: BTreeMap<NodeKey, usize> = BTreeMap::new();
         let mut running: Option<NodeKey> = None;
         for slot in 0..SLOT_COUNT {
             let owner = self.slots.owner(slot);
-            if let (Some(last), true) = (ranges.last_mut(), owner.is_some() && owner == running) {
-                last.last = slot;
+            if let (Some(range), true) = (
+                report.ranges.last_mut(),
+                owner.is_some() && owner == running,
+            ) {
+                range.last = slot;
             } else if let Some(owner) = owner {
-                ranges.push(SlotRangeReport {
+                let servers = *places.entry(owner).or_insert_with(|| {
+                    report.servers.push(self.servers(owner, client_has_tls));
+                    report.servers.len() - 1
+                });
+                report.ranges.push(SlotRange {
                     first: slot,
                     last: slot,
-                    nodes: self.servers(owner, client_has_tls),
+                    servers,
                 });
             }
             running = owner;
         }
-        ranges
+        report
     }
 
     fn servers(&self, owner: NodeKey, client_has_tls: bool) -> Vec<NodeEndpoint> {

@@ -188,3 +188,31 @@ fn keys_found_at_the_start_decide_whose_their_slots_are() {
         "{nodes}"
     );
 }
+
+#[test]
+fn the_report_names_the_servers_of_many_ranges_once() {
+    let mut bench = three_voters();
+    bench.peers[0].header.slots = (100..200)
+        .filter(|slot| slot % 2 == 0)
+        .chain([250])
+        .collect();
+    bench.peers[0].header.config_epoch = 9;
+    bench.say(0, &ping());
+    bench.peers[1].header.slots = (101..300)
+        .filter(|slot| slot % 2 == 1 || *slot > 200)
+        .collect();
+    bench.say(1, &ping());
+    let report = bench.state.slots_report(false);
+    let serving = |slot: u16| {
+        let mut ranges = report.ranges.iter();
+        let range = ranges.find(|range| (range.first..=range.last).contains(&slot))?;
+        Some((range.first, range.last, report.servers[range.servers][0].id))
+    };
+    assert_eq!(serving(99), Some((0, 99, id(b'm'))));
+    assert_eq!(serving(100), Some((100, 100, id(b'a'))));
+    assert_eq!(serving(101), Some((101, 101, id(b'b'))));
+    assert_eq!(serving(250), Some((250, 250, id(b'a'))));
+    assert_eq!(serving(299), Some((251, 299, id(b'b'))));
+    assert_eq!(serving(300), None);
+    assert_eq!(report.servers.len(), 3);
+}

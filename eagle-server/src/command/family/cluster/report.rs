@@ -91,16 +91,22 @@ pub(super) const SLOTS_REPORT: Command = {
 };
 
 fn slots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let ranges = cluster(cx)?.look(|state| state.slot_ranges(false));
-    cx.out.array(ranges.len());
-    for range in ranges {
-        cx.out.array(2 + range.nodes.len());
+    let report = cluster(cx)?.look(|state| state.slots_report(false));
+    // Every server is written once and copied: a cluster that was resharded often has thousands of ranges.
+    let protocol = cx.out.protocol();
+    let servers = report.servers.iter().map(|nodes| {
+        let mut out = Writer::new(protocol);
+        nodes.iter().for_each(|node| write_endpoint(&mut out, node));
+        (nodes.len(), out)
+    });
+    let servers: Vec<(usize, Writer)> = servers.collect();
+    cx.out.array(report.ranges.len());
+    for range in report.ranges {
+        let (count, nodes) = &servers[range.servers];
+        cx.out.array(2 + count);
         cx.out.integer(range.first.into());
         cx.out.integer(range.last.into());
-        range
-            .nodes
-            .iter()
-            .for_each(|node| write_endpoint(cx.out, node));
+        cx.out.raw(nodes.as_bytes());
     }
     Ok(Flow::Done)
 }
