@@ -9,8 +9,12 @@
 # MIRROR is the package mirror to take the base from; default: the machine's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mirror=${MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' \
-  /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1)}
+# Of the two places, few machines have both.
+mirror=${MIRROR:-$({
+  sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' \
+    /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true
+} | head -n 1)}
+[[ -n $mirror ]] || { echo "no package mirror found: set MIRROR" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
