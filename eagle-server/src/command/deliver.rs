@@ -326,7 +326,7 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
 pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u64>) {
     if !changed.is_empty() {
         node.tell_caches(|tracking, to| {
-            tracking.invalidate(changed.iter().map(|(_, key)| (&**key, by)), to);
+            tracking.invalidate(changed.iter().map(|(_, key)| (&**key, true)), by, to);
         });
     }
 }
@@ -345,10 +345,9 @@ pub(super) fn update_caches(
     }
     let info = &session.info;
     node.tell_caches_but(Some(info.id), |tracking, to| {
-        // To Redis a script is a client of its own: whoever runs it is not spared.
-        let by = |at| (!events.is_by_script(at)).then_some(info.id);
         let changed = touched.iter().enumerate();
-        tracking.invalidate(changed.map(|(at, (_, key))| (&**key, by(at))), to);
+        let changed = changed.map(|(at, (_, key))| (&**key, !events.is_by_script(at)));
+        tracking.invalidate(changed, Some(info.id), to);
         for (before, key) in reads {
             tracking.remember(info, key);
             let mut later = touched.iter().skip(*before);

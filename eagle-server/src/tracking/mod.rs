@@ -130,18 +130,20 @@ impl Tracking {
         self.table.add(key, client.id);
     }
 
-    /// Tells who has to know that keys have changed. With each key stands the client that changed it.
+    /// Tells who has to know that keys have changed. `by` is the client that changed them; with each key stands whether
+    /// it did so itself, and not by a script: broadcasts spare it only then, as Redis's do.
     pub fn invalidate<'k>(
         &self,
-        keys: impl Iterator<Item = (&'k [u8], Option<u64>)> + Clone,
+        keys: impl Iterator<Item = (&'k [u8], bool)> + Clone,
+        by: Option<u64>,
         to: &Delivery<'_>,
     ) {
         if self.prefixes.len() > 0 {
             // Who changed a key last counts.
-            let by: BTreeMap<&[u8], Option<u64>> = keys.clone().collect();
-            let changed: Vec<&[u8]> = by.keys().copied().collect();
+            let itself: BTreeMap<&[u8], bool> = keys.clone().collect();
+            let changed: Vec<&[u8]> = itself.keys().copied().collect();
             self.prefixes.for_each(&changed, |client, keys| {
-                let is_own = |key: &&[u8]| by.get(*key) == Some(&Some(client.id));
+                let is_own = |key: &&[u8]| by == Some(client.id) && itself[*key];
                 if client.caching.flags().has(CachingFlags::NOLOOP) && keys.iter().any(is_own) {
                     let others = keys.iter().copied().filter(|key| !is_own(key));
                     let others: Vec<&[u8]> = others.collect();
@@ -154,7 +156,7 @@ impl Tracking {
             });
         }
         if self.table.keys() > 0 {
-            for (key, by) in keys {
+            for (key, _) in keys {
                 self.forget(key, self.table.take(key), by, to);
             }
         }
@@ -300,11 +302,8 @@ mod tests {
         }
     }
 
-    fn keys<'k>(
-        keys: &'k [&'k [u8]],
-        by: Option<u64>,
-    ) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + Clone {
-        keys.iter().map(move |key| (*key, by))
+    fn keys<'k>(keys: &'k [&'k [u8]]) -> impl Iterator<Item = (&'k [u8], bool)> + Clone {
+        keys.iter().map(|key| (*key, true))
     }
 
     #[test]
@@ -319,15 +318,15 @@ mod tests {
         tracking.remember(&reader, b"k");
         tracking.remember(&reader, b"k");
         assert_eq!((tracking.keys(), tracking.items()), (1, 1));
-        let sent = log.run(|to| tracking.invalidate(keys(&[b"k", b"other"], Some(99)), to));
+        let sent = log.run(|to| tracking.invalidate(keys(&[b"k", b"other"]), Some(99), to));
         assert_eq!(sent, [(reader.id, ">2 $10 invalidate *1 $1 k ".to_owned())]);
         assert!(
-            log.run(|to| tracking.invalidate(keys(&[b"k"], None), to))
+            log.run(|to| tracking.invalidate(keys(&[b"k"]), None, to))
                 .is_empty()
         );
         tracking.enable(&reader, CachingFlags::NOLOOP, 0, &[]);
         tracking.remember(&reader, b"k");
-        let sent = log.run(|to| tracking.invalidate(keys(&[b"k"], Some(reader.id)), to));
+        let sent = log.run(|to| tracking.invalidate(keys(&[b"k"]), Some(reader.id), to));
         assert!(sent.is_empty() && tracking.keys() == 0);
         assert!(tracking.disable(&reader) && !tracking.any());
     }
@@ -344,7 +343,7 @@ mod tests {
         tracking.enable(&listener, flags, 0, &[b"a:", b"b:"]);
         assert_eq!(tracking.prefixes(), 2);
         let sent = log.run(|to| {
-            tracking.invalidate(keys(&[b"a:2", b"c:1", b"a:1", b"b:1", b"a:2"], None), to);
+            tracking.invalidate(keys(&[b"a:2", b"c:1", b"a:1", b"b:1", b"a:2"]), None, to);
         });
         let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
         let expected = [

@@ -190,6 +190,10 @@ fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs:
     }
     match (&ours.reply, &theirs.reply, queue) {
         (ours, theirs, _) if ours == theirs => true,
+        // What the compiler of scripts says comes as UTF-8 here, and quotes foreign bytes with marks in their place.
+        (Reply::Error(a), Reply::Error(b), _) if b.starts_with(b"ERR Error compiling") => {
+            String::from_utf8_lossy(a) == String::from_utf8_lossy(b)
+        }
         // Each element of an EXEC is compared as the command it answers.
         (Reply::Array(a), Reply::Array(b), Some(queue))
             if step.args[0].eq_ignore_ascii_case(b"exec") =>
@@ -409,7 +413,7 @@ impl Side<'_> {
 }
 
 fn is_end_of_multi(name: &[u8]) -> bool {
-    ["exec", "discard", "reset"]
+    ["exec", "discard", "reset", "quit"]
         .iter()
         .any(|end| name.eq_ignore_ascii_case(end.as_bytes()))
 }
