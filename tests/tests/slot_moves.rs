@@ -15,6 +15,8 @@ use eagledb_tests::{Client, Cluster, Kind, Launch, Reply, Server};
 /// Elements that one command adds.
 const CHUNK: usize = 1000;
 const TIMEOUT_MS: &str = "600000";
+/// How long a debug build may take over a million elements.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// How long others may wait.
 const STALL_MAX: Duration = Duration::from_millis(50);
 /// How long the servers are watched without a move, to see what the machine does by itself.
@@ -80,9 +82,11 @@ fn fill(client: &mut Client, kind: &str, key: &str, count: usize) {
     }
 }
 
-/// The digests of all keys of a server of its own, which is not measured.
 fn digest(client: &mut Client, key: &str) -> Reply {
-    client.call(&["DEBUG", "DIGEST-VALUE", key])
+    client
+        .send(&["DEBUG", "DIGEST-VALUE", key])
+        .expect("the server listens");
+    client.receive_within(PATIENCE).expect("an answer")
 }
 
 /// The longest time a PING and a GET of another slot took while `work` ran, on two other connections.
@@ -119,9 +123,7 @@ fn migrate(from: &mut Client, to: &Server, key: &str) {
     from.send(&["MIGRATE", "127.0.0.1", &port, key, "0", TIMEOUT_MS])
         .expect("the source listens");
     from.flush().expect("the source listens");
-    let reply = from
-        .receive_within(Duration::from_secs(600))
-        .expect("an answer");
+    let reply = from.receive_within(PATIENCE).expect("an answer");
     reply.ok();
 }
 

@@ -3,10 +3,12 @@
 //! `k m g` count in thousands, `kb mb gb` in steps of 1024, `b` and nothing in bytes, in either case.
 //! A percentage (`maxmemory-clients 5%`) is a matter of the directive that takes it.
 
+use std::num::IntErrorKind;
+
 /// Reads a size in bytes.
 ///
-/// A size that does not fit 64 bits is refused, where Redis would silently wrap it around; and so
-/// is a unit without a number, which it takes for 0.
+/// A number that does not fit 64 bits is the largest that does. With a unit such a size is refused, where Redis would
+/// silently wrap it around; and so is a unit without a number, which it takes for 0.
 pub fn parse_memory_size(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at(digits);
@@ -21,7 +23,11 @@ pub fn parse_memory_size(text: &[u8]) -> Option<u64> {
         _ => return None,
     };
     // Digits are ASCII, so this is UTF-8; leading zeros are fine here.
-    let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let number: u64 = match std::str::from_utf8(number).ok()?.parse() {
+        Ok(number) => number,
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
+        Err(_) => return None,
+    };
     number.checked_mul(scale)
 }
 
@@ -42,6 +48,7 @@ mod tests {
             ("3g", 3_000_000_000),
             ("3GB", 3 << 30),
             ("18446744073709551615", u64::MAX),
+            ("18446744073709551616", u64::MAX),
         ];
         for (text, bytes) in cases {
             assert_eq!(parse_memory_size(text.as_bytes()), Some(bytes), "{text}");
@@ -61,7 +68,7 @@ mod tests {
             "1t",
             "1kbb",
             "17179869184gb",
-            "18446744073709551616",
+            "18446744073709551616kb",
         ] {
             assert_eq!(parse_memory_size(text.as_bytes()), None, "{text:?}");
         }

@@ -47,7 +47,9 @@ pub(super) fn merge_selectors(words: &[&[u8]]) -> Result<Vec<Zeroizing<Vec<u8>>>
             open = Some((index, Zeroizing::new(word.to_vec())));
         } else if let Some((start, mut selector)) = open.take() {
             selector.push(b' ');
-            selector.extend_from_slice(word);
+            // To Redis a further word ends at a zero.
+            let end = memchr::memchr(0, word).unwrap_or(word.len());
+            selector.extend_from_slice(&word[..end]);
             if word.ends_with(b")") {
                 merged.push(selector);
             } else {

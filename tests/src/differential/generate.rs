@@ -71,14 +71,14 @@ impl Generator {
     /// The next command.
     pub fn step(&mut self) -> Step {
         match self.rng.random_range(0..40) {
-            0 => self.from_rules(LISTENING, SUBSCRIBER),
-            1 => self.from_rules(BLOCKING, BLOCKER),
-            2 => self.from_listening_syntax(),
+            0 => self.by_rules(LISTENING, SUBSCRIBER),
+            1 => self.by_rules(BLOCKING, BLOCKER),
+            2 => self.by_listening_syntax(),
             3..=5 => self.scripted(),
-            6..=15 if !self.documented.is_empty() => self.from_syntax(),
+            6..=15 if !self.documented.is_empty() => self.by_syntax(),
             _ => {
                 let connection = self.connection();
-                self.from_rules(GRAMMAR, connection)
+                self.by_rules(GRAMMAR, connection)
             }
         }
     }
@@ -110,14 +110,14 @@ impl Generator {
         }
     }
 
-    fn from_rules(&mut self, rules: &[Rule], connection: usize) -> Step {
+    fn by_rules(&mut self, rules: &[Rule], connection: usize) -> Step {
         let rule = rules.choose(&mut self.rng).expect("the grammar has rules");
         let args = self.expand(rule.words);
         self.finish(connection, args, rule.compare)
     }
 
     /// Any command that is made from its syntax, on an ordinary connection.
-    fn from_syntax(&mut self) -> Step {
+    fn by_syntax(&mut self) -> Step {
         let connection = self.connection();
         let all = self.documented.clone();
         loop {
@@ -132,7 +132,7 @@ impl Generator {
         }
     }
 
-    fn from_listening_syntax(&mut self) -> Step {
+    fn by_listening_syntax(&mut self) -> Step {
         let all = self.documented.clone();
         let listening: Vec<&Documented> = all
             .iter()
@@ -143,7 +143,7 @@ impl Generator {
                 let args = self.documented_line(command);
                 self.finish(SUBSCRIBER, args, Compare::Exact)
             }
-            None => self.from_rules(LISTENING, SUBSCRIBER),
+            None => self.by_rules(LISTENING, SUBSCRIBER),
         }
     }
 

@@ -22,6 +22,7 @@ pub const INTS: &[&str] = &[
     "abc",
     "",
 ];
+/// None that leaves `ERANGE` behind in Redis: its SORT takes an old one for its own. Scripts of the commands have those.
 pub const FLOATS: &[&str] = &[
     "0",
     "1",
@@ -35,10 +36,7 @@ pub const FLOATS: &[&str] = &[
     "1e17",
     "1e-7",
     "123456789.123456789",
-    "5e-324",
     "1e308",
-    "1e4932",
-    "1e5000",
     "0x10",
     "inf",
     "-inf",
@@ -143,7 +141,6 @@ pub const SCORES: &[&str] = &[
     "1e-10",
     "9007199254740993",
     "123456789.123456789",
-    "5e-324",
     "1.7976931348623157e308",
     "inf",
     "-inf",
