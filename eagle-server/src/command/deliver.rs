@@ -371,8 +371,11 @@ fn lapsed_notices(lapsed: &Lapsed) -> impl Iterator<Item = (EventClasses, Notice
     })
 }
 
+/// A hash, by database and key, and fields of it.
+type HashFields<'m> = (u8, &'m [u8], Vec<&'m [u8]>);
+
 /// Fields by their hashes.
-pub(super) fn by_hash(met: &[MetField]) -> Vec<(u8, &[u8], Vec<&[u8]>)> {
+pub(super) fn by_hash(met: &[MetField]) -> Vec<HashFields<'_>> {
     let mut met: Vec<&MetField> = met.iter().collect();
     met.sort_by(|a, b| (a.db, &a.key).cmp(&(b.db, &b.key)));
     met.chunk_by(|a, b| (a.db, &a.key) == (b.db, &b.key))

@@ -37,7 +37,7 @@ fn expiring_fields_of_packed_hashes() {
 fn expiring_fields_of_large_hashes() {
     let plain = hash(1, 0..20);
     let timed = [plain.clone(), expire(1, 3..10, Some(5000))];
-    crash(&[plain.clone()], &[expire(1, 3..4, Some(5000))]);
+    crash(std::slice::from_ref(&plain), &[expire(1, 3..4, Some(5000))]);
     crash(&timed, &[expire(1, 3..4, Some(4000))]);
     crash(&timed, &[expire(1, 3..4, Some(6000))]);
     crash(&timed, &[expire(1, 3..4, None)]);
