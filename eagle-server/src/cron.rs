@@ -6,6 +6,7 @@ use crate::command::blocking::post_ready;
 use crate::command::evict::{Evictor, Room};
 use crate::command::publish_expired;
 use crate::command::saving;
+use crate::defrag::Defragmenter;
 use crate::eviction::Candidates;
 use crate::node::Node;
 use eagle_core::store::View;
@@ -160,6 +161,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut worker = node.keyspace.worker();
     let mut candidates = Candidates::default();
     let mut indexed = false;
+    let mut defragmenter = Defragmenter::default();
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
         node.follow_ring();
@@ -216,6 +218,9 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                 node.latency
                     .record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
             }
+        }
+        if indexed {
+            defragmenter.run(node, &mut worker, period);
         }
         std::thread::sleep(period.saturating_sub(started.elapsed()));
     }

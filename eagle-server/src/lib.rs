@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 mod cron;
+mod defrag;
 mod eviction;
 mod exposition;
 mod halt;

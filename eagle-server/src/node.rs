@@ -8,6 +8,7 @@ use crate::cluster::proxy::{Login, Pool, Relay};
 use crate::config::kind::Secret;
 use crate::config::topic::PoolLog;
 use crate::config::{Config, Live, Local, Snapshot};
+use crate::defrag::DefragStats;
 use crate::eviction::Candidates;
 use crate::halt::Halt;
 use crate::metrics::{
@@ -64,6 +65,8 @@ pub struct Node {
     pub errors: ErrorStats,
     /// Objects freed in the background because a client wanted it so (INFO `lazyfreed_objects`).
     pub lazyfreed: Counter,
+    /// Active defragmentation.
+    pub defrag: DefragStats,
     pub slowlog: Slowlog,
     /// What each slot costs, if that is counted.
     pub slot_stats: SlotStats,

@@ -30,14 +30,6 @@ pub fn follow(config: &Live) {
         None => Ok(()),
         Some(_) => Err("not available in this version of EagleDB".into()),
     });
-    config.on_apply(&["activedefrag"], |change| {
-        match change.new.inert.activedefrag {
-            false => Ok(()),
-            true => {
-                Err("Active defragmentation cannot be enabled: the pool does not need it".into())
-            }
-        }
-    });
 }
 
 /// Directives whose promise this version cannot keep. To ignore them would leave a server open to

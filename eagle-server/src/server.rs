@@ -515,6 +515,7 @@ impl Node {
             stats: Stats::new(command::table().entries().len()),
             errors: Default::default(),
             lazyfreed: Default::default(),
+            defrag: Default::default(),
             migrate_sockets_kept: Default::default(),
             slowlog: Default::default(),
             slot_stats: SlotStats::new(eagle_core::store::SLOTS),

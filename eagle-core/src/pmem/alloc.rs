@@ -226,7 +226,8 @@ impl Heap {
                 }
             }
         }
-        // The last resort: perhaps there is room in what has not been indexed yet.
+        // The last resort: perhaps there is room in what is being emptied, or has not been indexed yet.
+        self.stop_draining();
         while !self.index_step(1024) {
             if let Some(page) = self.own_listed(class, State::Ready) {
                 return Ok(page);
@@ -284,6 +285,7 @@ impl Heap {
             State::Owned => return,
             _ if free == shape.blocks && !lists.closed => {
                 lists.set_state(&self.slabs, page, slab, State::Full);
+                lists.draining.retain(|draining| *draining != page);
                 // SAFETY: class lock held, all blocks free.
                 unsafe { self.slabs.remove(page) };
                 for page in page..page + shape.pages {
@@ -293,6 +295,7 @@ impl Heap {
                 self.pages.lock().give(page, shape.pages);
                 return;
             }
+            State::Draining => return,
             _ if free >= shape.ready => State::Ready,
             _ if free > 0 => State::Thin,
             _ => State::Full,
@@ -512,6 +515,66 @@ impl Heap {
             .page_of(at)
             .expect("a released run lies in the heap");
         self.pages.lock().give(page, pages);
+    }
+
+    /// Chooses slabs to be emptied: the sparsest ones of each class, as many as the free blocks of its other slabs can
+    /// take the blocks of. Nothing is allocated from them until they are empty, or [`Heap::stop_draining`]. Answers
+    /// their number.
+    pub fn drain_sparse(&self) -> usize {
+        let mut chosen = 0;
+        for class in 0..class::CLASSES as u8 {
+            let blocks = TABLE[usize::from(class)].blocks;
+            let mut lists = self.class(class);
+            if lists.closed || !lists.draining.is_empty() {
+                continue;
+            }
+            let mut slabs = lists.listed(&self.slabs, State::Ready);
+            slabs.extend(lists.listed(&self.slabs, State::Thin));
+            slabs.sort_unstable_by_key(|(_, free)| std::cmp::Reverse(*free));
+            let mut room: u64 = slabs.iter().map(|(_, free)| u64::from(*free)).sum();
+            let mut moving = 0;
+            for (page, free) in slabs {
+                room -= u64::from(free);
+                moving += u64::from(blocks.saturating_sub(free));
+                if moving > room {
+                    break;
+                }
+                // SAFETY: listed slabs of this class exist while its lock is held.
+                let slab = unsafe { self.slabs.at(page) }.expect("a listed slab exists");
+                lists.set_state(&self.slabs, page, slab, State::Draining);
+                lists.draining.push(page);
+                chosen += 1;
+                // It may have become empty since it was listed.
+                self.settle_slab(&mut lists, class, page);
+            }
+        }
+        chosen
+    }
+
+    /// Lets blocks be allocated again from the slabs that are not empty yet.
+    pub fn stop_draining(&self) {
+        for class in 0..class::CLASSES as u8 {
+            let mut lists = self.class(class);
+            for page in std::mem::take(&mut lists.draining) {
+                // SAFETY: the class lock is held; a slab that is released leaves the list.
+                let Some(slab) = (unsafe { self.slabs.at(page) }) else {
+                    continue;
+                };
+                lists.set_state(&self.slabs, page, slab, State::Full);
+                self.settle_slab(&mut lists, class, page);
+            }
+        }
+    }
+
+    /// Whether an allocated block lies in a slab that is to be emptied.
+    pub fn is_draining(&self, at: Offset) -> bool {
+        match locate(&self.medium, self.geometry, at) {
+            Some((head, block)) if block.bit != 0 => {
+                // SAFETY: the caller's block is allocated, hence its slab is not released.
+                unsafe { self.slabs.at(head) }.is_some_and(|slab| slab.state() == State::Draining)
+            }
+            _ => false,
+        }
     }
 
     /// Gives the claims of a lane back, so that other lanes can use them.

@@ -314,6 +314,22 @@ impl Pool {
         self.heap().trim_step(pages(keep), pages(bytes_max))
     }
 
+    /// Chooses sparsely used slabs to be emptied, if the others have room for what is in them; how many. Nothing is
+    /// allocated from them any more; each is returned once its last block is freed.
+    pub fn drain_sparse(&self) -> usize {
+        self.heap().drain_sparse()
+    }
+
+    /// Lets the slabs that are not empty yet be used again.
+    pub fn stop_draining(&self) {
+        self.heap().stop_draining();
+    }
+
+    /// Whether an allocated block lies in a slab that is to be emptied: its contents should go to a fresh block.
+    pub fn is_draining(&self, at: Offset) -> bool {
+        self.heap().is_draining(at)
+    }
+
     /// Indexes up to `slabs_max` of the slabs that were found at the start; `true` when none is
     /// left. To be called now and then after a restart: it makes their free blocks available,
     /// returns empty slabs, and makes [`Usage::allocated`] exact.

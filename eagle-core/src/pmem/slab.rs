@@ -7,7 +7,7 @@
 //!
 //! Life of a slab: `Owned` by a lane -> `Full` or listed when the lane has used it up -> listed
 //! as `Thin` (some free) or `Ready` (worth allocating from) as blocks are freed -> owned again,
-//! or released when it is empty. State and links belong to the lock of the slab's class.
+//! or `Draining` while its blocks are moved away, or released when it is empty. State and links belong to the lock of the slab's class.
 //!
 //! Why a slab is never used after its release: it is released under the class lock when all
 //! blocks are free, i.e. after every freeing thread has done its last access (the addition to
@@ -37,6 +37,8 @@ pub enum State {
     Thin = 2,
     /// In the list of slabs to allocate from.
     Ready = 3,
+    /// In no list, because its blocks are being moved elsewhere: nothing is allocated from it.
+    Draining = 4,
 }
 
 /// The volatile twin.
@@ -88,13 +90,14 @@ impl Slab {
         self.busy[word].load(Ordering::Relaxed)
     }
 
-    /// Where the slab stands. The caller holds the class lock.
+    /// Where the slab stands. The caller holds the class lock, or wants a hint.
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
             0 => State::Owned,
             1 => State::Full,
             2 => State::Thin,
-            _ => State::Ready,
+            3 => State::Ready,
+            _ => State::Draining,
         }
     }
 
@@ -202,6 +205,8 @@ pub struct ClassLists {
     ends: [(u32, u32); 2],
     /// Set when the pool closes: nothing may be released any more.
     pub closed: bool,
+    /// Slabs in [`State::Draining`].
+    pub draining: Vec<u32>,
 }
 
 impl Default for ClassLists {
@@ -209,6 +214,7 @@ impl Default for ClassLists {
         ClassLists {
             ends: [(NO_PAGE, NO_PAGE); 2],
             closed: false,
+            draining: Vec::new(),
         }
     }
 }
@@ -218,7 +224,7 @@ impl ClassLists {
         match state {
             State::Thin => Some(&mut self.ends[0]),
             State::Ready => Some(&mut self.ends[1]),
-            State::Owned | State::Full => None,
+            State::Owned | State::Full | State::Draining => None,
         }
     }
 
@@ -250,12 +256,24 @@ impl ClassLists {
         }
     }
 
+    /// The slabs of a list: first page and free blocks.
+    pub fn listed(&self, table: &SlabTable, state: State) -> Vec<(u32, u32)> {
+        let mut slabs = Vec::new();
+        let mut next = self.first(state).unwrap_or(NO_PAGE);
+        // SAFETY: the lists hold slabs of this class only, whose lock the caller holds.
+        while let Some(slab) = link_of(next, |page| unsafe { table.at(page) }) {
+            slabs.push((next, slab.free()));
+            next = slab.after.load(Ordering::Relaxed);
+        }
+        slabs
+    }
+
     /// The slab that is longest in a list.
     pub fn first(&self, state: State) -> Option<u32> {
         let (first, _) = match state {
             State::Thin => self.ends[0],
             State::Ready => self.ends[1],
-            State::Owned | State::Full => return None,
+            State::Owned | State::Full | State::Draining => return None,
         };
         (first != NO_PAGE).then_some(first)
     }

@@ -105,6 +105,8 @@ pub struct Usage {
     pub mapped: u64,
     /// Freed, but still waiting for the reclamation epoch.
     pub retired: u64,
+    /// Bytes of the pages in which something lies: what the pool takes of its medium, or would once it has been trimmed.
+    pub pages: u64,
 }
 
 /// Volatile event counts since the keyspace was opened.
@@ -460,6 +462,7 @@ impl Keyspace {
             capacity: usage.capacity,
             mapped: usage.mapped,
             retired: usage.retired_bytes,
+            pages: usage.capacity.saturating_sub(usage.free),
         }
     }
 

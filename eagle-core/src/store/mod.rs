@@ -23,6 +23,7 @@ mod check_hash;
 mod check_list;
 mod check_stream;
 pub(crate) mod dash;
+mod defrag;
 mod encoding;
 mod entry;
 mod error;
@@ -62,6 +63,7 @@ mod zset_ref;
 
 pub use change::Lapsed;
 pub use check::{CheckReport, check};
+pub use defrag::{DefragCursor, Moved};
 pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, StringValue, Text, Ttl};
 pub use error::StoreError;
 pub use hash_ref::{FieldIter, HashIter, HashRef, MetField};

@@ -138,6 +138,11 @@ impl NodeRef {
         self.0
     }
 
+    /// The same reference to a copy of the node at byte offset `at`.
+    pub(crate) fn moved(self, at: u64) -> NodeRef {
+        NodeRef(self.0 & !GRANULE_MASK | at >> 3)
+    }
+
     /// Byte offset of the node.
     #[inline]
     pub(crate) fn at(self) -> u64 {

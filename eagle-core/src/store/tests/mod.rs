@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod crash_fields;
 mod crash_strings;
+mod defrag;
 mod field_ops;
 mod fields;
 mod hashes;

@@ -170,6 +170,7 @@ const RESETSTAT: Command = admin(
 fn reset_statistics(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.node.stats.reset();
     cx.node.errors.reset();
+    cx.node.defrag.reset();
     cx.node.rates.reset();
     cx.node.lazyfreed.reset();
     cx.node.slot_stats.reset(|_| true);

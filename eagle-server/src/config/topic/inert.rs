@@ -2,11 +2,11 @@
 //!
 //! They are accepted, checked and shown, so that configuration files and tools keep working, and the
 //! server says once in its log that they have no effect. Among them are the knobs of Redis's own
-//! allocator and its defragmentation, of its I/O threads and background children, of incremental
+//! allocator, of its I/O threads and background children, of incremental
 //! rehashing, and of OpenSSL.
 
 use crate::config::directive::topic;
-use crate::config::kind::{INT_MAX, LONG_MAX, TEXT, YesNo, int, memory};
+use crate::config::kind::{INT_MAX, TEXT, YesNo, int};
 
 topic! {
     /// Values that are only stored.
@@ -16,13 +16,6 @@ topic! {
     activerehashing: bool = true, "activerehashing", YesNo, INERT;
     /// The pool's allocator is not jemalloc.
     jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", YesNo, INERT;
-    activedefrag: bool = false, "activedefrag", YesNo, INERT;
-    active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX), INERT;
-    active_defrag_threshold_lower: u32 = 10, "active-defrag-threshold-lower", int(0, 1000), INERT;
-    active_defrag_threshold_upper: u32 = 100, "active-defrag-threshold-upper", int(0, 1000), INERT;
-    active_defrag_cycle_min: u32 = 1, "active-defrag-cycle-min", int(1, 99), INERT;
-    active_defrag_cycle_max: u32 = 25, "active-defrag-cycle-max", int(1, 99), INERT;
-    active_defrag_max_scan_fields: u64 = 1000, "active-defrag-max-scan-fields", int(1, LONG_MAX), INERT;
     /// See `worker-threads`.
     io_threads: u32 = 1, "io-threads", int(1, 128), IMMUTABLE, INERT;
     io_threads_do_reads: bool = false, "io-threads-do-reads", YesNo, IMMUTABLE, INERT;

@@ -1,7 +1,7 @@
 //! Bounds on the dataset: eviction, expiry and lazy freeing.
 
 use crate::config::directive::topic;
-use crate::config::kind::{INT_MAX, OneOf, SIZE_MAX, YesNo, choices, int, memory};
+use crate::config::kind::{INT_MAX, LONG_MAX, OneOf, SIZE_MAX, YesNo, choices, int, memory};
 
 choices! {
     /// Which keys go first when memory is short.
@@ -65,4 +65,13 @@ topic! {
     lazyfree_lazy_user_del: bool = false, "lazyfree-lazy-user-del", YesNo;
     /// FLUSHALL and FLUSHDB free in the background unless told otherwise.
     lazyfree_lazy_user_flush: bool = false, "lazyfree-lazy-user-flush", YesNo;
+    /// Move what lies scattered in the pool, see `crate::defrag`.
+    activedefrag: bool = false, "activedefrag", YesNo;
+    active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX);
+    active_defrag_threshold_lower: u32 = 10, "active-defrag-threshold-lower", int(0, 1000);
+    active_defrag_threshold_upper: u32 = 100, "active-defrag-threshold-upper", int(0, 1000);
+    active_defrag_cycle_min: u32 = 1, "active-defrag-cycle-min", int(1, 99);
+    active_defrag_cycle_max: u32 = 25, "active-defrag-cycle-max", int(1, 99);
+    /// Large collections are not moved.
+    active_defrag_max_scan_fields: u64 = 1000, "active-defrag-max-scan-fields", int(1, LONG_MAX), INERT;
 }

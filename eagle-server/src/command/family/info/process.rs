@@ -203,7 +203,10 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     ]);
     report.field("mem_allocator", "libc");
     report.fields(&[
-        ("active_defrag_running", 0),
+        (
+            "active_defrag_running",
+            cx.node.defrag.running_percent.load(Ordering::Relaxed),
+        ),
         ("lazyfree_pending_objects", 0),
         ("lazyfreed_objects", cx.node.lazyfreed.value()),
     ]);

@@ -1,0 +1,140 @@
+//! Active defragmentation: when it runs, and how much of the time (`activedefrag`, `active-defrag-*`).
+//!
+//! Fragmentation is what the pages in use have beyond the blocks in use. Above `active-defrag-threshold-lower` per cent of
+//! that, and `active-defrag-ignore-bytes`, the keyspace moves blocks out of sparsely used slabs
+//! ([`Keyspace::defrag_step`](eagle_core::store::Keyspace::defrag_step)) in `active-defrag-cycle-min` to `-max` per cent
+//! of the background thread's time. The pages that become free go back to the system as all free pages do.
+
+use crate::config::Config;
+use crate::metrics::Counter;
+use crate::node::Node;
+use eagle_core::store::{DefragCursor, Worker};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Keys of one step.
+const STEP_KEYS: u64 = 32;
+
+/// A walk that moved nothing is not repeated for so long.
+const REST: Duration = Duration::from_secs(10);
+
+/// What INFO tells.
+#[derive(Default)]
+pub struct DefragStats {
+    /// Per cent of the time that is used now; 0: it does not run.
+    pub running_percent: AtomicU64,
+    pub hits: Counter,
+    pub misses: Counter,
+    pub key_hits: Counter,
+    pub key_misses: Counter,
+    /// Microseconds in all, and since the walk under way began.
+    pub total_us: AtomicU64,
+    pub current_us: AtomicU64,
+}
+
+impl DefragStats {
+    /// Forgets the counts (CONFIG RESETSTAT).
+    pub fn reset(&self) {
+        for counter in [&self.hits, &self.misses, &self.key_hits, &self.key_misses] {
+            counter.reset();
+        }
+    }
+}
+
+/// The walk of the background thread.
+#[derive(Default)]
+pub struct Defragmenter {
+    cursor: Option<DefragCursor>,
+    hits: u64,
+    rests_until: Option<Instant>,
+}
+
+impl Defragmenter {
+    /// Works for its share of `period`, if there is something to do.
+    pub fn run(&mut self, node: &Node, worker: &mut Worker, period: Duration) {
+        let config = node.config.load();
+        let percent = share(&config, node);
+        let Some(mut cursor) = self.begin(node, percent) else {
+            return;
+        };
+        let stats = &node.defrag;
+        let percent = percent.unwrap_or(config.memory.active_defrag_cycle_min);
+        stats.running_percent.store(percent.into(), Relaxed);
+        let (started, budget) = (Instant::now(), period * percent / 100);
+        let next = loop {
+            let (moved, next) = node.keyspace.defrag_step(worker, cursor, STEP_KEYS);
+            self.hits += moved.hits;
+            stats.hits.add_shared(moved.hits);
+            stats.misses.add_shared(moved.misses);
+            stats.key_hits.add_shared(moved.key_hits);
+            stats.key_misses.add_shared(moved.key_misses);
+            match next {
+                Some(next) if started.elapsed() < budget => cursor = next,
+                next => break next,
+            }
+        };
+        let took = started.elapsed().as_micros() as u64;
+        stats.total_us.fetch_add(took, Relaxed);
+        stats.current_us.fetch_add(took, Relaxed);
+        self.cursor = next;
+        if next.is_none() {
+            self.end(node);
+        }
+    }
+
+    /// Where to go on: in the walk under way, or in a new one.
+    fn begin(&mut self, node: &Node, percent: Option<u32>) -> Option<DefragCursor> {
+        if self.cursor.is_some() {
+            if node.config.load().memory.activedefrag {
+                return self.cursor;
+            }
+            self.cursor = None;
+            self.end(node);
+        }
+        percent?;
+        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        if !node.keyspace.begin_defrag() {
+            self.rests_until = Some(Instant::now() + REST);
+            return None;
+        }
+        self.hits = 0;
+        node.defrag.current_us.store(0, Relaxed);
+        Some(DefragCursor::default())
+    }
+
+    fn end(&mut self, node: &Node) {
+        node.keyspace.end_defrag();
+        node.defrag.running_percent.store(0, Relaxed);
+        node.defrag.current_us.store(0, Relaxed);
+        if self.hits == 0 {
+            self.rests_until = Some(Instant::now() + REST);
+        }
+    }
+}
+
+/// The per cent of the time that today's fragmentation is worth; `None` if it is not worth any.
+fn share(config: &Config, node: &Node) -> Option<u32> {
+    let memory = &config.memory;
+    if !memory.activedefrag {
+        return None;
+    }
+    let usage = node.keyspace.usage();
+    let excess = usage.pages.saturating_sub(usage.used);
+    let fragmentation = 100.0 * excess as f64 / usage.used.max(1) as f64;
+    let (lower, upper) = (
+        f64::from(memory.active_defrag_threshold_lower),
+        f64::from(memory.active_defrag_threshold_upper),
+    );
+    if fragmentation < lower || excess < memory.active_defrag_ignore_bytes {
+        return None;
+    }
+    let (least, most) = (
+        memory.active_defrag_cycle_min,
+        memory.active_defrag_cycle_max,
+    );
+    let range = f64::from(most.saturating_sub(least));
+    let part = (fragmentation - lower) / (upper - lower).max(1.0);
+    Some(least + (range * part.clamp(0.0, 1.0)) as u32)
+}
