@@ -178,7 +178,8 @@ enum Figure {
 
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     use Figure::{Count, Real, Signed};
-    let used = cx.node.keyspace.usage().used;
+    let usage = cx.node.keyspace.usage();
+    let used = usage.used;
     let peak = cx.node.used_peak.note(used);
     let resident = process::resident_bytes();
     let excess = resident as i64 - used as i64;
@@ -211,10 +212,16 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         ("dataset.percentage", Real(percent(used, used))),
         ("peak.percentage", Real(percent(used, peak))),
         ("allocator.allocated", Count(used)),
-        ("allocator.active", Count(resident)),
+        ("allocator.active", Count(usage.pages)),
         ("allocator.resident", Count(resident)),
-        ("allocator-fragmentation.ratio", Real(ratio(resident, used))),
-        ("allocator-fragmentation.bytes", Signed(excess)),
+        (
+            "allocator-fragmentation.ratio",
+            Real(ratio(usage.pages, used)),
+        ),
+        (
+            "allocator-fragmentation.bytes",
+            Signed(usage.pages as i64 - used as i64),
+        ),
         ("allocator-rss.ratio", Real(1.0)),
         ("allocator-rss.bytes", Count(0)),
         ("rss-overhead.ratio", Real(1.0)),

@@ -147,7 +147,8 @@ fn scripting(report: &mut Report, scripts: &Shared) {
 /// `used_memory` is what `maxmemory` bounds: the pool space of keys, values and tables. All else
 /// that the process holds shows in `used_memory_rss`, and so in the fragmentation fields.
 pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
-    let used = cx.node.keyspace.usage().used;
+    let usage = cx.node.keyspace.usage();
+    let used = usage.used;
     let peak = cx.node.used_peak.note(used);
     let resident = process::resident_bytes();
     let machine = process::machine_bytes();
@@ -172,7 +173,7 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
         format_args!("{:.2}%", percent(used, used)),
     );
     report.field("allocator_allocated", used);
-    report.field("allocator_active", resident);
+    report.field("allocator_active", usage.pages);
     report.field("allocator_resident", resident);
     sized(report, "total_system_memory", machine);
     scripting(report, &cx.node.scripts);
@@ -180,9 +181,9 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     report.field("maxmemory_policy", cx.config.memory.maxmemory_policy.name());
     report.field(
         "allocator_frag_ratio",
-        format_args!("{:.2}", ratio(resident, used)),
+        format_args!("{:.2}", ratio(usage.pages, used)),
     );
-    report.field("allocator_frag_bytes", signed(resident) - signed(used));
+    report.field("allocator_frag_bytes", signed(usage.pages) - signed(used));
     report.field("allocator_rss_ratio", "1.00");
     report.field("allocator_rss_bytes", 0);
     report.field("rss_overhead_ratio", "1.00");
