@@ -94,8 +94,8 @@ mod tests {
             "wait",
             "It goes to the owner on a connection that serves this client alone while it waits. The wait ends by what it \
              waits for, its timeout, CLIENT UNBLOCK at this node, the end of the client's connection, or the owner's \
-             failure (`CLUSTERDOWN`). If the slot moves the wait goes on at the new owner with the time that is left. \
-             XREAD and XREADGROUP without BLOCK are as `owner`.",
+             failure (`CLUSTERDOWN`). If the slot moves the wait goes on at the new owner with the time that is left; `$` \
+             of XREAD means the end of the stream at that moment. XREAD and XREADGROUP without BLOCK are as `owner`.",
         ),
         (
             "errand",

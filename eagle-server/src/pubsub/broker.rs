@@ -24,6 +24,9 @@ const SHARDS: usize = 64;
 /// Clients by id.
 type Listeners = HashMap<u64, Arc<ClientInfo>>;
 
+/// A channel, and those who listen to it no more.
+type Ended = (Box<[u8]>, Listeners);
+
 /// Takes a message for a client.
 pub type Receipt<'a> = &'a mut dyn FnMut(&Arc<ClientInfo>, Bytes);
 
@@ -363,7 +366,7 @@ impl Channels {
         &self,
         wanted: impl Fn(&[u8]) -> bool,
         kept: impl Fn(&ClientInfo) -> bool,
-    ) -> (Vec<(Box<[u8]>, Listeners)>, Vec<Box<[u8]>>) {
+    ) -> (Vec<Ended>, Vec<Box<[u8]>>) {
         let (mut taken, mut remaining) = (Vec::new(), Vec::new());
         if self.len() == 0 {
             return (taken, remaining);
