@@ -298,7 +298,8 @@ fn list(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             .for_each(|c| describe(cx.now_ms, c, &mut text));
     } else if args.len() >= 2 && args.accept("ID") {
         let ids = args.rest().iter().map(|word| {
-            let id = integer::parse_i64(word).and_then(|id| u64::try_from(id).ok());
+            // No client has the number 0, which stands for those below it, too.
+            let id = integer::parse_i64(word).map(|id| u64::try_from(id).unwrap_or(0));
             id.ok_or(CommandError::new("ERR Invalid client ID"))
         });
         for id in ids.collect::<Result<Vec<_>, _>>()? {
