@@ -2,9 +2,17 @@
 """Figures of EagleDB beside redis-server 7.0.15, measured in turns in one run.
 
 For each case both servers are loaded one after the other, several times over, so that a drift of
-the machine hits both. Printed are medians: requests per second, server CPU per request (user plus
-system time from /proc), and their ratios. Then memory per key and per element, and the time from start
-to the first right reply after kill -9 for a small and a large data set.
+the machine hits both. Parts, of which the first three need a quiet machine:
+
+  throughput  requests per second, server CPU per request (user plus system time from /proc), and their ratios
+  restart     time from start to the first right reply after kill -9, for data sets of several sizes
+  speed       the engine by itself: longest stall of a growing slot, undo log on and off, two threads beside one,
+              prefetching (runs `cargo run --release -p eagle-core --example figures`)
+  memory      bytes per key and per element
+  snapshot    peak memory during BGSAVE under overwriting, beside idle
+  counts      the engine by itself: index bytes per key, load factor, memory of a snapshot
+
+What has a target is shown with it, and counted at the end if it is missed.
 
 usage: figures.py EAGLEDB_BINARY [--rounds 3] [--requests 400000] [--keys 1000000] [--large 5000000]
                   [--parts throughput,memory,restart] [--cases REGEX]
@@ -164,50 +172,179 @@ def throughput(servers, options):
         print(f"{title:<26} {'ratio':>10} {rate_a / rate_b:>12.2f} {cpu_a / cpu_b:>10.2f}", flush=True)
 
 
-# Name, and the commands that store `n` elements.
+missed = []
+
+
+def judge(what, value, target, at_most=True):
+    """A figure beside its target, for the end of its line."""
+    if target is None:
+        return ""
+    if (value > target) if at_most else (value < target):
+        missed.append(f"{what}: {value:.2f}, wanted {'at most' if at_most else 'at least'} {target}")
+        return f"  MISSED, wanted {'<=' if at_most else '>='} {target}"
+    return f"  {'<=' if at_most else '>='} {target}"
+
+
+# Name, target in bytes for each, how many (options), and the commands that store `n` of them.
 DATA = [
-    ("strings, 16-byte key, 8-byte value", lambda n: (b"SET key:%012d %08d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 16-byte value", lambda n: (b"SET key:%012d val:%012d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 64-byte value", lambda n: (b"SET key:%012d %064d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 1-KiB value", lambda n: (b"SET key:%012d x%01023d" % (i, i) for i in range(n // 4))),
-    ("hashes of 5 small fields",
-     lambda n: (b"HSET key:%012d f1 %d f2 %d f3 %d f4 %d f5 %d" % (i, i, i, i, i, i) for i in range(n // 4))),
-    ("members of one zset", lambda n: (b"ZADD zset %d member:%d" % (i, i) for i in range(n))),
-    ("fields of one hash", lambda n: (b"HSET hash field:%d %d" % (i, i) for i in range(n))),
-    ("members of one set", lambda n: (b"SADD set member:%d" % i for i in range(n))),
-    ("elements of one list", lambda n: (b"RPUSH list element:%d" % i for i in range(n))),
-    ("entries of one stream", lambda n: (b"XADD stream %d-1 field %d" % (i + 1, i) for i in range(n))),
+    ("strings, 16-byte key, 8-byte value", 55, lambda o: o.large,
+     lambda n: (b"SET key:%012d v%07d" % (i, i) for i in range(n))),
+    ("strings, 16-byte key, 16-byte value", 60, lambda o: o.large,
+     lambda n: (b"SET key:%012d val:%012d" % (i, i) for i in range(n))),
+    ("strings, 16-byte key, 64-byte value", 115, lambda o: o.large,
+     lambda n: (b"SET key:%012d v%063d" % (i, i) for i in range(n))),
+    ("strings, 16-byte key, 1-KiB value", 1110, lambda o: o.large // 5,
+     lambda n: (b"SET key:%012d x%01023d" % (i, i) for i in range(n))),
+    ("hashes of 5 small fields", 120, lambda o: o.keys,
+     lambda n: (b"HSET key:%012d f1 %d f2 %d f3 %d f4 %d f5 %d" % (i, i, i, i, i, i) for i in range(n))),
+    ("members of one zset", 70, lambda o: o.keys, lambda n: (b"ZADD zset %d member:%d" % (i, i) for i in range(n))),
+    ("fields of one hash", 60, lambda o: o.keys, lambda n: (b"HSET hash field:%d %d" % (i, i) for i in range(n))),
+    ("members of one set", 40, lambda o: o.keys, lambda n: (b"SADD set member:%d" % i for i in range(n))),
+    ("elements of one list", 21, lambda o: o.keys, lambda n: (b"RPUSH list element:%d" % i for i in range(n))),
+    ("entries of one stream", 26, lambda o: o.keys,
+     lambda n: (b"XADD stream %d-1 field %d" % (i + 1, i) for i in range(n))),
 ]
 
 
 def memory(servers, options):
-    """Bytes of used_memory per key or element, each kind of data alone in the server."""
-    print(f"\n{'bytes per key or element':<36} {'eagledb':>8} {'redis':>8} {'ratio':>6}")
-    for name, commands in DATA:
-        costs = []
+    """Bytes per key or element, each kind of data alone in the server: used_memory of both (for EagleDB that is pool bytes
+    all in), and what redis-server grows by in resident memory."""
+    print(f"\n{'bytes per key or element':<36} {'eagledb':>8} {'redis':>8} {'ratio':>6} {'redis resident':>15}")
+    for name, target, counted, commands in DATA:
+        if not re.search(options.cases, name):
+            continue
+        count, costs = counted(options), []
         for server in servers:
             server.call("FLUSHALL")
             time.sleep(1)
-            used = server.used_bytes()
-            count = sum(1 for _ in commands(options.keys))
-            server.send(commands(options.keys))
-            costs.append((server.used_bytes() - used) / count)
+            used, resident = server.used_bytes(), server.resident_bytes()
+            server.send(commands(count))
+            costs.append(((server.used_bytes() - used) / count, (server.resident_bytes() - resident) / count))
             server.call("FLUSHALL")
-        print(f"{name:<36} {costs[0]:>8.1f} {costs[1]:>8.1f} {costs[0] / costs[1]:>6.2f}", flush=True)
+        (ours, _), (theirs, resident) = costs
+        verdict = judge(f"bytes, {name}", ours, target)
+        print(f"{name:<36} {ours:>8.1f} {theirs:>8.1f} {ours / theirs:>6.2f} {resident:>15.1f}{verdict}", flush=True)
 
 
 def restart(server, options):
     print("\nstart until the first right reply after kill -9 (eagledb)")
-    for keys in (10_000, options.large):
+    medians = {}
+    for keys in [0] + [int(number) for number in options.restart_keys.split(",")]:
         server.call("FLUSHALL")
         server.send(b"SET key:%012d val:%012d" % (i, i) for i in range(keys))
         times = []
-        for _ in range(5):
+        for _ in range(7):
             server.stop(signal.SIGKILL)
             times.append(server.start())
-            assert server.call(f"GET key:{keys - 1:012d}") == b"$16"
-        print(f"{keys:>10} keys: {statistics.median(times) * 1000:.0f} ms "
-              f"(of 5: {', '.join(f'{t * 1000:.0f}' for t in sorted(times))})", flush=True)
+            if keys:
+                assert server.call(f"GET key:{keys - 1:012d}") == b"$16"
+        medians[keys] = statistics.median(times)
+        print(f"{keys:>10} keys: {medians[keys] * 1000:.0f} ms "
+              f"(of 7: {', '.join(f'{t * 1000:.0f}' for t in sorted(times))})", flush=True)
+    empty = medians.pop(0)
+    beside = 1000 * (max(medians.values()) - empty)
+    ratio = max(medians.values()) / min(medians.values())
+    print(f"beside the start of an empty server: {beside:.0f} ms{judge('restart, ms beside process start', beside, 100)}")
+    print(f"slowest / fastest: {ratio:.2f}{judge('restart, slowest / fastest', ratio, 1.2)}", flush=True)
+
+
+def family_bytes(pid):
+    """Memory of a process and its children, shared pages counted once."""
+    total = 0
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    for process in [str(pid), *children]:
+        try:
+            with open(f"/proc/{process}/smaps_rollup") as smaps:
+                total += sum(int(line.split()[1]) for line in smaps if line.startswith("Pss:")) * 1024
+        except OSError:
+            pass
+    return total
+
+
+def snapshot(servers, options):
+    """Peak memory during a BGSAVE of 100-byte strings that are overwritten meanwhile, over idle memory."""
+    print(f"\n{'BGSAVE under overwriting':<26} {'idle MiB':>9} {'peak MiB':>9} {'ratio':>6}")
+    for server in servers:
+        server.call("FLUSHALL")
+        server.send(b"SET key:%012d v%099d" % (i, i) for i in range(options.large))
+        writer = subprocess.Popen(
+            ["redis-benchmark", "-p", str(server.port), "-n", "1000000000", "-r", str(options.large), "-P", "16", "-q",
+             "SET", "key:__rand_int__", "v" * 100], stdout=subprocess.DEVNULL)
+        try:
+            time.sleep(2)
+            idle = peak = family_bytes(server.process.pid)
+            began = server.call("BGSAVE")
+            if began[:1] != b"+":
+                print(f"{server.name:<26} {began.decode()}")
+                continue
+            while True:
+                peak = max(peak, family_bytes(server.process.pid))
+                with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+                    connection.sendall(b"INFO persistence\r\nQUIT\r\n")
+                    if b"rdb_bgsave_in_progress:0" in connection.makefile("rb").read():
+                        break
+                time.sleep(0.05)
+        finally:
+            writer.kill()
+            writer.wait()
+        verdict = judge("BGSAVE, peak / idle", peak / idle, 1.10) if server.name == "eagledb" else ""
+        print(f"{server.name:<26} {idle >> 20:>9} {peak >> 20:>9} {peak / idle:>6.2f}{verdict}", flush=True)
+        server.call("FLUSHALL")
+
+
+# Of the engine by itself: the figure's name (a regular expression), its target, and whether that is a maximum.
+ENGINE = [
+    (r"index bytes per key", 16.5, True),
+    (r"all in, 16-byte values", 60, True),
+    (r"segment that splits / room, mean", 0.90, False),
+    (r"peak with a snapshot / idle", 1.10, True),
+    (r"longest write, ms", 1, True),
+    (r"1, 0 % writes$", 1.8, False),
+    (r"1, 5 % writes$", 1.7, False),
+    (r"1, 50 % writes$", 1.5, False),
+    (r"16 GETs without / with", 1.4, False),
+]
+UNDO = [("HSET of a large hash", 1.10), ("ZADD of a large sorted set", 1.10), ("EXEC of 10 SETs", 1.05)]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def engine(parts, options, flags="", quiet=False):
+    """Builds and runs the engine's own measurements; what they print, by name."""
+    command = ["cargo", "run", "--quiet", "--release", "-p", "eagle-core", "--example", "figures"]
+    if flags:
+        command[2:2] = ["--target-dir", os.path.join(ROOT, "target", "figures")]
+    environment = {**os.environ, **({"RUSTFLAGS": flags} if flags else {})}
+    command += ["--", f"scale={options.scale}", *parts]
+    output = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    figures = {}
+    for line in output.splitlines():
+        _, what, value = line.split("\t")
+        figures[what] = float(value)
+        target = next(((t, m) for pattern, t, m in ENGINE if re.search(pattern, what)), None)
+        verdict = judge(what, float(value), *target) if target else ""
+        if not quiet:
+            print(f"{what:<58} {float(value):>10.3f}{verdict}", flush=True)
+    return figures
+
+
+def speed(options):
+    print("\nthe engine by itself: speed")
+    engine(["stall", "scaling", "prefetch"], options)
+    runs = {what: [] for what, _ in UNDO}
+    # In turns, so that a drift of the machine hits both.
+    for _ in range(options.rounds):
+        logged = engine(["undo"], options, quiet=True)
+        unlogged = engine(["undo"], options, flags="--cfg no_undo_log", quiet=True)
+        for what, _ in UNDO:
+            runs[what].append(logged[f"{what}, us"] / unlogged[f"{what}, us, no log"])
+    for what, target in UNDO:
+        ratio = statistics.median(runs[what])
+        print(f"{what + ', undo log on / off':<58} {ratio:>10.3f}{judge(what + ', undo log on / off', ratio, target)}")
+
+
+def counts(options):
+    print("\nthe engine by itself: memory")
+    engine(["index", "load-factor", "snapshot"], options)
 
 
 def main():
@@ -217,25 +354,38 @@ def main():
     parser.add_argument("--requests", type=int, default=400_000)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--large", type=int, default=5_000_000)
+    parser.add_argument("--restart-keys", default="10000,1000000,20000000")
+    parser.add_argument("--scale", type=int, default=1, help="makes the engine's own data so many times smaller")
     parser.add_argument("--parts", default="throughput,memory,restart")
-    parser.add_argument("--cases", default="", help="only the throughput cases whose name this expression matches")
+    parser.add_argument("--cases", default="", help="only the throughput and memory cases whose name this expression matches")
     options = parser.parse_args()
     parts = options.parts.split(",")
+    known = {"throughput", "restart", "speed", "memory", "snapshot", "counts"}
+    if unknown := set(parts) - known:
+        raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
     eagledb = Server("eagledb", [os.path.abspath(options.binary)], 17801)
     redis = Server("redis", ["redis-server"], 17802)
     try:
-        for server in (eagledb, redis):
-            server.start()
+        if {"throughput", "memory", "snapshot", "restart"} & set(parts):
+            for server in (eagledb, redis):
+                server.start()
         if "throughput" in parts:
             throughput([eagledb, redis], options)
         if "memory" in parts:
             memory([eagledb, redis], options)
+        if "snapshot" in parts:
+            snapshot([eagledb, redis], options)
         redis.remove()
         if "restart" in parts:
             restart(eagledb, options)
+        if "speed" in parts:
+            speed(options)
+        if "counts" in parts:
+            counts(options)
     finally:
         eagledb.remove()
         redis.remove()
+    print(f"\n{len(missed)} targets missed" + "".join(f"\n  {line}" for line in missed))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,14 @@
 //! accessed with atomics; plain copies are for memory that a single owner can reach, and for
 //! blobs, which do not change once published.
 
-use super::{MediumKind, Offset, dax, map::Mapping, sim::Recorder};
+use super::{
+    MediumKind, Offset, dax,
+    map::Mapping,
+    sim::{Part, Recorder},
+};
 use crate::sync::prefetch;
+#[cfg(test)]
+use std::panic::Location;
 use std::{
     ptr,
     sync::atomic::{AtomicU64, Ordering, compiler_fence},
@@ -324,6 +330,20 @@ impl Medium {
                 .load(Ordering::Relaxed);
             recorder.store(position, word);
         }
+    }
+
+    /// Whether the simulator was told to leave this part of a step out; the step is the place in the source from where
+    /// it was asked for. Never, outside of tests of this crate.
+    #[inline]
+    #[cfg_attr(test, track_caller)]
+    pub fn leaves_out(&self, part: Part) -> bool {
+        #[cfg(test)]
+        if let Some(recorder) = &self.recorder {
+            let place = Location::caller();
+            return recorder.leaves_out(part, (place.file(), place.line(), place.column()));
+        }
+        let _ = part;
+        false
     }
 
     /// Whether the simulator was told to lose log entries.

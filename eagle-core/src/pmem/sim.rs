@@ -14,7 +14,7 @@
 use super::layout::{LANE_BYTES, LANE_HEADER_BYTES, LANES};
 use super::medium::Site;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -64,12 +64,32 @@ pub enum Muted {
     Fences(Site),
     /// All log entries.
     LogEntries,
+    /// A part of what one place in the source asks of a transaction. Tests only.
+    Step(Part, Place),
 }
+
+/// A part of a step of a transaction that a mutation may leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The log entry of a store, an allocation or a block that is freed.
+    Entry,
+    /// The fence between that entry and the store.
+    Fence,
+    /// The flush of what was stored.
+    Flush,
+    /// All of it: a publish, the freeing of a block.
+    Whole,
+}
+
+/// A place in the source: file, line, column.
+pub type Place = (&'static str, u32, u32);
 
 #[derive(Debug, Default)]
 struct Trace {
     events: Vec<Event>,
     muted: Option<Muted>,
+    /// Steps that came up, in tests.
+    steps: BTreeSet<(Part, Place)>,
 }
 
 /// How much was done to a medium.
@@ -119,6 +139,14 @@ impl Recorder {
 
     pub(super) fn loses_log_entries(&self) -> bool {
         self.trace().muted == Some(Muted::LogEntries)
+    }
+
+    /// Notes a step; whether its part is to be left out.
+    #[cfg(test)]
+    pub(super) fn leaves_out(&self, part: Part, place: Place) -> bool {
+        let mut trace = self.trace();
+        trace.steps.insert((part, place));
+        trace.muted == Some(Muted::Step(part, place))
     }
 }
 
@@ -180,6 +208,44 @@ impl Sim {
             }
         }
         tally
+    }
+
+    /// The steps that were recorded, and from where in the source they were asked for.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> BTreeSet<(Part, Place)> {
+        self.recorder.trace().steps.clone()
+    }
+
+    /// Which lines a fence has made persistent, and how many stores came before it: all that flushes and fences are for.
+    /// Two records of the same stores that agree in this leave the same images everywhere.
+    #[cfg(test)]
+    pub(crate) fn order_of_persistence(&self) -> (Vec<(u64, u64)>, BTreeSet<(usize, u64, usize)>) {
+        let (mut stores, mut order) = (Vec::new(), BTreeSet::new());
+        let mut pending: HashMap<u64, usize> = HashMap::new();
+        let mut flushed: HashMap<u64, usize> = HashMap::new();
+        for event in &self.recorder.trace().events {
+            match *event {
+                Event::Store { at, value } => {
+                    stores.push((at, value));
+                    *pending.entry(at / LINE_BYTES).or_default() += 1;
+                }
+                Event::Flush { line } => {
+                    if let Some(&count) = pending.get(&line) {
+                        flushed.insert(line, count);
+                    }
+                }
+                Event::Fence => {
+                    for (line, count) in flushed.drain() {
+                        order.insert((stores.len(), line, count));
+                        let left = pending.remove(&line).unwrap_or_default() - count;
+                        if left > 0 {
+                            pending.insert(line, left);
+                        }
+                    }
+                }
+            }
+        }
+        (stores, order)
     }
 
     /// Replays the record from its beginning.

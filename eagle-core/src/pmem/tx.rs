@@ -37,6 +37,7 @@ use super::{
     log::{self, Entry, Kind},
     medium::{Medium, Site},
     ring::RingRecord,
+    sim::Part,
 };
 use crate::sync::Guard;
 use std::sync::atomic::Ordering;
@@ -104,6 +105,7 @@ impl<'p> Tx<'p> {
     /// A fresh block of at least `size` bytes, owned by this transaction. Its contents are
     /// undefined. It is free again if the transaction is rolled back.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn alloc(&mut self, size: usize) -> Result<Offset, OutOfSpace> {
         let heap = self.pool.heap();
         let block = heap.alloc(&mut self.lane.claims, size)?;
@@ -111,7 +113,9 @@ impl<'p> Tx<'p> {
             self.retire(&block);
             return Err(error);
         }
-        self.append_short(Kind::Alloc, block.at, block.extent.encode());
+        if !self.medium().leaves_out(Part::Entry) {
+            self.append_short(Kind::Alloc, block.at, block.extent.encode());
+        }
         if block.bit == 0 {
             // The word of a run is needed at once: it tells the size of the block.
             self.medium().fence(Site::Log);
@@ -123,6 +127,7 @@ impl<'p> Tx<'p> {
 
     /// Writes memory allocated by this transaction. Not logged. Any byte position.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn write_fresh(&mut self, at: Offset, bytes: &[u8]) {
         let medium = self.medium();
         debug_assert!(
@@ -131,11 +136,14 @@ impl<'p> Tx<'p> {
         );
         // SAFETY: a fresh block is reached by the transaction that allocated it, only.
         unsafe { medium.write_owned(at, bytes) };
-        medium.flush(at, bytes.len(), Site::Fresh);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, bytes.len(), Site::Fresh);
+        }
     }
 
     /// Fills memory allocated by this transaction with zeros.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn zero_fresh(&mut self, at: Offset, len: usize) {
         let medium = self.medium();
         debug_assert!(
@@ -144,11 +152,14 @@ impl<'p> Tx<'p> {
         );
         // SAFETY: a fresh block is reached by the transaction that allocated it, only.
         unsafe { medium.zero_owned(at, len) };
-        medium.flush(at, len, Site::Fresh);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, len, Site::Fresh);
+        }
     }
 
     /// Writes a word of memory allocated by this transaction.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn store_fresh_u64(&mut self, at: Offset, value: u64) {
         let medium = self.medium();
         debug_assert!(
@@ -156,27 +167,35 @@ impl<'p> Tx<'p> {
             "not memory of this transaction: {at:?}"
         );
         medium.store(at, value);
-        medium.flush(at, 8, Site::Fresh);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, 8, Site::Fresh);
+        }
     }
 
     /// Stores a word of a reachable block that is out of use until a later store of this
     /// transaction says otherwise (a record whose allocation bit is clear). Not logged: after a
     /// rollback or a crash the word may have either value. Atomic, release ordering.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn store_unused_u64(&mut self, at: Offset, value: u64) {
         let medium = self.medium();
         medium.store(at, value);
-        medium.flush(at, 8, Site::Fresh);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, 8, Site::Fresh);
+        }
     }
 
     /// Writes bytes of a reachable block that are out of use until a later store of this transaction says otherwise
     /// (room behind what is used). Not logged: after a rollback or a crash they may have either value. Any byte
     /// position; bytes beside them are not touched.
+    #[cfg_attr(test, track_caller)]
     pub fn write_unused(&mut self, at: Offset, bytes: &[u8]) {
         let medium = self.medium();
         // SAFETY: nobody reads bytes that are out of use, and the caller is the block's only writer.
         unsafe { medium.write_owned(at, bytes) };
-        medium.flush(at, bytes.len(), Site::Fresh);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, bytes.len(), Site::Fresh);
+        }
     }
 
     /// Whether a range lies in a block that this transaction has allocated.
@@ -192,6 +211,7 @@ impl<'p> Tx<'p> {
 
     /// Stores a reachable word: undo-logged, atomic, release ordering.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn store_u64(&mut self, at: Offset, value: u64) -> Result<(), OutOfSpace> {
         self.settle();
         self.reserve(log::ENTRY_BYTES)?;
@@ -200,18 +220,26 @@ impl<'p> Tx<'p> {
     }
 
     #[inline]
+    #[cfg_attr(test, track_caller)]
     fn store_logged(&mut self, at: Offset, value: u64) {
         let medium = self.medium();
         let old = medium.load(at, Ordering::Relaxed);
-        self.append_short(Kind::UndoWord, at, old);
-        medium.fence(Site::Log);
+        if !medium.leaves_out(Part::Entry) {
+            self.append_short(Kind::UndoWord, at, old);
+        }
+        if !medium.leaves_out(Part::Fence) {
+            medium.fence(Site::Log);
+        }
         medium.store(at, value);
-        medium.flush(at, 8, Site::InPlace);
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, 8, Site::InPlace);
+        }
         self.lane.records.push(Record::Word { at, old });
     }
 
     /// Writes reachable bytes: undo-logged. Any byte position. Each 8-byte word changes
     /// atomically, the whole does not.
+    #[cfg_attr(test, track_caller)]
     pub fn write_bytes(&mut self, at: Offset, bytes: &[u8]) -> Result<(), OutOfSpace> {
         self.settle();
         let medium = self.medium();
@@ -220,10 +248,17 @@ impl<'p> Tx<'p> {
             let mut old = [0; log::PAYLOAD_BYTES_MAX];
             let old = &mut old[..piece.len()];
             medium.read_shared(at, old);
-            let entry = self.append_bytes(at, old)?;
-            medium.fence(Site::Log);
+            let entry = match medium.leaves_out(Part::Entry) {
+                true => self.lane.position,
+                false => self.append_bytes(at, old)?,
+            };
+            if !medium.leaves_out(Part::Fence) {
+                medium.fence(Site::Log);
+            }
             medium.write_shared(at, piece);
-            medium.flush(at, piece.len(), Site::InPlace);
+            if !medium.leaves_out(Part::Flush) {
+                medium.flush(at, piece.len(), Site::InPlace);
+            }
             self.lane.records.push(Record::Bytes {
                 at,
                 len: piece.len() as u32,
@@ -238,11 +273,15 @@ impl<'p> Tx<'p> {
     /// point, and readers see it before the log is truncated. Loads do not see it until then;
     /// [`Tx::settle`] executes it at once. A later store, publish or savepoint settles it too.
     #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn publish_u64(&mut self, at: Offset, value: u64) -> Result<(), OutOfSpace> {
         self.settle();
         // Panics here, rather than in `commit`, if there is no such word.
         self.medium().load(at, Ordering::Relaxed);
         self.reserve(0)?;
+        if self.medium().leaves_out(Part::Whole) {
+            return Ok(());
+        }
         self.publish = Some((at, value));
         Ok(())
     }
@@ -270,7 +309,7 @@ impl<'p> Tx<'p> {
 
     /// Frees a block when the transaction commits; it is reused after the grace period. Panics
     /// if the block is not allocated. Does not settle a waiting publish.
-    #[inline]
+    #[cfg_attr(test, track_caller)]
     pub fn free(&mut self, at: Offset) -> Result<(), OutOfSpace> {
         let (block, allocated) = self.pool.heap().block_to_free(at);
         let is_fresh = || {
@@ -289,8 +328,13 @@ impl<'p> Tx<'p> {
                 .any(|record| matches!(record, Record::Free(b) if b.at == at)),
             "block freed twice by one transaction: {at:?}"
         );
+        if self.medium().leaves_out(Part::Whole) {
+            return Ok(());
+        }
         self.reserve(log::ENTRY_BYTES)?;
-        self.append_short(Kind::Free, block.at, block.extent.encode());
+        if !self.medium().leaves_out(Part::Entry) {
+            self.append_short(Kind::Free, block.at, block.extent.encode());
+        }
         self.lane.records.push(Record::Free(block));
         Ok(())
     }

@@ -172,6 +172,7 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// A fresh block of at least `bytes` bytes, to be [filled](Writer::fill).
+    #[cfg_attr(test, track_caller)]
     pub(super) fn alloc(&mut self, bytes: usize) -> Result<u64, StoreError> {
         debug_assert!(
             !self.state.pending.is_some(),
@@ -184,6 +185,7 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// Writes bytes of a block of this transaction.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn fill(&mut self, at: u64, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.state.tx.write_fresh(Offset::from_raw(at), bytes);
@@ -191,12 +193,14 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// Writes a word of a block of this transaction.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn fill_word(&mut self, at: u64, word: u64) {
         self.state.tx.store_fresh_u64(Offset::from_raw(at), word);
     }
 
     /// Writes bytes behind what is used of a block, which later stores of this change put in use. Unlike hidden words
     /// they are never logged: they must not have been in use before in this transaction.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn append(&mut self, at: u64, bytes: &[u8]) {
         debug_assert!(
             !self.state.pending.is_some(),
@@ -207,6 +211,7 @@ impl<'a> Writer<'_, 'a> {
 
     /// Writes bytes beside what is used of a block, which later stores of this change put in use. Logged from the second
     /// change on: what an earlier one has put out of use comes back if it is undone.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn write_spare(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
         if self.state.later {
             return Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?);
@@ -231,6 +236,7 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// Zeroes bytes of a block of this transaction.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn fill_zero(&mut self, at: u64, bytes: usize) {
         self.state.tx.zero_fresh(Offset::from_raw(at), bytes);
     }
@@ -252,6 +258,7 @@ impl Words for Writer<'_, '_> {
 }
 
 impl WordsMut for Writer<'_, '_> {
+    #[cfg_attr(test, track_caller)]
     fn alloc_words(&mut self, words: &[u64]) -> Result<u64, StoreError> {
         let at = self.alloc(8 * words.len())?;
         for (i, &word) in words.iter().enumerate() {
@@ -260,10 +267,12 @@ impl WordsMut for Writer<'_, '_> {
         Ok(at)
     }
 
+    #[cfg_attr(test, track_caller)]
     fn free(&mut self, at: u64) -> Result<(), StoreError> {
         Ok(self.state.tx.free(Offset::from_raw(at))?)
     }
 
+    #[cfg_attr(test, track_caller)]
     fn store_hidden(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
         debug_assert!(
             !self.state.pending.is_some(),
@@ -276,11 +285,13 @@ impl WordsMut for Writer<'_, '_> {
         Ok(())
     }
 
+    #[cfg_attr(test, track_caller)]
     fn store(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
         self.exclude_readers();
         self.store_apart(at, value)
     }
 
+    #[cfg_attr(test, track_caller)]
     fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
         debug_assert!(
             !self.state.pending.is_some(),
@@ -289,6 +300,7 @@ impl WordsMut for Writer<'_, '_> {
         Ok(self.state.tx.store_u64(Offset::from_raw(at), value)?)
     }
 
+    #[cfg_attr(test, track_caller)]
     fn store_words(&mut self, at: u64, words: &[u64]) -> Result<(), StoreError> {
         debug_assert!(
             !self.state.pending.is_some(),
@@ -305,6 +317,7 @@ impl WordsMut for Writer<'_, '_> {
         }
     }
 
+    #[cfg_attr(test, track_caller)]
     fn publish(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
         debug_assert!(!self.state.pending.is_some(), "a change has one publish");
         self.state.tx.publish_u64(Offset::from_raw(at), value)?;

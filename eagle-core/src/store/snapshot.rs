@@ -292,6 +292,14 @@ impl Snapshot<'_> {
         self.passed
     }
 
+    /// Names that are kept of keys which writers have come across before the walk: what the run itself needs of memory.
+    pub fn saved_keys(&self) -> usize {
+        let shards = self.run.saved.iter();
+        shards
+            .map(|shard| shard.lock().values().map(HashSet::len).sum::<usize>())
+            .sum()
+    }
+
     /// Hands over about `buckets_max` more buckets of keys; whether there are more. To be called until there are not.
     pub fn step(&mut self, buckets_max: usize) -> bool {
         let mut buckets = 0;

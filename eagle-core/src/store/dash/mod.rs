@@ -34,6 +34,8 @@
 
 pub(crate) mod bucket;
 pub(crate) mod build;
+#[cfg(all(test, not(loom)))]
+mod crash;
 pub(crate) mod directory;
 pub(crate) mod hash;
 pub(crate) mod layout;

@@ -183,7 +183,7 @@ pub(super) fn set(key: u8) -> Op {
     }
 }
 
-fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
+pub(super) fn keys(keys: std::ops::Range<u8>) -> Vec<Op> {
     keys.map(set).collect()
 }
 
@@ -300,7 +300,7 @@ fn hashes_in_both_forms_and_between() {
     );
 }
 
-fn list(step: ListStep) -> Op {
+pub(super) fn list(step: ListStep) -> Op {
     Op::List {
         db: 0,
         key: 1,
@@ -309,7 +309,7 @@ fn list(step: ListStep) -> Op {
 }
 
 /// Adds so many elements of so many bytes.
-fn push(end: End, count: u8, bytes: usize) -> Op {
+pub(super) fn push(end: End, count: u8, bytes: usize) -> Op {
     let element = |n| [&[n][..], &vec![b'v'; bytes]].concat();
     list(ListStep::Push(end, (0..count).map(element).collect()))
 }
@@ -361,11 +361,11 @@ fn lists_in_both_forms_and_between() {
     }
 }
 
-fn stream(op: StreamOp) -> Op {
+pub(super) fn stream(op: StreamOp) -> Op {
     Op::Stream { db: 0, key: 1, op }
 }
 
-fn add(count: u8, len: usize) -> Op {
+pub(super) fn add(count: u8, len: usize) -> Op {
     let value = vec![b'v'; len];
     stream(StreamOp::Add {
         count,
@@ -454,7 +454,7 @@ fn groups_of_streams() {
     );
 }
 
-fn members(key: u8, members: std::ops::Range<u8>) -> Op {
+pub(super) fn members(key: u8, members: std::ops::Range<u8>) -> Op {
     Op::SetAdd {
         db: 0,
         key,
@@ -462,7 +462,7 @@ fn members(key: u8, members: std::ops::Range<u8>) -> Op {
     }
 }
 
-fn without(key: u8, members: std::ops::Range<u8>) -> Op {
+pub(super) fn without(key: u8, members: std::ops::Range<u8>) -> Op {
     Op::SetRemove {
         db: 0,
         key,
@@ -498,7 +498,7 @@ fn sets_in_both_forms_and_between() {
     );
 }
 
-fn zadd(key: u8, members: std::ops::Range<u8>, salt: u8) -> Op {
+pub(super) fn zadd(key: u8, members: std::ops::Range<u8>, salt: u8) -> Op {
     let op = ZsetOp::Add { members, salt };
     Op::Zset { db: 0, key, op }
 }

@@ -15,11 +15,11 @@ use super::model::{Model, Op, Value, exec, exec_logged, key_name, op};
 const NOW_MS: u64 = 1000;
 
 /// What a snapshot has given: by database and key, value and expiry.
-type Keys = BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>;
+pub(super) type Keys = BTreeMap<(u8, Vec<u8>), (Value, Option<u64>)>;
 
 /// Keeps what it is given.
 #[derive(Default)]
-struct Collector(Mutex<Keys>);
+pub(super) struct Collector(pub(super) Mutex<Keys>);
 
 impl SnapshotSink for Collector {
     fn key(&self, view: &View<'_>, db: u8, entry: &Entry<'_>) {
