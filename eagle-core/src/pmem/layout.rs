@@ -19,7 +19,7 @@ use super::{Offset, class};
 pub const MAGIC: [u8; 8] = *b"EAGLPOOL";
 
 /// Version of this layout.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes of a superblock's page; copies begin at 0 and at this offset.
 pub const SUPERBLOCK_BYTES: u64 = 4096;

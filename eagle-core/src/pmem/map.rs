@@ -5,7 +5,7 @@
 //! File extents are really allocated before they are mapped: on a sparse file a full disk would
 //! arrive as SIGBUS in the middle of a store.
 
-use super::{MediumKind, dax};
+use super::{MediumKind, dax, faults};
 use rustix::{
     fs::{self, FallocateFlags},
     io::Errno,
@@ -112,6 +112,7 @@ impl Mapping {
         let Some(file) = &self.file else {
             return Ok(());
         };
+        faults::call()?;
         loop {
             match fs::fallocate(file, FallocateFlags::empty(), at, len) {
                 Err(Errno::INTR) => {}
@@ -124,6 +125,7 @@ impl Mapping {
     /// Gives the storage of `at..at + len` back to the system; it reads as zero from now on. To be
     /// [allocated](Mapping::allocate) again before anything is stored there. Nobody may be accessing it.
     pub fn discard(&self, at: u64, len: u64) -> io::Result<()> {
+        faults::call()?;
         if let Some(file) = &self.file {
             let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             return Ok(fs::fallocate(file, how, at, len)?);
@@ -136,6 +138,7 @@ impl Mapping {
 
     /// Makes `at..at + len` accessible. Both are multiples of the system's page size.
     pub fn map(&self, at: u64, len: u64) -> io::Result<()> {
+        faults::call()?;
         let end = at.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
         if end > self.reserved as u64 {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -177,6 +180,7 @@ impl Mapping {
         if self.file.is_none() {
             return Ok(());
         }
+        faults::call()?;
         // SAFETY: the range is mapped; msync changes no contents.
         unsafe {
             mm::msync(

@@ -16,6 +16,9 @@ mod class;
 mod crash_tests;
 mod dax;
 mod error;
+#[cfg(test)]
+mod fault_tests;
+mod faults;
 mod lane;
 mod layout;
 mod log;

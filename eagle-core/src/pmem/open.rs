@@ -11,6 +11,7 @@
 use super::{
     Offset, OpenError, Pool,
     alloc::{Heap, allocate_page_table},
+    faults,
     layout::{FRONTIER, Geometry, LANES_MAX, PAGE_BYTES, PAGES_MAX, SUPERBLOCK_BYTES},
     map::Mapping,
     medium::{Medium, Site},
@@ -164,17 +165,20 @@ fn fill_file(
     pages_max: u64,
 ) -> Result<(Pool, OpenReport), OpenError> {
     let io = |doing: &'static str| move |error| OpenError::Io { doing, error };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(unfinished)
+    let file = faults::call()
+        .and_then(|()| {
+            let mut new = OpenOptions::new();
+            new.read(true).write(true).create(true).truncate(false);
+            new.open(unfinished)
+        })
         .map_err(io("creating the pool"))?;
     lock(&file)?;
-    file.set_len(0).map_err(io("creating the pool"))?;
+    faults::call()
+        .and_then(|()| file.set_len(0))
+        .map_err(io("creating the pool"))?;
     let geometry = Geometry::new(options.lanes, pages_max.max(FILE_PAGES_MIN));
-    file.set_len(geometry.heap())
+    faults::call()
+        .and_then(|()| file.set_len(geometry.heap()))
         .map_err(io("creating the pool"))?;
     let map = Mapping::file(file, geometry.heap() + pages_max * PAGE_BYTES).map_err(mapping)?;
     map.allocate(0, geometry.page_table())
@@ -183,7 +187,9 @@ fn fill_file(
     let medium = Medium::new(map, geometry.heap());
     let superblock = new_superblock(options, geometry);
     let made = assemble(medium, superblock, 0, pages_max, Found::Created)?;
-    rename_new(unfinished, path).map_err(io("naming the pool"))?;
+    faults::call()
+        .and_then(|()| rename_new(unfinished, path))
+        .map_err(io("naming the pool"))?;
     sync_directory(path).map_err(io("naming the pool"))?;
     Ok(made)
 }
@@ -195,9 +201,13 @@ fn open_file(
 ) -> Result<(Pool, OpenReport), OpenError> {
     let io = |doing: &'static str| move |error| OpenError::Io { doing, error };
     lock(&file)?;
-    let found = file.metadata().map_err(io("reading the pool"))?.len();
+    let found = faults::call()
+        .and_then(|()| file.metadata())
+        .map_err(io("reading the pool"))?
+        .len();
     let mut pages = vec![0; found.min(2 * SUPERBLOCK_BYTES) as usize];
-    file.read_exact_at(&mut pages, 0)
+    faults::call()
+        .and_then(|()| file.read_exact_at(&mut pages, 0))
         .map_err(io("reading the pool"))?;
     let superblock = Superblock::choose(&pages)?;
     let geometry = superblock.geometry;
@@ -208,7 +218,8 @@ fn open_file(
         });
     }
     let mut frontier = [0; 8];
-    file.read_exact_at(&mut frontier, FRONTIER.raw())
+    faults::call()
+        .and_then(|()| file.read_exact_at(&mut frontier, FRONTIER.raw()))
         .map_err(io("reading the pool"))?;
     let frontier = u64::from_le_bytes(frontier);
     if frontier > geometry.pages() {
@@ -362,12 +373,14 @@ pub(super) fn write_superblock(medium: &Medium, superblock: &mut Superblock) -> 
 }
 
 fn lock(file: &File) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io {
+        doing: "locking the pool",
+        error,
+    };
+    faults::call().map_err(failed)?;
     fs::flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
         rustix::io::Errno::WOULDBLOCK => OpenError::Locked,
-        error => OpenError::Io {
-            doing: "locking the pool",
-            error: error.into(),
-        },
+        error => failed(error.into()),
     })
 }
 
@@ -383,5 +396,6 @@ fn sync_directory(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    faults::call()?;
     File::open(directory)?.sync_all()
 }

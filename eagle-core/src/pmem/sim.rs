@@ -11,10 +11,13 @@
 //!
 //! A record covers one thread. Loads are not recorded.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
+
 use super::layout::{LANE_BYTES, LANE_HEADER_BYTES, LANES};
 use super::medium::Site;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -40,6 +43,19 @@ impl Image {
         self.lines
             .iter()
             .map(|(number, line)| (number * LINE_BYTES, line))
+    }
+
+    /// Overwrites a word, for tests of damaged pools.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self, at: u64, value: u64) {
+        self.store(at, value);
+    }
+
+    /// The words that were ever written, and where.
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.iter()
+            .flat_map(|(at, line)| (0..).zip(*line).map(move |(i, word)| (at + 8 * i, word)))
     }
 
     fn store(&mut self, at: u64, value: u64) {
@@ -88,8 +104,9 @@ pub type Place = (&'static str, u32, u32);
 struct Trace {
     events: Vec<Event>,
     muted: Option<Muted>,
-    /// Steps that came up, in tests.
-    steps: BTreeSet<(Part, Place)>,
+    /// Steps that came up, and the number of events before the first time.
+    #[cfg(test)]
+    steps: BTreeMap<(Part, Place), usize>,
 }
 
 /// How much was done to a medium.
@@ -145,7 +162,8 @@ impl Recorder {
     #[cfg(test)]
     pub(super) fn leaves_out(&self, part: Part, place: Place) -> bool {
         let mut trace = self.trace();
-        trace.steps.insert((part, place));
+        let events = trace.events.len();
+        trace.steps.entry((part, place)).or_insert(events);
         trace.muted == Some(Muted::Step(part, place))
     }
 }
@@ -210,9 +228,9 @@ impl Sim {
         tally
     }
 
-    /// The steps that were recorded, and from where in the source they were asked for.
+    /// The steps that were recorded, from where in the source they were asked for, and at which point first.
     #[cfg(test)]
-    pub(crate) fn steps(&self) -> BTreeSet<(Part, Place)> {
+    pub(crate) fn steps(&self) -> BTreeMap<(Part, Place), usize> {
         self.recorder.trace().steps.clone()
     }
 

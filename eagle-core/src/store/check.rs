@@ -475,7 +475,7 @@ pub fn check(path: &Path, boot_id: [u8; 16]) -> Result<CheckReport, OpenError> {
     let (pool, _) = Pool::open(&options)?;
     // A word that refers to nowhere ends the walk with a panic, as it would end a command: here it is a finding.
     let walked = catch_unwind(AssertUnwindSafe(|| {
-        let keyspace = Keyspace::on(pool)?;
+        let keyspace = Keyspace::found_in(pool)?;
         let report = keyspace.check();
         keyspace.close().map_err(OpenError::Io)?;
         Ok(report)

@@ -1,6 +1,7 @@
 //! The keyspace: opening, per-thread handles, totals, runtime settings.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -304,6 +305,14 @@ impl Keyspace {
 
     /// The keyspace in an open pool.
     pub(super) fn on(pool: Pool) -> Result<Keyspace, OpenError> {
+        // A word that refers to nowhere ends what follows it with a panic. Here that is a pool that cannot be used.
+        let found = catch_unwind(AssertUnwindSafe(|| Keyspace::found_in(pool)));
+        let damaged = || OpenError::Invalid("a root refers to no place in the pool".to_owned());
+        found.unwrap_or_else(|_| Err(damaged()))
+    }
+
+    /// The same. Panics if a root leads out of the pool.
+    pub(super) fn found_in(pool: Pool) -> Result<Keyspace, OpenError> {
         let mut maker = pool.lane();
         let version_at = pool.root();
         match pool.load_u64(version_at, Ordering::Acquire) {

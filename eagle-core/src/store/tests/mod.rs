@@ -7,6 +7,7 @@ mod crash_strings;
 mod defrag;
 mod field_ops;
 mod fields;
+mod damage;
 mod hashes;
 mod lists;
 mod model;
