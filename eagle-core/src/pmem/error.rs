@@ -21,8 +21,8 @@ impl std::error::Error for OutOfSpace {}
 pub enum OpenError {
     /// The file exists but does not begin like a pool.
     Foreign,
-    /// The pool was written by a later version of EagleDB.
-    TooNew { found: u32, supported: u32 },
+    /// The pool was written in another version of the format.
+    OtherVersion { found: u32, supported: u32 },
     /// The file is shorter than the pool it describes.
     Truncated { expected: u64, found: u64 },
     /// A checksum or an invariant does not hold; the text says which.
@@ -45,9 +45,9 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Foreign => f.write_str("the file is not an EagleDB pool"),
-            OpenError::TooNew { found, supported } => write!(
+            OpenError::OtherVersion { found, supported } => write!(
                 f,
-                "the pool has format version {found}, this program reads up to {supported}"
+                "the pool has format version {found}, this program reads version {supported}"
             ),
             OpenError::Truncated { expected, found } => write!(
                 f,

@@ -86,7 +86,7 @@ impl Superblock {
             .cloned();
         let too_new = copies
             .iter()
-            .position(|copy| matches!(copy, Err(OpenError::TooNew { .. })));
+            .position(|copy| matches!(copy, Err(OpenError::OtherVersion { .. })));
         match (best, too_new) {
             (None, None) => {
                 // One copy that begins like a pool is enough to call the file a damaged pool.
@@ -120,7 +120,7 @@ impl Superblock {
         // The version stands before the checksum, whose place a later version may change.
         let found = u32_at(8);
         if found > FORMAT_VERSION {
-            return Err(OpenError::TooNew {
+            return Err(OpenError::OtherVersion {
                 found,
                 supported: FORMAT_VERSION,
             });
@@ -128,9 +128,14 @@ impl Superblock {
         if crc32c::crc32c(&bytes[..CHECK_AT]) != u32_at(CHECK_AT) {
             return Err(OpenError::Damaged("checksum of the superblock".into()));
         }
+        if found != FORMAT_VERSION {
+            return Err(OpenError::OtherVersion {
+                found,
+                supported: FORMAT_VERSION,
+            });
+        }
         let (pages, lanes) = (u64_at(72), u64_at(80));
-        if found != FORMAT_VERSION
-            || !(1..=PAGES_MAX).contains(&pages)
+        if !(1..=PAGES_MAX).contains(&pages)
             || !(1..=LANES_MAX as u64).contains(&lanes)
             || u32_at(12) & !FLAG_CLEAN != 0
         {
@@ -221,7 +226,7 @@ mod tests {
         newer[8] = 99;
         assert!(matches!(
             Superblock::choose(&newer),
-            Err(OpenError::TooNew {
+            Err(OpenError::OtherVersion {
                 found: 99,
                 supported: FORMAT_VERSION
             })

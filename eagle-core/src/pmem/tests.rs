@@ -120,7 +120,7 @@ fn damaged_files_are_refused() {
     damage(8, &99u32.to_le_bytes());
     assert!(matches!(
         refused(&path, &options),
-        OpenError::TooNew { found: 99, .. }
+        OpenError::OtherVersion { found: 99, .. }
     ));
     // The page table begins behind four lanes of 8 KiB, at the next 64 KiB.
     fs::write(&path, &pristine).unwrap();

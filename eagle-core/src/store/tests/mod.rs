@@ -8,6 +8,7 @@ mod defrag;
 mod field_ops;
 mod fields;
 mod damage;
+mod fields;
 mod hashes;
 mod lists;
 mod model;

@@ -19,7 +19,7 @@ use std::sync::Once;
 
 use super::super::{End, Ttl};
 use super::crash::{
-    NOW_MS, add, hash, holds_after, keys, list, members, push, set, stream, without, zadd,
+    NOW_MS, add, expire, hash, holds_after, keys, list, members, push, set, stream, without, zadd,
 };
 use super::lists::ListStep;
 use super::model::{Model, Op, exec, open};
@@ -225,6 +225,30 @@ fn scenarios() -> Vec<Scenario> {
     one("fields removed", &[hash(1, 0..20)], &[drop_fields(3..6)]);
     one("hash emptied", &[hash(1, 0..20)], &[drop_fields(0..20)]);
     one("hash removed", &[hash(1, 0..20)], &[remove(1)]);
+    let small = [hash(1, 0..4), expire(1, 1..3, Some(5000))];
+    one(
+        "fields expire",
+        &[hash(1, 0..4)],
+        &[expire(1, 1..3, Some(5000))],
+    );
+    one(
+        "fields expire later",
+        &small,
+        &[expire(1, 0..4, Some(7000))],
+    );
+    one("packed hash with times grows", &small, &[hash(1, 4..9)]);
+    let large = [hash(1, 0..20), expire(1, 3..10, Some(5000))];
+    for op in [
+        expire(1, 3..4, Some(4000)),
+        expire(1, 3..10, None),
+        expire(1, 12..15, Some(2000)),
+        expire(1, 3..12, Some(10)),
+        hash(1, 3..4),
+        drop_fields(0..20),
+        remove(1),
+    ] {
+        one("large hash with times", &large, &[op]);
+    }
     let pop = |end, count| list(ListStep::Pop(end, count));
     let packed = [push(Tail, 10, 20)];
     let many = [
@@ -518,7 +542,10 @@ fn every_step_left_out_is_noticed() {
     }
     let (mut noticed, mut equivalent, mut excused) = (0, Vec::new(), Vec::new());
     let mut missed = Vec::new();
-    for ((part, place), scenes) in &reached {
+    for (number, ((part, place), scenes)) in reached.iter().enumerate() {
+        if number % 50 == 49 {
+            println!("{} mutants, {} images", number + 1, images.get());
+        }
         let muted = Some(Muted::Step(*part, *place));
         let mut differs = false;
         // Equally spaced, if there are many.

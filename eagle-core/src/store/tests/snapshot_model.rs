@@ -122,7 +122,8 @@ proptest! {
                 Step::Tick(ms) => now_ms += u64::from(ms),
                 Step::Expire => {
                     keyspace.expire_step(&mut worker, now_ms, 1000, &mut |view| view.commit());
-                    model.databases.retain(|_, (_, ttl)| ttl.is_none_or(|ttl| now_ms <= ttl));
+                    keyspace.expire_fields_step(&mut worker, now_ms, 100_000, &mut |view| view.commit());
+                    model.expire(now_ms);
                     // Keys that are removed count as touched.
                     if let Some(run) = &mut run {
                         run.touched += run.at_cut.databases.len();
