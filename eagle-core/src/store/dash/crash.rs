@@ -443,7 +443,8 @@ fn segments_that_are_united_in_place() {
     assert!(images > 50, "{images}");
 }
 
-/// The test can see: with a part of the log or of the flushes left out, some image is wrong.
+/// The test can see: with a part of the log or of the flushes left out, some image is wrong. (Not so for the flush of
+/// directory words that are changed in place: here they stand on one line with the last one, whose flush takes them along.)
 #[test]
 fn what_is_left_out_is_noticed() {
     use crate::pmem::Site;
@@ -451,7 +452,6 @@ fn what_is_left_out_is_noticed() {
     let left_out = [
         Muted::LogEntries,
         Muted::Flushes(Site::Fresh),
-        Muted::Flushes(Site::InPlace),
         Muted::Fences(Site::Log),
         Muted::Fences(Site::Commit),
     ];
