@@ -12,7 +12,7 @@ fn field_op(key: u8, op: FieldOp) -> Op {
 }
 
 /// Fields that expire then, or `None` no more.
-fn expire(key: u8, fields: std::ops::Range<u8>, ttl_at: Option<u64>) -> Op {
+pub(super) fn expire(key: u8, fields: std::ops::Range<u8>, ttl_at: Option<u64>) -> Op {
     field_op(key, FieldOp::Expire(fields, ttl_at, FieldRule::Any))
 }
 

@@ -19,11 +19,13 @@ use std::sync::Once;
 
 use super::super::{End, Ttl};
 use super::crash::{
-    NOW_MS, add, expire, hash, holds_after, keys, list, members, push, set, stream, without, zadd,
+    NOW_MS, add, hash, holds_after, keys, list, members, push, set, stream, without, zadd,
 };
+use super::crash_fields::expire;
 use super::lists::ListStep;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
+use super::strings::Part as Bytes;
 use super::zsets::ZsetOp;
 use crate::pmem::Sim;
 use crate::pmem::sim::{FnMutPrefix, Image, Muted, Part, Place, Survivors};
@@ -249,6 +251,28 @@ fn scenarios() -> Vec<Scenario> {
     ] {
         one("large hash with times", &large, &[op]);
     }
+    let part = |part| Op::Part {
+        db: 0,
+        key: 1,
+        part,
+    };
+    let write = |at, len: usize| part(Bytes::Write(at, vec![7; len]));
+    let append = |len: usize| part(Bytes::Append(vec![b'a'; len]));
+    let long = [write(0, 300), write(0, 1)];
+    for op in [
+        write(8, 8),
+        write(13, 10),
+        write(60, 10),
+        write(30, 200),
+        write(900, 3),
+        append(1),
+        append(84),
+        append(900),
+    ] {
+        one("long string", &long, &[op]);
+    }
+    one("long string removed", &long, &[remove(1)]);
+    one("string becomes long", &[set(1)], &[write(120, 40)]);
     let pop = |end, count| list(ListStep::Pop(end, count));
     let packed = [push(Tail, 10, 20)];
     let many = [

@@ -1,14 +1,14 @@
 //! Snapshots against a plain model, step by step in one thread: random commands of every type, transactions, whole
-//! databases flushed and swapped, expiry, growth and shrinkage and the reaper, between the steps of a walk. Whatever is done,
-//! the snapshot is the model at the cut.
+//! databases flushed and swapped, expiry, growth and shrinkage and the reaper, between the steps of the walks of several
+//! snapshots, of everything and of some slots. Whatever is done, a snapshot is the model at its cut.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::super::{Entry, Snapshot, SnapshotSink, Ttl, View};
-use super::model::{Model, Op, exec, op, open};
+use super::super::{Entry, SNAPSHOTS_MAX, Snapshot, SnapshotSink, Ttl, View, key_slot};
+use super::model::{Model, Op, exec, key_name, op, open};
 use super::snapshot::{Collector, Keys};
 use crate::pmem::Sim;
 
@@ -28,6 +28,7 @@ struct Run<'k> {
     snapshot: Snapshot<'k>,
     sink: Arc<Tee>,
     at_cut: Model,
+    is_whole: bool,
     /// Keys that commands have named since.
     touched: usize,
 }
@@ -41,7 +42,9 @@ impl Run<'_> {
     /// Compares what was handed over with the model at the cut.
     fn finish(self) -> Result<Keys, TestCaseError> {
         let at_cut = self.at_cut;
-        prop_assert_eq!(self.snapshot.catalogue(), at_cut.catalogue);
+        if self.is_whole {
+            prop_assert_eq!(self.snapshot.catalogue(), at_cut.catalogue);
+        }
         prop_assert_eq!(
             self.snapshot.saved_keys(),
             0,
@@ -70,12 +73,12 @@ enum Step {
     Tick(u16),
     Expire,
     Reap,
-    /// A snapshot is begun if there is none.
-    Begin,
-    /// It walks on.
-    Walk(usize),
-    /// It is given up.
-    Abort,
+    /// A snapshot is begun, of everything or of the slots of these two keys.
+    Begin(Option<[u8; 2]>),
+    /// One walks on.
+    Walk(usize, usize),
+    /// One is given up.
+    Abort(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -87,9 +90,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..200u16).prop_map(Step::Tick),
         1 => Just(Step::Expire),
         2 => Just(Step::Reap),
-        4 => Just(Step::Begin),
-        8 => (1..4000usize).prop_map(Step::Walk),
-        1 => Just(Step::Abort),
+        3 => Just(Step::Begin(None)),
+        1 => any::<[u8; 2]>().prop_map(|keys| Step::Begin(Some(keys))),
+        10 => (any::<usize>(), 1..4000usize).prop_map(|(run, buckets)| Step::Walk(run, buckets)),
+        1 => any::<usize>().prop_map(Step::Abort),
     ]
 }
 
@@ -110,8 +114,8 @@ proptest! {
         let sim = Sim::new(32 << 20, 4);
         let (keyspace, mut worker) = open(&sim);
         let mut model = Model::default();
-        let (mut now_ms, mut peak) = (1000, 0);
-        let mut run: Option<Run<'_>> = None;
+        let mut now_ms = 1000;
+        let mut runs: Vec<Run<'_>> = Vec::new();
         for step in steps {
             let mut ops = Vec::new();
             match step {
@@ -123,42 +127,50 @@ proptest! {
                 Step::Expire => {
                     keyspace.expire_step(&mut worker, now_ms, 1000, &mut |view| view.commit());
                     keyspace.expire_fields_step(&mut worker, now_ms, 100_000, &mut |view| view.commit());
+                    // Keys that are removed or changed count as touched.
+                    runs.iter_mut().for_each(|run| run.touched += model.databases.len());
                     model.expire(now_ms);
-                    // Keys that are removed count as touched.
-                    if let Some(run) = &mut run {
-                        run.touched += run.at_cut.databases.len();
-                    }
                 }
                 Step::Reap => drop(keyspace.reap_step(&mut worker, 20)),
-                Step::Begin if run.is_none() => {
+                Step::Begin(keys) => {
                     let sink = Arc::new(Tee::default());
-                    let snapshot = keyspace.begin_snapshot(sink.clone()).expect("the only one");
-                    run = Some(Run { snapshot, sink, at_cut: model.clone(), touched: 0 });
+                    let mut at_cut = model.clone();
+                    let begun = match keys {
+                        None => keyspace.begin_snapshot(sink.clone()),
+                        Some(keys) => {
+                            let mut slots = keys.map(|key| key_slot(&key_name(key))).to_vec();
+                            slots.sort_unstable();
+                            slots.dedup();
+                            at_cut.databases.retain(|(_, key), _| slots.contains(&key_slot(key)));
+                            keyspace.begin_snapshot_of(&slots, sink.clone())
+                        }
+                    };
+                    prop_assert_eq!(begun.is_some(), runs.len() < SNAPSHOTS_MAX);
+                    let is_whole = keys.is_none();
+                    runs.extend(begun.map(|snapshot| Run { snapshot, sink, at_cut, is_whole, touched: 0 }));
                 }
-                Step::Begin => {
-                    prop_assert!(keyspace.begin_snapshot(Arc::new(Tee::default())).is_none());
-                }
-                Step::Walk(buckets) => {
-                    if run.as_mut().is_some_and(|run| !run.step(buckets)) {
-                        run.take().expect("just walked").finish()?;
+                Step::Walk(number, buckets) => {
+                    let number = number % runs.len().max(1);
+                    if runs.get_mut(number).is_some_and(|run| !run.step(buckets)) {
+                        runs.swap_remove(number).finish()?;
                     }
                 }
-                Step::Abort => drop(run.take()),
+                Step::Abort(number) if number < runs.len() * 4 => drop(runs.swap_remove(number / 4)),
+                Step::Abort(_) => {}
             }
             for op in &ops {
                 // Those that fail change nothing.
                 let result = exec(&keyspace, &mut worker, std::slice::from_ref(op), now_ms);
                 prop_assert_eq!(result, model.apply(op, now_ms));
             }
-            if let Some(run) = &mut run {
+            for run in &mut runs {
                 // What a snapshot keeps in memory is bounded by what was changed since, each key named once.
                 run.touched += ops.len() * 2;
                 let saved = run.snapshot.saved_keys();
                 prop_assert!(saved <= run.touched, "{} keys kept for {}", saved, run.touched);
-                peak = peak.max(saved);
             }
         }
-        if let Some(mut run) = run {
+        for mut run in runs {
             while run.step(100) {}
             run.finish()?;
         }
