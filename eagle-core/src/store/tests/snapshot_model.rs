@@ -93,7 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Begin(None)),
         1 => any::<[u8; 2]>().prop_map(|keys| Step::Begin(Some(keys))),
         10 => (any::<usize>(), 1..4000usize).prop_map(|(run, buckets)| Step::Walk(run, buckets)),
-        1 => any::<usize>().prop_map(Step::Abort),
+        1 => (0..64usize).prop_map(Step::Abort),
     ]
 }
 
