@@ -26,7 +26,7 @@ const CRATES: [Layers; 2] = [
         layers: &[
             &["startup"],
             &["server", "admin"],
-            &["cron", "opening", "reconfigure", "exposition"],
+            &["cron", "defrag", "opening", "reconfigure", "exposition"],
             &["net"],
             &["command"],
             &["node"],

@@ -7,7 +7,8 @@ use super::entry::{Encoding, StringValue};
 use super::error::StoreError;
 use super::object::string::StringShape;
 use super::object::string::read::{StringRead, WINDOW_BYTES};
-use super::view::View;
+use super::slot::Locks;
+use super::view::{Access, SlotHeld, View};
 
 /// Some bytes of a string, and what else a change of them wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,21 @@ impl<'a> View<'a> {
                 StringValue::Joined(large.copy_out(&reader, 0..large.len(&reader)))
             }
         }))
+    }
+
+    /// Locks a slot for a read that a view without locks cannot do without; nothing if the view has its locks.
+    fn hold(&self, slot: u16) -> Option<Locks<'a>> {
+        if self.locks.any() {
+            assert!(self.locks.covers(slot), "slot {slot} is not locked");
+            return None;
+        }
+        let (slots, wanted) = (self.keyspace().slots(), [slot]);
+        Some(match self.patience {
+            None => slots.lock(Access::Slots(&wanted)),
+            Some(wait_max) => slots
+                .lock_within(Access::Slots(&wanted), wait_max)
+                .unwrap_or_else(|| std::panic::resume_unwind(Box::new(SlotHeld))),
+        })
     }
 
     /// The string's form, read with its slot locked.

@@ -67,7 +67,7 @@ pub struct View<'a> {
     // locks are released.
     state: Option<WriterState<'a>>,
     trash: Option<MutexGuard<'a, ()>>,
-    locks: Locks<'a>,
+    pub(super) locks: Locks<'a>,
     keyspace: &'a Keyspace,
     guard: &'a Guard,
     now_ms: u64,
@@ -249,21 +249,6 @@ impl<'a> View<'a> {
                 .stamp_within(slot, wait_max)
                 .unwrap_or_else(|| std::panic::resume_unwind(Box::new(SlotHeld))),
         }
-    }
-
-    /// Locks a slot for a read that a view without locks cannot do without; nothing if the view has its locks.
-    pub(super) fn hold(&self, slot: u16) -> Option<Locks<'a>> {
-        if self.locks.any() {
-            assert!(self.locks.covers(slot), "slot {slot} is not locked");
-            return None;
-        }
-        let (slots, wanted) = (self.keyspace.slots(), [slot]);
-        Some(match self.patience {
-            None => slots.lock(Access::Slots(&wanted)),
-            Some(wait_max) => slots
-                .lock_within(Access::Slots(&wanted), wait_max)
-                .unwrap_or_else(|| std::panic::resume_unwind(Box::new(SlotHeld))),
-        })
     }
 
     /// Looks up a key whose time has not come.
