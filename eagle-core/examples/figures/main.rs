@@ -13,7 +13,10 @@ mod speed;
 use eagle_core::store::{Access, Guard, Keyspace, PoolOptions, StringForm, Ttl, Worker, key_slot};
 
 /// The parts, by name.
-const PARTS: [(&str, fn(u64)); 7] = [
+/// A part's name, and what measures it.
+type Part = (&'static str, fn(u64));
+
+const PARTS: [Part; 7] = [
     ("index", memory::index),
     ("load-factor", memory::load_factor),
     ("snapshot", memory::snapshot),

@@ -178,6 +178,10 @@ pub struct Sim {
     pub(super) image: Image,
 }
 
+/// Stores, as (offset, value); and fenced lines, as (stores before the fence, line, stores of it that were flushed).
+#[cfg(test)]
+pub(crate) type PersistenceOrder = (Vec<(u64, u64)>, BTreeSet<(usize, u64, usize)>);
+
 impl Sim {
     /// An empty medium for a heap of up to `size_max` bytes and a pool with `lanes` lanes.
     pub fn new(size_max: u64, lanes: usize) -> Sim {
@@ -237,7 +241,7 @@ impl Sim {
     /// Which lines a fence has made persistent, and how many stores came before it: all that flushes and fences are for.
     /// Two records of the same stores that agree in this leave the same images everywhere.
     #[cfg(test)]
-    pub(crate) fn order_of_persistence(&self) -> (Vec<(u64, u64)>, BTreeSet<(usize, u64, usize)>) {
+    pub(crate) fn order_of_persistence(&self) -> PersistenceOrder {
         let (mut stores, mut order) = (Vec::new(), BTreeSet::new());
         let mut pending: HashMap<u64, usize> = HashMap::new();
         let mut flushed: HashMap<u64, usize> = HashMap::new();
