@@ -7,6 +7,7 @@
 use super::dash::hash::{Hash, KeyHasher};
 use super::key_slot;
 use super::keyspace::Keyspace;
+use super::view::View;
 
 /// A key with its slot and hash.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,23 @@ pub(super) fn hash_of(known: Option<&KnownKey<'_>>, hasher: &KeyHasher, key: &[u
     match known {
         Some(known) if known.is(key) => known.hash,
         _ => hasher.hash(key),
+    }
+}
+
+impl<'a> View<'a> {
+    /// Has the view remember the slot and hash of a key that it will be asked for.
+    #[inline]
+    pub fn know(&mut self, key: KnownKey<'a>) {
+        self.known = Some(key);
+    }
+
+    /// The slot of `key`.
+    #[inline]
+    pub(super) fn slot_of(&self, key: &[u8]) -> u16 {
+        match &self.known {
+            Some(known) if known.is(key) => known.slot(),
+            _ => key_slot(key),
+        }
     }
 }
 

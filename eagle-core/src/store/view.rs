@@ -21,7 +21,7 @@ use super::root::{self, ARRAY_BYTES};
 use super::set_ref::SetRef;
 use super::slot::Locks;
 use super::totals::{Delta, GROUP_SLOTS};
-use super::{SLOTS, key_slot, trash};
+use super::{SLOTS, trash};
 use crate::pmem::{self, Lane, RingRecord};
 use crate::sync::ReadStamp;
 
@@ -82,7 +82,7 @@ pub struct View<'a> {
     /// What a snapshot lets its sink look at.
     cut: Option<Cut<'a>>,
     /// The key that is used most.
-    known: Option<KnownKey<'a>>,
+    pub(super) known: Option<KnownKey<'a>>,
     /// How long a read without locks waits for a writer; `None` for ever.
     pub(super) patience: Option<Duration>,
 }
@@ -178,21 +178,6 @@ impl<'a> View<'a> {
 
     pub(super) fn locks_all(&self) -> bool {
         self.locks.all()
-    }
-
-    /// Has the view remember the slot and hash of a key that it will be asked for.
-    #[inline]
-    pub fn know(&mut self, key: KnownKey<'a>) {
-        self.known = Some(key);
-    }
-
-    /// The slot of `key`.
-    #[inline]
-    pub(super) fn slot_of(&self, key: &[u8]) -> u16 {
-        match &self.known {
-            Some(known) if known.is(key) => known.slot(),
-            _ => key_slot(key),
-        }
     }
 
     /// Whether the view has locked `slot`.

@@ -1,5 +1,6 @@
 //! The one path on which every command runs: admit, queue or execute, commit, account.
 
+use super::account::account_slow;
 use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::blocking::{self, note_ready, post_ready};
@@ -15,15 +16,15 @@ use super::forwarding::Forwarding;
 use super::keys::{self, Slots};
 use super::monitor::{Shown, shown};
 use super::permission;
+use super::plan::{Plan, plan_known};
 use super::redirect;
 use super::script;
-use super::spec::{Categories, Flags, Scope};
+use super::spec::Flags;
 use super::table::{Entry, queued_entry};
 use crate::acl::Place;
 use crate::clock::Moment;
 use crate::cluster::route::Route;
 use crate::config::Snapshot;
-use crate::config::topic::Monitoring;
 use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
@@ -31,7 +32,6 @@ use eagle_core::resp::Writer;
 use eagle_core::store::{
     Access, Committed, Guard, KnownKey, KnownKeys, MetField, SlotHeld, View, Worker, key_slot,
 };
-use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -201,88 +201,6 @@ fn queue(
     }
     out.simple("QUEUED");
     Flow::Done
-}
-
-/// The slots a request locks, or all of them.
-enum Plan {
-    LockFree,
-    Slots(Slots),
-    All,
-}
-
-/// What a request locks, and its key if it has but one.
-#[inline]
-fn plan_known<'k>(
-    batch: &mut Batch<'_>,
-    entry: &'static Entry,
-    session: &Session,
-    argv: &[&'k [u8]],
-) -> (Plan, Option<KnownKey<'k>>) {
-    let clustered = batch.thread.node.cluster.is_some();
-    let only = entry.only_key.and_then(|position| argv.get(position));
-    let Some(key) = only else {
-        return (plan(clustered, entry, session, argv), None);
-    };
-    let known = batch.known.take(key);
-    let known = known.unwrap_or_else(|| batch.thread.node.keyspace.know(key));
-    let plan = match entry.command.scope {
-        Scope::Keys => Plan::Slots(Slots::from_slice(&[known.slot()])),
-        Scope::LockFree => Plan::LockFree,
-        Scope::All | Scope::Patterns => plan(clustered, entry, session, argv),
-    };
-    (plan, Some(known))
-}
-
-fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
-    let multi = session
-        .multi
-        .as_ref()
-        .filter(|_| entry.command.name == "exec");
-    let Some(multi) = multi else {
-        return plan_one(entry, argv);
-    };
-    let mut all = Slots::new();
-    for queued in multi.queue() {
-        if !clustered && queued_entry(queued).command.runs_script() {
-            // It may touch any key, and a transaction cannot begin again.
-            return Plan::All;
-        }
-        match plan_one(queued_entry(queued), &queued.words()) {
-            Plan::LockFree => {
-                // Inside a transaction even reads must see one instant: those of a key lock its slot,
-                // those without a key (KEYS, SCAN, DBSIZE) may look anywhere.
-                let words = queued.words();
-                let slots = keys::slots(&keys::find(queued_entry(queued), &words), &words);
-                let categories = queued_entry(queued).command.family;
-                if slots.is_empty() && !categories.has(Categories::CONNECTION) {
-                    return Plan::All;
-                }
-                all.extend(slots);
-            }
-            Plan::Slots(slots) => all.extend(slots),
-            Plan::All => return Plan::All,
-        }
-    }
-    all.sort_unstable();
-    all.dedup();
-    Plan::Slots(all)
-}
-
-fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
-    match entry.command.scope {
-        Scope::LockFree => Plan::LockFree,
-        Scope::All => Plan::All,
-        Scope::Patterns if names_patterns(argv) => Plan::All,
-        Scope::Keys | Scope::Patterns => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
-    }
-}
-
-/// Whether BY or GET among the arguments names keys by a pattern.
-pub(super) fn names_patterns(argv: &[&[u8]]) -> bool {
-    argv.windows(2).any(|pair| {
-        let names = pair[0].eq_ignore_ascii_case(b"by") || pair[0].eq_ignore_ascii_case(b"get");
-        names && pair[1].contains(&b'*')
-    })
 }
 
 /// Runs one command that has passed the gates, here or at another node, and serves the clients that waited for what it
@@ -769,85 +687,6 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
         cx.show(argv);
     }
     flow
-}
-
-/// Accounts for what a command did that had blocked: its time is added to the time of the call, which was counted when
-/// it blocked.
-pub(super) fn account_served(
-    cx: &mut Context<'_>,
-    entry: &'static Entry,
-    argv: &[&[u8]],
-    failed: bool,
-) {
-    let started = cx.clock;
-    cx.clock = Moment::now();
-    let nanos = cx.clock.nanos_since(started);
-    let counters = &cx.thread.stats.commands[entry.id];
-    counters.nanos.add(nanos);
-    counters.failed.add(u64::from(failed));
-    account_slow(cx, entry, argv, nanos, false);
-    cx.node.latency.record(
-        "command-unblocking",
-        cx.now_ms / 1000,
-        nanos / 1_000_000,
-        cx.config.monitoring.latency_monitor_threshold,
-    );
-}
-
-/// Whether a call of `us` microseconds is one for the slow log or the latency monitor.
-#[inline]
-fn may_be_slow(config: &Monitoring, us: u64) -> bool {
-    // Negative: nothing is slow.
-    let is_slow = u64::try_from(config.slowlog_log_slower_than).is_ok_and(|least| us >= least);
-    let threshold_ms = config.latency_monitor_threshold;
-    is_slow || (threshold_ms != 0 && us / 1000 >= threshold_ms)
-}
-
-fn account_slow(
-    cx: &Context<'_>,
-    entry: &'static Entry,
-    argv: &[&[u8]],
-    nanos: u64,
-    is_blocked: bool,
-) {
-    let us = nanos / 1000;
-    if !entry.has(Flags::ADMIN) && !may_be_slow(&cx.config.monitoring, us) {
-        return;
-    }
-    // CONFIG SET may just have changed what is slow.
-    let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
-    let config = changed.as_deref().unwrap_or(cx.config);
-    if !entry.has(Flags::SKIP_SLOWLOG)
-        && !is_blocked
-        && config.monitoring.slowlog_log_slower_than >= 0
-        && us >= config.monitoring.slowlog_log_slower_than as u64
-    {
-        let len_max = config.monitoring.slowlog_max_len as usize;
-        let mut shown: SmallVec<[&[u8]; 16]> = argv.into();
-        for position in cx.session.redacted() {
-            shown[*position] = b"(redacted)";
-        }
-        let info = &cx.session.info;
-        cx.node.slowlog.push(
-            &info.addr,
-            info.name(),
-            &shown,
-            cx.now_ms / 1000,
-            us,
-            len_max,
-        );
-    }
-    let event = if entry.has(Flags::FAST) {
-        "fast-command"
-    } else {
-        "command"
-    };
-    cx.node.latency.record(
-        event,
-        cx.now_ms / 1000,
-        us / 1000,
-        config.monitoring.latency_monitor_threshold,
-    );
 }
 
 /// Runs the queue of a transaction inside the view of EXEC. A command that fails undoes only

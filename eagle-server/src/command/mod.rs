@@ -1,5 +1,6 @@
 //! Commands: their table, the gates they pass, and the one path on which they run.
 
+mod account;
 mod admit;
 mod args;
 pub mod blocking;
@@ -23,6 +24,7 @@ mod lookup;
 mod monitor;
 mod names;
 mod permission;
+mod plan;
 mod redirect;
 mod sample;
 pub mod saving;

@@ -5,11 +5,12 @@
 //! holds it; otherwise the script is undone and begins again with all slots locked. Nobody has seen the first run.
 
 use super::args::Args;
-use super::call::{invoke, names_patterns, reply_error};
+use super::call::{invoke, reply_error};
 use super::context::{Context, Flow, Outcome};
 use super::errors::CommandError;
 use super::keys;
 use super::permission;
+use super::plan::names_patterns;
 use super::redirect;
 use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, Lookup, table};

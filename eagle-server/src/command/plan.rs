@@ -1,0 +1,90 @@
+//! Which slots a request needs locked.
+
+use super::call::Batch;
+use super::keys::{self, Slots};
+use super::spec::{Categories, Scope};
+use super::table::{Entry, queued_entry};
+use crate::session::Session;
+use eagle_core::store::KnownKey;
+
+/// The slots a request locks, or all of them.
+pub(super) enum Plan {
+    LockFree,
+    Slots(Slots),
+    All,
+}
+
+/// What a request locks, and its key if it has but one.
+#[inline]
+pub(super) fn plan_known<'k>(
+    batch: &mut Batch<'_>,
+    entry: &'static Entry,
+    session: &Session,
+    argv: &[&'k [u8]],
+) -> (Plan, Option<KnownKey<'k>>) {
+    let clustered = batch.thread.node.cluster.is_some();
+    let only = entry.only_key.and_then(|position| argv.get(position));
+    let Some(key) = only else {
+        return (plan(clustered, entry, session, argv), None);
+    };
+    let known = batch.known.take(key);
+    let known = known.unwrap_or_else(|| batch.thread.node.keyspace.know(key));
+    let plan = match entry.command.scope {
+        Scope::Keys => Plan::Slots(Slots::from_slice(&[known.slot()])),
+        Scope::LockFree => Plan::LockFree,
+        Scope::All | Scope::Patterns => plan(clustered, entry, session, argv),
+    };
+    (plan, Some(known))
+}
+
+fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
+    let multi = session
+        .multi
+        .as_ref()
+        .filter(|_| entry.command.name == "exec");
+    let Some(multi) = multi else {
+        return plan_one(entry, argv);
+    };
+    let mut all = Slots::new();
+    for queued in multi.queue() {
+        if !clustered && queued_entry(queued).command.runs_script() {
+            // It may touch any key, and a transaction cannot begin again.
+            return Plan::All;
+        }
+        match plan_one(queued_entry(queued), &queued.words()) {
+            Plan::LockFree => {
+                // Inside a transaction even reads must see one instant: those of a key lock its slot,
+                // those without a key (KEYS, SCAN, DBSIZE) may look anywhere.
+                let words = queued.words();
+                let slots = keys::slots(&keys::find(queued_entry(queued), &words), &words);
+                let categories = queued_entry(queued).command.family;
+                if slots.is_empty() && !categories.has(Categories::CONNECTION) {
+                    return Plan::All;
+                }
+                all.extend(slots);
+            }
+            Plan::Slots(slots) => all.extend(slots),
+            Plan::All => return Plan::All,
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    Plan::Slots(all)
+}
+
+fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
+    match entry.command.scope {
+        Scope::LockFree => Plan::LockFree,
+        Scope::All => Plan::All,
+        Scope::Patterns if names_patterns(argv) => Plan::All,
+        Scope::Keys | Scope::Patterns => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
+    }
+}
+
+/// Whether BY or GET among the arguments names keys by a pattern.
+pub(super) fn names_patterns(argv: &[&[u8]]) -> bool {
+    argv.windows(2).any(|pair| {
+        let names = pair[0].eq_ignore_ascii_case(b"by") || pair[0].eq_ignore_ascii_case(b"get");
+        names && pair[1].contains(&b'*')
+    })
+}
