@@ -419,8 +419,8 @@ impl Watched {
             }
         }
         match Redirection::parse(&reply) {
-            // The slot has moved, and with it what was watched.
-            Some(Redirection::Moved { .. } | Redirection::Ask { .. }) => {
+            // The slot has moved or is moving, and the node has forgotten what was watched.
+            Some(_) => {
                 let mut out = Writer::new(self.dialect.protocol);
                 out.null_array();
                 out.take()
