@@ -6,10 +6,9 @@
 //! of the background thread's time. The pages that become free go back to the system as all free pages do.
 
 use crate::config::Config;
-use crate::metrics::Counter;
 use crate::node::Node;
 use eagle_core::store::{DefragCursor, Worker};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Keys of one step.
@@ -17,29 +16,6 @@ const STEP_KEYS: u64 = 32;
 
 /// A walk that moved nothing is not repeated for so long.
 const REST: Duration = Duration::from_secs(10);
-
-/// What INFO tells.
-#[derive(Default)]
-pub struct DefragStats {
-    /// Per cent of the time that is used now; 0: it does not run.
-    pub running_percent: AtomicU64,
-    pub hits: Counter,
-    pub misses: Counter,
-    pub key_hits: Counter,
-    pub key_misses: Counter,
-    /// Microseconds in all, and since the walk under way began.
-    pub total_us: AtomicU64,
-    pub current_us: AtomicU64,
-}
-
-impl DefragStats {
-    /// Forgets the counts (CONFIG RESETSTAT).
-    pub fn reset(&self) {
-        for counter in [&self.hits, &self.misses, &self.key_hits, &self.key_misses] {
-            counter.reset();
-        }
-    }
-}
 
 /// The walk of the background thread.
 #[derive(Default)]

@@ -8,9 +8,9 @@ use crate::cluster::proxy::{Login, Pool, Relay};
 use crate::config::kind::Secret;
 use crate::config::topic::PoolLog;
 use crate::config::{Config, Live, Local, Snapshot};
-use crate::defrag::DefragStats;
 use crate::eviction::Candidates;
 use crate::halt::Halt;
+use crate::metrics::DefragStats;
 use crate::metrics::{
     Counter, ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
 };

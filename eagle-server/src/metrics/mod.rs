@@ -1,6 +1,7 @@
 //! Counting what the server does: totals, per-command statistics, slow log, latency events.
 
 mod bounded;
+mod defrag;
 mod distribution;
 mod errorstats;
 pub mod export;
@@ -13,6 +14,7 @@ mod slots;
 mod slowlog;
 mod stats;
 
+pub use defrag::DefragStats;
 pub use distribution::{Distribution, Latencies};
 pub use errorstats::ErrorStats;
 pub use latency::{LatencyEvent, LatencyMonitor};

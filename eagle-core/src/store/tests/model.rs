@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 
-use proptest::prelude::*;
-
-use super::field_ops::{self, FieldOp, Fields, field_name, loaded};
-use super::lists::{ListStep, list_step};
-use super::streams::{StreamModel, StreamOp, stream_op};
-use super::strings::{Part, part};
-
 use super::super::{
     Access, DATABASES_MAX, Entry, Keyspace, Kind, RingRecord, StoreError, StringForm, Text, Ttl,
     View, Worker, key_slot,
 };
+use super::field_ops::{self, FieldOp, Fields, field_name, loaded};
+use super::lists::{ListStep, list_step};
+use super::streams::{StreamModel, StreamOp, stream_op};
+use super::strings::{Part, part};
 use super::zsets::{self, ZsetOp};
 use crate::pmem::sim::Survivors;
 use crate::pmem::{Pool, Sim};
+use proptest::prelude::*;
 
 /// A value of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +62,7 @@ impl Value {
                 Value::Set(members)
             }
             Kind::Zset => Value::Zset(zsets::contents(view, db, entry.key())),
-            _ => {
-                let value = view.string(db, entry.key()).unwrap().unwrap().into_vec();
-                let len = view.string_len(db, entry.key()).unwrap();
-                assert_eq!(len, Some(value.len() as u64));
-                Value::Text(value)
-            }
+            _ => Value::Text(view.string(db, entry.key()).unwrap().unwrap().to_vec()),
         }
     }
 }
