@@ -3,6 +3,7 @@
 //! What decodes must be a proper value: its own payload decodes to the same.
 #![no_main]
 
+use eagle_core::store::HashField;
 use eagle_server::persist::rdb::dump::{self, DumpError};
 use eagle_server::persist::rdb::list::{self, NodeLimits};
 use eagle_server::persist::rdb::{Compression, HashForm, PackedHashLimits, Value, crc64, value};
@@ -28,6 +29,17 @@ fuzz_target!(|body: &[u8]| {
                     .collect();
                 let form = HashForm::of(slices.iter().copied(), PackedHashLimits::default());
                 value::write_hash(&mut again, slices.into_iter(), form, compression);
+            }
+            Value::TimedHash(fields) => {
+                let fields: Vec<HashField<'_>> = fields
+                    .iter()
+                    .map(|(name, value, ttl_at)| HashField {
+                        name,
+                        value,
+                        ttl_at: *ttl_at,
+                    })
+                    .collect();
+                value::write_timed_hash(&mut again, &fields, HashForm::Table, compression);
             }
             Value::Set(members) => {
                 value::write_set(&mut again, members.iter().map(AsRef::as_ref), compression);
