@@ -42,6 +42,9 @@ use super::{
 use crate::sync::Guard;
 use std::sync::atomic::Ordering;
 
+/// Old bytes up to which a small buffer does.
+const SHORT_BYTES_MAX: usize = 256;
+
 /// What a transaction has done, in order: enough to undo it without reading the log again.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Record {
@@ -245,8 +248,15 @@ impl<'p> Tx<'p> {
         let medium = self.medium();
         let mut at = at;
         for piece in bytes.chunks(log::PAYLOAD_BYTES_MAX) {
-            let mut old = [0; log::PAYLOAD_BYTES_MAX];
-            let old = &mut old[..piece.len()];
+            // Most pieces are short, and clearing room for the longest takes longer than all the rest.
+            let (mut short, mut long);
+            let old = if piece.len() <= SHORT_BYTES_MAX {
+                short = [0; SHORT_BYTES_MAX];
+                &mut short[..piece.len()]
+            } else {
+                long = [0; log::PAYLOAD_BYTES_MAX];
+                &mut long[..piece.len()]
+            };
             medium.read_shared(at, old);
             let entry = match medium.leaves_out(Part::Entry) {
                 true => self.lane.position,
