@@ -142,7 +142,8 @@ def load(server, arguments, pipeline, requests, keyspace):
     ).stdout
     spent = server.cpu_seconds() - before
     row = [line for line in output.splitlines() if line.startswith('"') and not line.startswith('"test"')][-1]
-    return float(row.split(",")[1].strip('"')), spent / requests * 1e6
+    # The name of a test may hold commas and quotes; seven figures follow it.
+    return float(row.rsplit(",", 7)[1].strip('"')), spent / requests * 1e6
 
 
 def throughput(servers, options):
