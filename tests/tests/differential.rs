@@ -29,6 +29,9 @@ fn number_from_env(name: &str) -> Option<u64> {
         .map(|text| text.parse().expect("a number"))
 }
 
+/// Sequences of the short run, at most: a faster machine is to send the same, not more.
+const SHORT_SEQUENCES: u64 = 60;
+
 /// The reference's table, for the generator.
 fn table(theirs: &Server) -> Arc<[Documented]> {
     docs::read(&mut theirs.client()).into()
@@ -48,7 +51,11 @@ fn generated_commands_get_the_same_replies() {
     // One for each command and way of failing.
     let mut mismatches: BTreeMap<String, (u64, Mismatch)> = BTreeMap::new();
     let mut seed = first_seed;
-    while Instant::now() < deadline && mismatches.len() < SHOWN_MAX {
+    let sequences_max = seconds.map_or(SHORT_SEQUENCES, |_| u64::MAX);
+    while Instant::now() < deadline
+        && mismatches.len() < SHOWN_MAX
+        && seed - first_seed < sequences_max
+    {
         let steps = Generator::new(seed, table.clone()).sequence(STEPS);
         coverage.add(&table, &steps);
         if let Some(mismatch) = pair.run(&steps) {
@@ -167,6 +174,9 @@ fn protocol_errors_are_the_same() {
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }
 
+/// Commands that take arguments of later versions too; the conformance test of the server says how their rows differ.
+const EXTENDED: [&str; 3] = ["set", "zrank", "zrevrank"];
+
 /// `COMMAND INFO` and `COMMAND DOCS` say of every command we have what Redis says of it.
 #[test]
 fn the_command_table_is_that_of_redis() {
@@ -185,7 +195,10 @@ fn the_command_table_is_that_of_redis() {
             .collect::<BTreeSet<String>>()
     });
     let mut differences = Vec::new();
-    for name in names.intersection(&known) {
+    let same = names
+        .intersection(&known)
+        .filter(|name| !EXTENDED.contains(&name.as_str()));
+    for name in same {
         for view in ["INFO", "DOCS"] {
             let [ours, theirs] = [&mut ours, &mut theirs].map(|client| {
                 without_subcommands(canonical(&client.call(&["COMMAND", view, name])))

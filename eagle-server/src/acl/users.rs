@@ -97,9 +97,11 @@ impl Acl {
         for rule in &rules {
             user.apply(setting, rule).map_err(|error| {
                 let error = error.to_string();
+                // Redis prints it as a C string.
+                let shown = rule.split(|byte| *byte == 0).next().unwrap_or_default();
                 let parts: [&[u8]; 4] = [
                     b"Error in ACL SETUSER modifier '",
-                    rule,
+                    shown,
                     b"': ",
                     error.as_bytes(),
                 ];
