@@ -24,7 +24,7 @@ loom() {
 }
 
 mutation() {
-  cargo test --package eagle-core --lib --profile ci mutation -- --ignored --nocapture
+  EAGLEDB_MUTANTS=all cargo test --package eagle-core --lib --profile ci mutation -- --nocapture
 }
 
 integration() {
