@@ -4,7 +4,6 @@
 #   unit         unit and property tests of the crates
 #   loom         the lock-free protocols, every interleaving up to LOOM_MAX_PREEMPTIONS
 #   integration  real processes and clients (tests/tests/*.rs) against the binary
-#   mutation     the store's crash tests with each log entry, fence, flush, publish and free left out in turn; by name only
 #   redis        the pinned part of Redis's own suite (redis-tests/run.sh)
 #
 # Phases can be named to run only those: `tests/run.sh unit integration`.
@@ -21,10 +20,6 @@ unit() {
 loom() {
   RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
     cargo test --package eagle-core --lib --profile ci --target-dir target/loom models::
-}
-
-mutation() {
-  EAGLEDB_MUTANTS=all cargo test --package eagle-core --lib --profile ci mutation -- --nocapture
 }
 
 integration() {
