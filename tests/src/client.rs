@@ -62,6 +62,19 @@ impl Client {
         Reply::read(&mut self.input)
     }
 
+    /// What a subscriber gets next: the words, as texts.
+    #[track_caller]
+    pub fn message(&mut self) -> Vec<String> {
+        let text = |reply: &Reply| match reply {
+            Reply::Int(number) => number.to_string(),
+            other => other.text(),
+        };
+        match self.receive().expect("a message") {
+            Reply::Array(items) | Reply::Push(items) => items.iter().map(text).collect(),
+            other => panic!("no message: {other:?}"),
+        }
+    }
+
     /// The next reply if one arrives within `limit`.
     pub fn receive_within(&mut self, limit: Duration) -> io::Result<Reply> {
         self.output.flush()?;

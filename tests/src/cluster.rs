@@ -11,6 +11,9 @@ pub const NODE_TIMEOUT_MS: u32 = 3000;
 /// How long a change may take to be known by all nodes.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A key of each node of three masters: slots 5061, 9059 and 12182.
+pub const KEYS_OF_ALL: [&str; 3] = ["bar", "world", "foo"];
+
 /// Running nodes; the first ones are the masters of `create`.
 #[derive(Debug)]
 pub struct Cluster {
@@ -36,6 +39,14 @@ impl Cluster {
         tool::redis_cli(&line).success();
         cluster.wait_agreed();
         cluster
+    }
+
+    /// Three of our masters that forward what is for another one.
+    pub fn forwarding() -> Cluster {
+        Cluster::create(vec![
+            Launch::eagledb().option("cluster-routing", "proxy");
+            3
+        ])
     }
 
     /// Starts one more node and lets it join as an empty master.

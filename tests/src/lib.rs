@@ -18,7 +18,7 @@ pub mod tool;
 pub mod wait;
 
 pub use client::Client;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, KEYS_OF_ALL};
 pub use history::{Shape, Writer};
 pub use reply::Reply;
 pub use routed::RoutedClient;

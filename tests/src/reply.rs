@@ -113,6 +113,12 @@ impl Reply {
         }
     }
 
+    /// The text of an error reply; a panic if it is none.
+    #[track_caller]
+    pub fn expect_error(&self) -> String {
+        self.error().unwrap_or_else(|| panic!("no error: {self:?}"))
+    }
+
     /// Panics unless the reply is the status `OK`.
     #[track_caller]
     pub fn ok(&self) {

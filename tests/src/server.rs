@@ -94,6 +94,19 @@ impl Launch {
             .option("cluster-node-timeout", &node_timeout_ms.to_string())
     }
 
+    /// Starts a cluster of one node, which has all slots.
+    pub fn start_alone(self) -> Server {
+        let server = self.cluster_node(15_000).start();
+        let mut client = server.client();
+        client
+            .call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+            .ok();
+        wait_until("the cluster to be up", START_TIMEOUT, || {
+            client.cluster_info("cluster_state") == "ok"
+        });
+        server
+    }
+
     /// Starts the server in a directory of its own and waits until it accepts connections.
     pub fn start(self) -> Server {
         let dir = TempDir::new().expect("the temporary directory is writable");

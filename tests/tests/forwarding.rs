@@ -220,8 +220,7 @@ const FORWARDED: &str = "{foo}";
 const DIRECT: &str = "{key}";
 
 fn cluster() -> Cluster {
-    let launch = Launch::eagledb().option("cluster-routing", "proxy");
-    let cluster = Cluster::create(vec![launch; 3]);
+    let cluster = Cluster::forwarding();
     for node in &cluster.nodes {
         node.client().call(&["FUNCTION", "LOAD", LIBRARY]);
     }

@@ -3,32 +3,14 @@
 use std::time::{Duration, Instant};
 
 use eagledb_tests::routed::key_slot;
-use eagledb_tests::{Client, Cluster, Launch, Reply, tool};
+use eagledb_tests::{Client, Cluster, KEYS_OF_ALL, Launch, Reply, tool};
 
 /// Longest time a command for a dead owner may take to be refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn cluster() -> Cluster {
-    Cluster::create(vec![
-        Launch::eagledb().option("cluster-routing", "proxy");
-        3
-    ])
-}
-
-/// A key of each node: slots 5061, 9059 and 12182.
-const KEYS_OF_ALL: [&str; 3] = ["bar", "world", "foo"];
-
-/// The error of a reply; a panic if there is none.
-#[track_caller]
-fn error(reply: &Reply) -> String {
-    reply
-        .error()
-        .unwrap_or_else(|| panic!("no error: {reply:?}"))
-}
-
 #[test]
 fn plain_redis_cli_reaches_every_key_through_every_node() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     for writer in &cluster.nodes {
         for key in KEYS_OF_ALL {
             let value = format!("{key} by {}", writer.port());
@@ -42,7 +24,7 @@ fn plain_redis_cli_reaches_every_key_through_every_node() {
 
 #[test]
 fn a_pipeline_is_answered_in_order() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     let commands: Vec<Vec<String>> = (0..5000)
         .map(|index| match index % 5 {
@@ -72,7 +54,7 @@ fn a_pipeline_is_answered_in_order() {
 
 #[test]
 fn commands_over_several_nodes_are_split_and_merged() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[1].client();
     let keys: Vec<String> = (0..100).map(|index| format!("key:{index}")).collect();
     let line = |command: &str| [&[command.to_owned()], &keys[..]].concat();
@@ -107,7 +89,7 @@ fn commands_over_several_nodes_are_split_and_merged() {
 
 #[test]
 fn the_protocol_version_is_carried() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     for key in KEYS_OF_ALL {
         client.call(&["HSET", &format!("{{{key}}}:hash"), "field", "value"]);
@@ -167,7 +149,7 @@ fn the_database_is_carried() {
 
 #[test]
 fn scripts_run_where_their_keys_are() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     let sha = client
         .call(&["SCRIPT", "LOAD", "return redis.call('incr', KEYS[1])"])
@@ -207,10 +189,14 @@ fn scripts_run_where_their_keys_are() {
     }
     // One that nobody knows.
     let unknown = "0".repeat(40);
-    let refused = error(&client.call(&["EVALSHA", &unknown, "1", "foo"]));
+    let refused = client
+        .call(&["EVALSHA", &unknown, "1", "foo"])
+        .expect_error();
     assert!(refused.starts_with("NOSCRIPT "), "{refused}");
     assert_eq!(client.call(&["EVAL", "return 7", "0"]).int(), 7);
-    let refused = error(&client.call(&["EVAL", "return 7", "2", "foo", "bar"]));
+    let refused = client
+        .call(&["EVAL", "return 7", "2", "foo", "bar"])
+        .expect_error();
     assert!(refused.starts_with("CROSSSLOT "), "{refused}");
 }
 
@@ -218,7 +204,7 @@ fn scripts_run_where_their_keys_are() {
 /// could tell.
 #[test]
 fn rules_of_users_hold_for_what_is_forwarded() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut admin = cluster.nodes[0].client();
     let rules = ["~foo*", "+@all", "-incr", "&foo*", "on", ">pw"];
     admin
@@ -236,24 +222,39 @@ fn rules_of_users_hold_for_what_is_forwarded() {
         "SPUBLISH world x",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
-        let refused = error(&client.call(&words));
+        let refused = client.call(&words).expect_error();
         assert!(refused.starts_with("NOPERM "), "{line}: {refused}");
     }
     client.call(&["MULTI"]).ok();
-    assert!(error(&client.call(&["INCR", "foo"])).starts_with("NOPERM "));
-    assert!(error(&client.call(&["EXEC"])).starts_with("EXECABORT "));
+    assert!(
+        client
+            .call(&["INCR", "foo"])
+            .expect_error()
+            .starts_with("NOPERM ")
+    );
+    assert!(
+        client
+            .call(&["EXEC"])
+            .expect_error()
+            .starts_with("EXECABORT ")
+    );
     let script = "return redis.call('incr', KEYS[1])";
-    let refused = error(&client.call(&["EVAL", script, "1", "foo"]));
+    let refused = client.call(&["EVAL", script, "1", "foo"]).expect_error();
     assert!(refused.contains("restricted permissions"), "{refused}");
     client.call(&["MULTI"]).ok();
-    let refused = error(&client.call(&["EVAL", script, "1", "foo"]));
+    let refused = client.call(&["EVAL", script, "1", "foo"]).expect_error();
     assert!(refused.contains("restricted permissions"), "{refused}");
-    assert!(error(&client.call(&["EXEC"])).starts_with("EXECABORT "));
+    assert!(
+        client
+            .call(&["EXEC"])
+            .expect_error()
+            .starts_with("EXECABORT ")
+    );
     // Rules that change between queueing and EXEC.
     client.call(&["MULTI"]).ok();
     assert_eq!(client.call(&["SET", "foo", "2"]).text(), "QUEUED");
     admin.call(&["ACL", "SETUSER", "limited", "-set"]).ok();
-    let ended = error(&client.call(&["EXEC"]));
+    let ended = client.call(&["EXEC"]).expect_error();
     assert!(
         ended.starts_with("EXECABORT ") && ended.contains("NOPERM"),
         "{ended}"
@@ -264,7 +265,7 @@ fn rules_of_users_hold_for_what_is_forwarded() {
 /// A client that caches keys would not hear that a key of another node has changed.
 #[test]
 fn reads_are_not_forwarded_while_they_are_tracked() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     client.call(&["HELLO", "3"]);
     let get = ["GET", "foo"];
@@ -280,11 +281,16 @@ fn reads_are_not_forwarded_while_they_are_tracked() {
         let reply = client.call(&get);
         if is_refused {
             assert!(
-                error(&reply).contains("while CLIENT TRACKING is on"),
+                reply.expect_error().contains("while CLIENT TRACKING is on"),
                 "{options:?}: {reply:?}"
             );
             client.call(&["MULTI"]).ok();
-            assert!(error(&client.call(&get)).contains("while CLIENT TRACKING is on"));
+            assert!(
+                client
+                    .call(&get)
+                    .expect_error()
+                    .contains("while CLIENT TRACKING is on")
+            );
             client.call(&["DISCARD"]).ok();
         } else {
             assert!(reply.is_nil());
@@ -292,7 +298,12 @@ fn reads_are_not_forwarded_while_they_are_tracked() {
         match options {
             ["OPTIN"] => {
                 client.call(&["CLIENT", "CACHING", "YES"]).ok();
-                assert!(error(&client.call(&get)).contains("while CLIENT TRACKING is on"));
+                assert!(
+                    client
+                        .call(&get)
+                        .expect_error()
+                        .contains("while CLIENT TRACKING is on")
+                );
             }
             ["OPTOUT"] => {
                 client.call(&["CLIENT", "CACHING", "NO"]).ok();
@@ -312,7 +323,7 @@ fn reads_are_not_forwarded_while_they_are_tracked() {
 
 #[test]
 fn migrate_goes_to_the_node_that_has_the_key() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let target = Launch::redis().start();
     let mut client = cluster.nodes[0].client();
     client.call(&["SET", "foo", "1"]).ok();
@@ -326,7 +337,7 @@ fn migrate_goes_to_the_node_that_has_the_key() {
 
 #[test]
 fn a_reshard_is_invisible() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let redirects = cluster.while_writing(|| {
         cluster.reshard(0, 1, 500);
         cluster.reshard(2, 0, 500);
@@ -336,7 +347,7 @@ fn a_reshard_is_invisible() {
 
 #[test]
 fn a_dead_owner_is_refused_in_bounded_time() {
-    let mut cluster = cluster();
+    let mut cluster = Cluster::forwarding();
     for node in &cluster.nodes {
         node.client()
             .call(&["CONFIG", "SET", "cluster-require-full-coverage", "no"])
@@ -368,7 +379,7 @@ fn a_dead_owner_is_refused_in_bounded_time() {
 
 #[test]
 fn redis_benchmark_needs_no_cluster_mode() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let port = cluster.nodes[0].port().to_string();
     let line = [
         "-p",
@@ -402,7 +413,7 @@ fn redis_benchmark_needs_no_cluster_mode() {
 /// A slot half moved: keys are found wherever they are, one by one or many at once.
 #[test]
 fn keys_of_a_slot_in_motion_are_found_on_either_side() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let (from, to) = (&cluster.nodes[2], &cluster.nodes[0]);
     let keys: Vec<String> = (0..20).map(|index| format!("{{foo}}{index}")).collect();
     let mut clients: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
@@ -477,7 +488,7 @@ fn a_redis_node_is_forwarded_to() {
 /// Each connection may choose for itself.
 #[test]
 fn a_connection_chooses_its_routing() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     client.call(&["CLIENT", "ROUTING", "REDIRECT"]).ok();
     for line in [
@@ -488,7 +499,7 @@ fn a_connection_chooses_its_routing() {
         "EVAL x 1 foo",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
-        let moved = error(&client.call(&words));
+        let moved = client.call(&words).expect_error();
         assert!(moved.starts_with("MOVED 12182 "), "{line}: {moved}");
     }
     client.call(&["CLIENT", "ROUTING", "PROXY"]).ok();

@@ -3,37 +3,14 @@
 use std::time::Duration;
 
 use eagledb_tests::routed::key_slot;
-use eagledb_tests::{Client, Cluster, Launch, Reply, wait_until};
+use eagledb_tests::{Client, Cluster, KEYS_OF_ALL, wait_until};
 
 /// How long what is awaited may take on a busy machine.
 const WAIT: Duration = Duration::from_secs(15);
 
-fn cluster() -> Cluster {
-    Cluster::create(vec![
-        Launch::eagledb().option("cluster-routing", "proxy");
-        3
-    ])
-}
-
-/// A key of each node: slots 5061, 9059 and 12182.
-const KEYS_OF_ALL: [&str; 3] = ["bar", "world", "foo"];
-
-/// What a subscriber gets next: the words, as texts.
-#[track_caller]
-fn message(client: &mut Client) -> Vec<String> {
-    let text = |reply: &Reply| match reply {
-        Reply::Int(number) => number.to_string(),
-        other => other.text(),
-    };
-    match client.receive().expect("a message") {
-        Reply::Array(items) | Reply::Push(items) => items.iter().map(text).collect(),
-        other => panic!("no message: {other:?}"),
-    }
-}
-
 #[test]
 fn shard_channels_of_all_nodes_are_heard_at_one() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut publishers: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
     for protocol in ["2", "3"] {
         let mut first = cluster.nodes[0].client();
@@ -45,7 +22,7 @@ fn shard_channels_of_all_nodes_are_heard_at_one() {
                 .unwrap();
             for (index, channel) in KEYS_OF_ALL.iter().enumerate() {
                 let due = ["ssubscribe", channel, &(index + 1).to_string()];
-                assert_eq!(message(client), due);
+                assert_eq!(client.message(), due);
             }
         }
         for (index, publisher) in publishers.iter_mut().enumerate() {
@@ -53,17 +30,17 @@ fn shard_channels_of_all_nodes_are_heard_at_one() {
                 let text = format!("{channel} by {index}");
                 assert!(publisher.call(&["SPUBLISH", channel, &text]).int() >= 1);
                 for client in [&mut first, &mut second] {
-                    assert_eq!(message(client), ["smessage", channel, &text]);
+                    assert_eq!(client.message(), ["smessage", channel, &text]);
                 }
             }
         }
         first.send(&["SUNSUBSCRIBE", "foo"]).unwrap();
-        assert_eq!(message(&mut first), ["sunsubscribe", "foo", "2"]);
+        assert_eq!(first.message(), ["sunsubscribe", "foo", "2"]);
         publishers[1].call(&["SPUBLISH", "foo", "left"]).int();
-        assert_eq!(message(&mut second), ["smessage", "foo", "left"]);
+        assert_eq!(second.message(), ["smessage", "foo", "left"]);
         publishers[1].call(&["SPUBLISH", "bar", "kept"]).int();
         for client in [&mut first, &mut second] {
-            assert_eq!(message(client), ["smessage", "bar", "kept"]);
+            assert_eq!(client.message(), ["smessage", "bar", "kept"]);
         }
         drop((first, second));
         // Nobody is left, so nothing is listened to.
@@ -78,12 +55,12 @@ fn shard_channels_of_all_nodes_are_heard_at_one() {
 
 #[test]
 fn shard_channels_are_followed_when_their_slot_moves() {
-    let mut cluster = cluster();
+    let mut cluster = Cluster::forwarding();
     let slot = key_slot(b"foo");
     let mut listening: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
     for client in &mut listening {
         client.send(&["SSUBSCRIBE", "foo"]).unwrap();
-        assert_eq!(message(client), ["ssubscribe", "foo", "1"]);
+        assert_eq!(client.message(), ["ssubscribe", "foo", "1"]);
     }
     for (from, to) in [(2, 0), (0, 1), (1, 2)] {
         cluster.move_slot(slot, from, to);
@@ -98,7 +75,7 @@ fn shard_channels_are_followed_when_their_slot_moves() {
             .call(&["SPUBLISH", "foo", "moved"])
             .int();
         for client in &mut listening {
-            assert_eq!(message(client), ["smessage", "foo", "moved"]);
+            assert_eq!(client.message(), ["smessage", "foo", "moved"]);
         }
     }
     // The owner dies: subscribers are told as if the slot had left them.
@@ -110,18 +87,18 @@ fn shard_channels_are_followed_when_their_slot_moves() {
     }
     cluster.nodes[2].kill9();
     for client in &mut listening[..2] {
-        assert_eq!(message(client), ["sunsubscribe", "foo", "0"]);
+        assert_eq!(client.message(), ["sunsubscribe", "foo", "0"]);
     }
 }
 
 /// A client that redirects for itself is told when its slot leaves, as 7.0.15 does.
 #[test]
 fn who_subscribed_without_forwarding_is_told_that_the_slot_has_left() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[2].client();
     client.call(&["CLIENT", "ROUTING", "REDIRECT"]).ok();
     client.send(&["SSUBSCRIBE", "foo"]).unwrap();
-    assert_eq!(message(&mut client), ["ssubscribe", "foo", "1"]);
+    assert_eq!(client.message(), ["ssubscribe", "foo", "1"]);
     cluster.move_slot(key_slot(b"foo"), 2, 0);
-    assert_eq!(message(&mut client), ["sunsubscribe", "foo", "0"]);
+    assert_eq!(client.message(), ["sunsubscribe", "foo", "0"]);
 }

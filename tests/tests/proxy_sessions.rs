@@ -5,56 +5,25 @@ use std::time::{Duration, Instant};
 
 use eagledb_tests::binary::workspace;
 use eagledb_tests::routed::key_slot;
-use eagledb_tests::{Client, Cluster, Launch, Reply, tool, wait_until};
+use eagledb_tests::{Client, Cluster, KEYS_OF_ALL, Launch, Reply, tool, wait_until};
 use rustix::process::Signal;
 
 /// How long what is awaited may take on a busy machine.
 const WAIT: Duration = Duration::from_secs(15);
 
-fn cluster() -> Cluster {
-    Cluster::create(vec![
-        Launch::eagledb().option("cluster-routing", "proxy");
-        3
-    ])
-}
-
-/// A key of each node: slots 5061, 9059 and 12182.
-const KEYS_OF_ALL: [&str; 3] = ["bar", "world", "foo"];
-
-/// What a subscriber gets next: the words, as texts.
-#[track_caller]
-fn message(client: &mut Client) -> Vec<String> {
-    let text = |reply: &Reply| match reply {
-        Reply::Int(number) => number.to_string(),
-        other => other.text(),
-    };
-    match client.receive().expect("a message") {
-        Reply::Array(items) | Reply::Push(items) => items.iter().map(text).collect(),
-        other => panic!("no message: {other:?}"),
-    }
-}
-
-/// The error of a reply; a panic if there is none.
-#[track_caller]
-fn error(reply: &Reply) -> String {
-    reply
-        .error()
-        .unwrap_or_else(|| panic!("no error: {reply:?}"))
-}
-
 #[test]
 fn transactions_over_nodes_get_a_clear_error() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     for keys in [["bar", "foo"], ["foo", "bar"], ["foo", "world"]] {
         client.call(&["MULTI"]).ok();
         assert_eq!(client.call(&["SET", keys[0], "1"]).text(), "QUEUED");
-        let refused = error(&client.call(&["SET", keys[1], "1"]));
+        let refused = client.call(&["SET", keys[1], "1"]).expect_error();
         assert!(
             refused.starts_with("CROSSSLOT cluster-routing proxy: "),
             "{refused}"
         );
-        let ended = error(&client.call(&["EXEC"]));
+        let ended = client.call(&["EXEC"]).expect_error();
         assert_eq!(
             ended,
             "EXECABORT Transaction discarded because of previous errors."
@@ -72,15 +41,15 @@ fn transactions_over_nodes_get_a_clear_error() {
         client.call(&["INCR", key]);
         let replies = client.call(&["EXEC"]);
         assert_eq!(replies.items().len(), 3);
-        assert!(error(&replies.items()[1]).starts_with("WRONGTYPE "));
+        assert!(replies.items()[1].expect_error().starts_with("WRONGTYPE "));
         assert_eq!(client.call(&["GET", key]).text(), "3");
     }
     // What a node refuses when a command is queued it refuses here as well.
     client.call(&["MULTI"]).ok();
-    let refused = error(&client.call(&["GET", "foo", "bar"]));
+    let refused = client.call(&["GET", "foo", "bar"]).expect_error();
     assert_eq!(refused, "ERR wrong number of arguments for 'get' command");
     assert_eq!(
-        error(&client.call(&["NOSUCH"])).split(',').next(),
+        client.call(&["NOSUCH"]).expect_error().split(',').next(),
         Some("ERR unknown command 'NOSUCH'")
     );
     client.call(&["DISCARD"]).ok();
@@ -89,7 +58,7 @@ fn transactions_over_nodes_get_a_clear_error() {
 /// WATCH holds to what it says, whoever changes the key and wherever that is said.
 #[test]
 fn watched_keys_may_be_at_another_node() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut client = cluster.nodes[0].client();
     let mut others: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
     let transaction = |client: &mut Client, value: &str| {
@@ -129,7 +98,7 @@ fn watched_keys_may_be_at_another_node() {
     assert!(client.call(&["EXEC"]).is_nil());
     // Keys of two nodes cannot be watched together, nor one here and another used there.
     let apart = |reply: Reply| {
-        let text = error(&reply);
+        let text = reply.expect_error();
         assert!(text.contains("must be at one node"), "{text}");
     };
     client.call(&["WATCH", "foo"]).ok();
@@ -144,7 +113,7 @@ fn watched_keys_may_be_at_another_node() {
     apart(client.call(&["WATCH", "foo"]));
     client.call(&["MULTI"]).ok();
     assert_eq!(
-        error(&client.call(&["WATCH", "foo"])),
+        client.call(&["WATCH", "foo"]).expect_error(),
         "ERR WATCH inside MULTI is not allowed"
     );
     apart(client.call(&["SET", "foo", "1"]));
@@ -153,7 +122,7 @@ fn watched_keys_may_be_at_another_node() {
     client.call(&["WATCH", "foo"]).ok();
     let killed = others[2].call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     assert!(killed.int() > 0);
-    let ended = error(&transaction(&mut client, "lost"));
+    let ended = transaction(&mut client, "lost").expect_error();
     assert!(ended.contains("forwarding to"), "{ended}");
     assert_ne!(client.call(&["GET", "foo"]).text(), "lost");
 }
@@ -161,7 +130,7 @@ fn watched_keys_may_be_at_another_node() {
 /// Clients of node 0, blocked on a key of node 2.
 #[test]
 fn blocked_clients_wait_at_the_owner() {
-    let mut cluster = cluster();
+    let mut cluster = Cluster::forwarding();
     let mut owner = cluster.nodes[2].client();
     let mut near = cluster.nodes[0].client();
     let blocked = |client: &mut Client, count: &str| {
@@ -218,7 +187,7 @@ fn blocked_clients_wait_at_the_owner() {
                     assert!(reply.is_nil(), "{line}: {reply:?}");
                 } else {
                     assert_eq!(
-                        error(&reply),
+                        reply.expect_error(),
                         "UNBLOCKED client unblocked via CLIENT UNBLOCK"
                     );
                 }
@@ -258,14 +227,14 @@ fn blocked_clients_wait_at_the_owner() {
     waiting[0].send(&["BLPOP", "foo", "0"]).unwrap();
     waiting[0].flush().unwrap();
     blocked(&mut owner, "1");
-    let refused = error(&waiting[2].call(&["BLPOP", "foo", "0"]));
+    let refused = waiting[2].call(&["BLPOP", "foo", "0"]).expect_error();
     assert!(
         refused.contains("cluster-proxy-dedicated-connections"),
         "{refused}"
     );
     // The owner's end.
     cluster.nodes[2].kill9();
-    let ended = error(&waiting[0].receive().unwrap());
+    let ended = waiting[0].receive().unwrap().expect_error();
     assert!(ended.contains("forwarding to"), "{ended}");
     waiting[0].call(&["PING"]);
 }
@@ -273,7 +242,7 @@ fn blocked_clients_wait_at_the_owner() {
 /// A node that is there and says nothing: the wait ends once the others agree that it has failed.
 #[test]
 fn a_wait_ends_with_an_owner_that_is_silent() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let mut near = cluster.nodes[0].client();
     let mut waiting = cluster.nodes[0].client();
     waiting.send(&["BLPOP", "foo", "0"]).unwrap();
@@ -282,7 +251,10 @@ fn a_wait_ends_with_an_owner_that_is_silent() {
         near.info("blocked_clients") == "1"
     });
     cluster.nodes[2].signal(Signal::STOP);
-    let ended = error(&waiting.receive_within(Duration::from_secs(20)).unwrap());
+    let ended = waiting
+        .receive_within(Duration::from_secs(20))
+        .unwrap()
+        .expect_error();
     assert!(ended.starts_with("CLUSTERDOWN "), "{ended}");
     cluster.nodes[2].signal(Signal::CONT);
 }
@@ -290,7 +262,7 @@ fn a_wait_ends_with_an_owner_that_is_silent() {
 /// Slots move away from under blocked clients and transactions, of this node and of others.
 #[test]
 fn blocked_clients_and_transactions_follow_a_reshard() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let slot = key_slot(b"foo");
     let mut blocked: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
     let mut watching: Vec<Client> = cluster.nodes.iter().map(|node| node.client()).collect();
@@ -360,7 +332,7 @@ fn count_in_transactions(mut client: Client, stop: &std::sync::atomic::AtomicBoo
 /// The same with what takes more than one request or more than a moment, and clients that know nothing of clusters.
 #[test]
 fn a_reshard_is_invisible_to_redis_py_and_redis_cli() {
-    let cluster = cluster();
+    let cluster = Cluster::forwarding();
     let port = cluster.nodes[0].port().to_string();
     let tests = workspace().join("tests");
     let time = Duration::from_secs(120);
@@ -462,16 +434,16 @@ fn a_redis_node_serves_what_takes_more_than_one_request() {
         let sha = client.call(&["SCRIPT", "LOAD", script]).text();
         assert_eq!(client.call(&["EVALSHA", &sha, "1", "world"]).int(), 4);
         client.send(&["SSUBSCRIBE", "world"]).unwrap();
-        assert_eq!(message(&mut client), ["ssubscribe", "world", "1"]);
+        assert_eq!(client.message(), ["ssubscribe", "world", "1"]);
         other.call(&["SPUBLISH", "world", "hello"]).int();
-        assert_eq!(message(&mut client), ["smessage", "world", "hello"]);
+        assert_eq!(client.message(), ["smessage", "world", "hello"]);
         other.call(&["DEL", "world"]);
     }
     // The slot moves to the Redis node and away, with all that hangs on it.
     let mut client = cluster.nodes[0].client();
     let mut subscriber = cluster.nodes[0].client();
     subscriber.send(&["SSUBSCRIBE", "foo"]).unwrap();
-    message(&mut subscriber);
+    subscriber.message();
     client.send(&["BLPOP", "{foo}list", "0"]).unwrap();
     client.flush().unwrap();
     for (from, to) in [(2, 1), (1, 0), (0, 1), (1, 2)] {
@@ -483,7 +455,7 @@ fn a_redis_node_serves_what_takes_more_than_one_request() {
         });
         let mut other = cluster.nodes[2].client();
         other.call(&["SPUBLISH", "foo", "moved"]).int();
-        assert_eq!(message(&mut subscriber), ["smessage", "foo", "moved"]);
+        assert_eq!(subscriber.message(), ["smessage", "foo", "moved"]);
     }
     cluster.nodes[2]
         .client()

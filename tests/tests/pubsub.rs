@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use eagledb_tests::{Client, Cluster, Kind, Launch, Reply, Server, wait_until};
+use eagledb_tests::{Client, Cluster, Kind, Launch, Server, wait_until};
 
 /// A connection, and what is sent on it: commands with `;` between them. One that begins with `!` gets no reply.
 type Step = (usize, &'static str);
@@ -295,15 +295,6 @@ fn a_subscriber_that_does_not_read_is_closed_alone() {
     assert_eq!(receivers, 1, "the limit was never enforced");
 }
 
-fn message(client: &mut Client) -> Vec<String> {
-    let reply = client.receive_within(Duration::from_secs(10)).unwrap();
-    let text = |item: &Reply| match item {
-        Reply::Int(number) => number.to_string(),
-        other => other.text(),
-    };
-    reply.items().iter().map(text).collect()
-}
-
 #[test]
 fn messages_cross_the_bus_of_a_mixed_cluster() {
     let cluster = Cluster::of(&[Kind::Redis, Kind::EagleDb, Kind::EagleDb]);
@@ -315,7 +306,7 @@ fn messages_cross_the_bus_of_a_mixed_cluster() {
         let text = format!("from {from}");
         assert_eq!(node.client().call(&["PUBLISH", "news", &text]).int(), 1);
         for subscriber in &mut subscribers {
-            assert_eq!(message(subscriber), ["message", "news", &text]);
+            assert_eq!(subscriber.message(), ["message", "news", &text]);
         }
     }
 }
@@ -335,9 +326,9 @@ fn shard_channels_live_and_leave_with_their_slots() {
     assert!(crossed.error().unwrap().starts_with("CROSSSLOT"));
     let mut publisher = cluster.nodes[0].client();
     assert_eq!(publisher.call(&["SPUBLISH", channel, "hello"]).int(), 1);
-    assert_eq!(message(&mut subscriber), ["smessage", channel, "hello"]);
+    assert_eq!(subscriber.message(), ["smessage", channel, "hello"]);
     cluster.reshard(0, 1, 1);
-    assert_eq!(message(&mut subscriber)[..2], ["sunsubscribe", channel]);
+    assert_eq!(subscriber.message()[..2], ["sunsubscribe", channel]);
     wait_until("the channel to be gone", Duration::from_secs(5), || {
         publisher
             .call(&["PUBSUB", "SHARDCHANNELS"])

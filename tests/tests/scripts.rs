@@ -12,12 +12,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use eagle_core::text::split_args::split_args;
+use eagledb_tests::Launch;
 use eagledb_tests::binary::workspace;
 use eagledb_tests::differential::{Compare, Pair, Step};
-use eagledb_tests::{Launch, wait_until};
 
 /// Groups of `COMMAND DOCS` of which every command that we have must have a script.
 const COMPLETE_GROUPS: &[&str] = &[
@@ -90,16 +89,8 @@ fn every_command_of_a_complete_group_has_a_script() {
 fn later_commands_reply_as_documented() {
     let alone = Launch::eagledb().start();
     let node = Launch::eagledb()
-        .cluster_node(15_000)
         .option("cluster-databases", "16")
-        .start();
-    let mut client = node.client();
-    client
-        .call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
-        .ok();
-    wait_until("the cluster to be up", Duration::from_secs(20), || {
-        client.cluster_info("cluster_state") == "ok"
-    });
+        .start_alone();
     let mut differences = Vec::new();
     for script in later_scripts() {
         let text = std::fs::read_to_string(&script).expect("a script is readable");

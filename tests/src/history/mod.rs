@@ -49,6 +49,10 @@ const KEPT: usize = 300;
 const RANGE: usize = 60_000;
 /// When keys expire that do: not during a test. Unix milliseconds.
 const FAR_MS: u64 = 4_000_000_000_000;
+/// What lies between the expiries of two commands: more than [`DRIFT_MS`].
+const APART_MS: u64 = 100_000;
+/// How much later a key may expire once its slot has moved: MIGRATE hands over the time that is left, as in Redis.
+const DRIFT_MS: u64 = 20_000;
 
 /// What a writer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Writer {
     serial: u64,
     /// Commands acknowledged so far.
     pub acknowledged: u64,
+    /// How much later keys may expire than they were told to.
+    drift_ms: u64,
 }
 
 impl Writer {
@@ -86,6 +92,7 @@ impl Writer {
             in_flight: VecDeque::new(),
             serial: 0,
             acknowledged: 0,
+            drift_ms: 0,
         }
     }
 
@@ -106,13 +113,14 @@ impl Writer {
         }
     }
 
-    /// Writes one command at a time through `client` until `stop` is set or the connection breaks.
+    /// Writes one command at a time through `client` until `stop` is set or the connection breaks. Slots may move meanwhile.
     pub fn run_routed(&mut self, client: &mut RoutedClient, stop: &AtomicBool) -> io::Result<()> {
         assert_eq!(
             self.shape,
             Shape::Single,
             "a routed client carries no transactions"
         );
+        self.drift_ms = DRIFT_MS;
         while !stop.load(Ordering::Relaxed) {
             let op = self.choose();
             self.in_flight.push_back(op.clone());
@@ -136,7 +144,7 @@ impl Writer {
             if let Some(op) = op {
                 op.apply(&mut expected);
             }
-            match difference(&expected, &found) {
+            match difference(&expected, &found, self.drift_ms) {
                 Some(text) => differences.push(text),
                 None => {
                     self.model = found;
@@ -201,7 +209,7 @@ impl Writer {
             4 => Op::Del(self.key("s")),
             5 => Op::Incr(self.key("n")),
             6 => Op::SetRange(self.key("b"), self.rng.random_range(0..RANGE), self.value()),
-            7 => Op::ExpireAt(self.any_key(), FAR_MS + self.serial),
+            7 => Op::ExpireAt(self.any_key(), FAR_MS + self.serial * APART_MS),
             // Rarely, so that collections live long enough to grow large.
             8 if self.rng.random_range(0..50) == 0 => Op::Del(self.any_key()),
             8..=10 => Op::HSet(self.key("h"), self.field(), self.value()),

@@ -24,6 +24,15 @@ impl Key {
             expires_at: None,
         }
     }
+
+    /// Whether this is `other`, but for an expiry that is at most `drift_ms` later.
+    fn is(&self, other: &Key, drift_ms: u64) -> bool {
+        let is_time = match (self.expires_at, other.expires_at) {
+            (Some(found), Some(expected)) => (expected..=expected + drift_ms).contains(&found),
+            (found, expected) => found == expected,
+        };
+        is_time && self.value == other.value
+    }
 }
 
 /// A value of any type. Scores are whole numbers.
@@ -194,16 +203,21 @@ fn unique_pairs(reply: &Reply, key: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The first key in which two models differ, with both values cut short.
-pub(super) fn difference(expected: &Model, found: &Model) -> Option<String> {
-    let key = expected
-        .keys()
-        .chain(found.keys())
-        .find(|key| expected.get(*key) != found.get(*key))?;
-    let short = |model: &Model| format!("{:.200}", format!("{:?}", model.get(key)));
+/// The first key in which two models differ, with both values cut short. Keys may expire up to `drift_ms` later than expected.
+pub(super) fn difference(expected: &Model, found: &Model, drift_ms: u64) -> Option<String> {
+    let differs = |key: &&String| match (found.get(*key), expected.get(*key)) {
+        (Some(found), Some(expected)) => !found.is(expected, drift_ms),
+        (found, expected) => found.is_some() || expected.is_some(),
+    };
+    let key = expected.keys().chain(found.keys()).find(differs)?;
+    let [found, expected] = [found, expected].map(|model| format!("{:?}", model.get(key)));
+    // Values are long and alike: from shortly before the first difference on.
+    let same = found.bytes().zip(expected.bytes());
+    let at = same.take_while(|(a, b)| a == b).count().saturating_sub(60);
+    let short = |text: &str| format!("{:.400} ({} bytes)", &text[at..], text.len());
     Some(format!(
-        "{key} is {} and should be {}",
-        short(found),
-        short(expected)
+        "{key} is, from {at}, {} and should be {}",
+        short(&found),
+        short(&expected)
     ))
 }
