@@ -244,6 +244,25 @@ impl<'a> Change<'_, 'a> {
         }
     }
 
+    /// Puts a value of this kind in its place, whatever is there.
+    pub(super) fn put_value(
+        &mut self,
+        place: &Place<'_>,
+        (kind, encoding): (Kind, Encoding),
+        value: &[u8],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        let draft = Draft {
+            kind,
+            encoding,
+            clock: place.clock(),
+            ttl_at: place.ttl_after(ttl),
+            key: place.key,
+            value,
+        };
+        self.put(place, &draft, Contents::Discard)
+    }
+
     /// Puts an entry in its place, whatever is there.
     pub(super) fn put(
         &mut self,

@@ -15,7 +15,7 @@ use std::iter;
 
 use super::member_table::{MemberTable, Pair, Removal};
 use super::timed_table::{Gone, TimedTable};
-use crate::store::blob::{Blob, Draft};
+use crate::store::blob::Blob;
 use crate::store::change::{Change, Contents, Here, Place};
 use crate::store::encoding::packed::{self, Packed};
 use crate::store::encoding::packed_timed::{self, PackedTimed};
@@ -271,7 +271,7 @@ impl Change<'_, '_> {
             value.extend_from_slice(&table.to_bytes());
             Encoding::HashtableEx
         };
-        self.put_hash_value(place, encoding, &value, ttl)
+        self.put_value(place, (Kind::Hash, encoding), &value, ttl)
     }
 
     /// Puts distinct fields at a place, in the form asked for.
@@ -291,25 +291,7 @@ impl Change<'_, '_> {
             value.extend_from_slice(&table.to_bytes());
             Encoding::Hashtable
         };
-        self.put_hash_value(place, encoding, &value, ttl)
-    }
-
-    fn put_hash_value(
-        &mut self,
-        place: &Place<'_>,
-        encoding: Encoding,
-        value: &[u8],
-        ttl: Ttl,
-    ) -> Result<(), StoreError> {
-        let draft = Draft {
-            kind: Kind::Hash,
-            encoding,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value,
-        };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(place, (Kind::Hash, encoding), &value, ttl)
     }
 
     fn fill_table(&mut self, table: MemberTable, pairs: &[Pair<'_>]) -> Result<usize, StoreError> {

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::member_table::{MemberTable, Removal};
-use crate::store::blob::{Blob, Draft};
+use crate::store::blob::Blob;
 use crate::store::change::{Change, Contents, Here, Place};
 use crate::store::encoding::intset::Intset;
 use crate::store::entry::{Encoding, Kind, Text, Ttl};
@@ -117,7 +117,7 @@ impl Change<'_, '_> {
                 return Ok(0);
             }
             if set.len() + new.len() <= entries_max {
-                self.put_set_value(place, Encoding::Intset, &set.with(&new), ttl)?;
+                self.put_value(place, (Kind::Set, Encoding::Intset), &set.with(&new), ttl)?;
                 return Ok(new.len());
             }
         }
@@ -147,7 +147,7 @@ impl Change<'_, '_> {
             && integers.len() <= entries_max
         {
             let value = Intset::EMPTY.with(&integers);
-            return self.put_set_value(place, Encoding::Intset, &value, ttl);
+            return self.put_value(place, (Kind::Set, Encoding::Intset), &value, ttl);
         }
         let members: Vec<Cow<'_, [u8]>> = members.iter().map(Text::to_cow).collect();
         let members = distinct(members.iter().map(Cow::as_ref));
@@ -162,25 +162,12 @@ impl Change<'_, '_> {
     ) -> Result<(), StoreError> {
         let members = members.iter().map(|&member| (member, &b""[..]));
         let table = MemberTable::build(&mut self.writer, members)?;
-        self.put_set_value(place, Encoding::Hashtable, &table.to_bytes(), ttl)
-    }
-
-    fn put_set_value(
-        &mut self,
-        place: &Place<'_>,
-        encoding: Encoding,
-        value: &[u8],
-        ttl: Ttl,
-    ) -> Result<(), StoreError> {
-        let draft = Draft {
-            kind: Kind::Set,
-            encoding,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value,
-        };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(
+            place,
+            (Kind::Set, Encoding::Hashtable),
+            &table.to_bytes(),
+            ttl,
+        )
     }
 
     /// Removes members of the set at a place, and the set with the last one; the number removed.
@@ -203,7 +190,7 @@ impl Change<'_, '_> {
                 if left == 0 {
                     Removal::All(set.len())
                 } else {
-                    self.put_set_value(place, Encoding::Intset, &value, Ttl::Keep)?;
+                    self.put_value(place, (Kind::Set, Encoding::Intset), &value, Ttl::Keep)?;
                     return Ok(set.len() - left);
                 }
             }

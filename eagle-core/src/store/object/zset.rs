@@ -552,15 +552,7 @@ impl Change<'_, '_> {
             value.extend_from_slice(&sorted.header.to_le_bytes());
             Encoding::Skiplist
         };
-        let draft = Draft {
-            kind: Kind::Zset,
-            encoding,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value: &value,
-        };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(place, (Kind::Zset, encoding), &value, ttl)
     }
 
     /// Removes members of the sorted set at a place, and the set with the last one.

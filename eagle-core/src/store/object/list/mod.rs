@@ -21,7 +21,7 @@ pub(in crate::store) mod edit;
 mod ends;
 pub(in crate::store) mod read;
 
-use crate::store::blob::{Blob, Draft};
+use crate::store::blob::Blob;
 use crate::store::btree::{Build, Entry, Order, Tree};
 use crate::store::change::{Change, Contents, Place};
 use crate::store::dash::{Words, WordsMut};
@@ -270,19 +270,12 @@ impl Change<'_, '_> {
         large: bool,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
-        let draft = Draft {
-            kind: Kind::List,
-            encoding: if large {
-                Encoding::Quicklist
-            } else {
-                Encoding::Listpack
-            },
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value,
+        let encoding = if large {
+            Encoding::Quicklist
+        } else {
+            Encoding::Listpack
         };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(place, (Kind::List, encoding), value, ttl)
     }
 
     /// Copies a large list for another key: the value of the copy's blob.

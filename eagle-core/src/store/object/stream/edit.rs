@@ -1,7 +1,6 @@
 //! Changing a stream: adding and removing entries, and setting its ids.
 
 use crate::pmem::{Offset, Pool};
-use crate::store::blob::Draft;
 use crate::store::change::{Change, Contents, Place};
 use crate::store::dash::WordsMut;
 use crate::store::entry::{Encoding, Kind, Ttl};
@@ -63,15 +62,12 @@ impl<'v, 'a> Change<'v, 'a> {
         header: u64,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
-        let draft = Draft {
-            kind: Kind::Stream,
-            encoding: Encoding::Stream,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value: &header.to_le_bytes(),
-        };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(
+            place,
+            (Kind::Stream, Encoding::Stream),
+            &header.to_le_bytes(),
+            ttl,
+        )
     }
 }
 

@@ -14,8 +14,7 @@ use std::ops::Range;
 
 use super::large::{CHUNK_BYTES, LARGE_STRING_BYTES_MIN, Large, chunks};
 use super::{StringForm, StringShape};
-use crate::store::blob::Draft;
-use crate::store::change::{Change, Contents, Place};
+use crate::store::change::{Change, Place};
 use crate::store::dash::{Words, WordsMut};
 use crate::store::entry::{Encoding, Kind, Ttl};
 use crate::store::error::StoreError;
@@ -56,15 +55,12 @@ impl Change<'_, '_> {
             return Ok(len);
         }
         let large = split(&mut self.writer, &old, len, at, bytes)?;
-        let draft = Draft {
-            kind: Kind::String,
-            encoding: Encoding::Chunked,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value: &large.to_bytes(),
-        };
-        self.put(place, &draft, Contents::Discard)?;
+        self.put_value(
+            place,
+            (Kind::String, Encoding::Chunked),
+            &large.to_bytes(),
+            ttl,
+        )?;
         Ok(len)
     }
 }

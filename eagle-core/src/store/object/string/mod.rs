@@ -8,8 +8,8 @@ pub(in crate::store) mod edit;
 pub(in crate::store) mod large;
 pub(in crate::store) mod read;
 
-use crate::store::blob::{Blob, Draft};
-use crate::store::change::{Change, Contents, Place};
+use crate::store::blob::Blob;
+use crate::store::change::{Change, Place};
 use crate::store::entry::{Encoding, Kind, StringForm, Text, Ttl};
 use crate::store::error::StoreError;
 use crate::store::medium::Reader;
@@ -65,7 +65,7 @@ impl Change<'_, '_> {
             StringForm::Auto | StringForm::Plain if value.len() <= EMBSTR_MAX => Encoding::Embstr,
             StringForm::Auto | StringForm::Plain | StringForm::Raw => Encoding::Raw,
         };
-        self.put_value(place, encoding, value, ttl)
+        self.put_value(place, (Kind::String, encoding), value, ttl)
     }
 
     /// Puts an integer at a place.
@@ -75,24 +75,11 @@ impl Change<'_, '_> {
         value: i64,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
-        self.put_value(place, Encoding::Int, &value.to_le_bytes(), ttl)
-    }
-
-    fn put_value(
-        &mut self,
-        place: &Place<'_>,
-        encoding: Encoding,
-        value: &[u8],
-        ttl: Ttl,
-    ) -> Result<(), StoreError> {
-        let draft = Draft {
-            kind: Kind::String,
-            encoding,
-            clock: place.clock(),
-            ttl_at: place.ttl_after(ttl),
-            key: place.key,
-            value,
-        };
-        self.put(place, &draft, Contents::Discard)
+        self.put_value(
+            place,
+            (Kind::String, Encoding::Int),
+            &value.to_le_bytes(),
+            ttl,
+        )
     }
 }
