@@ -11,8 +11,8 @@ use eagle_core::store::{DefragCursor, Worker};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Keys of one step.
-const STEP_KEYS: u64 = 32;
+/// Blocks that one step looks at.
+const STEP_BLOCKS: u64 = 32;
 
 /// A walk that moved nothing is not repeated for so long.
 const REST: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl Defragmenter {
         stats.running_percent.store(percent.into(), Relaxed);
         let (started, budget) = (Instant::now(), period * percent / 100);
         let next = loop {
-            let (moved, next) = node.keyspace.defrag_step(worker, cursor, STEP_KEYS);
+            let (moved, next) = node.keyspace.defrag_step(worker, cursor, STEP_BLOCKS);
             self.hits += moved.hits;
             stats.hits.add_shared(moved.hits);
             stats.misses.add_shared(moved.misses);
@@ -52,19 +52,18 @@ impl Defragmenter {
         let took = started.elapsed().as_micros() as u64;
         stats.total_us.fetch_add(took, Relaxed);
         stats.current_us.fetch_add(took, Relaxed);
-        self.cursor = next;
         if next.is_none() {
             self.end(node);
         }
+        self.cursor = next;
     }
 
     /// Where to go on: in the walk under way, or in a new one.
     fn begin(&mut self, node: &Node, percent: Option<u32>) -> Option<DefragCursor> {
-        if self.cursor.is_some() {
+        if let Some(cursor) = self.cursor.take() {
             if node.config.load().memory.activedefrag {
-                return self.cursor;
+                return Some(cursor);
             }
-            self.cursor = None;
             self.end(node);
         }
         percent?;

@@ -205,6 +205,20 @@ impl Writer {
         self.raw(b"\r\n");
     }
 
+    /// A byte string. A long one is not copied if nothing was written before.
+    pub fn bulk_owned(&mut self, mut bytes: Vec<u8>) {
+        if !self.is_empty() || bytes.len() < CAPACITY_KEPT_BYTES_MAX {
+            return self.bulk(bytes);
+        }
+        let len = bytes.len();
+        self.clear();
+        self.header(b'$', len);
+        bytes.reserve_exact(self.len() + 2);
+        bytes.splice(0..0, self.out.drain(..));
+        bytes.extend_from_slice(b"\r\n");
+        self.out = bytes;
+    }
+
     /// A byte string of `len` bytes, which `write` adds [raw](Writer::raw).
     pub fn bulk_pieces(&mut self, len: usize, write: impl FnOnce(&mut Writer)) {
         self.out.reserve(HEADER_BYTES_MAX + len + 2);
@@ -446,6 +460,25 @@ mod tests {
         let mut writer = Writer::new(protocol);
         write(&mut writer);
         String::from_utf8(writer.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_long_string_is_taken_over_as_it_is_written_otherwise() {
+        for len in [0, 1, CAPACITY_KEPT_BYTES_MAX, 3 * CAPACITY_KEPT_BYTES_MAX] {
+            let bytes = vec![b'x'; len];
+            for before in ["", "before"] {
+                let (mut owned, mut copied) = (Writer::default(), Writer::default());
+                for writer in [&mut owned, &mut copied] {
+                    writer.raw(before.as_bytes());
+                }
+                owned.bulk_owned(bytes.clone());
+                copied.bulk(&bytes);
+                assert_eq!(owned.as_bytes(), copied.as_bytes());
+                owned.integer(1);
+                copied.integer(1);
+                assert_eq!(owned.take(), copied.take());
+            }
+        }
     }
 
     /// The forms DEBUG PROTOCOL of 7.0.15 shows, and others seen on the wire.

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::change::entry_of;
-use super::entry::{Encoding, StringValue};
+use super::entry::{Encoding, StringForm, StringValue, Text, Ttl};
 use super::error::StoreError;
 use super::object::string::StringShape;
+use super::object::string::large::LARGE_STRING_BYTES_MIN;
 use super::object::string::read::{StringRead, WINDOW_BYTES};
 use super::slot::Locks;
 use super::view::{Access, SlotHeld, View};
@@ -175,6 +176,51 @@ impl<'a> View<'a> {
             let place = change.place(db, key);
             change.patch_string(&place, at, bytes)
         })
+    }
+
+    /// Replaces whatever `key` holds by a string of `len` bytes that is made of others: `make` is given the
+    /// strings at `sources` (an empty one where there is none) and one range after the other, whose bytes it appends.
+    /// `key` may be among the sources. A long string is never in memory whole.
+    pub fn make_string(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        sources: &[&[u8]],
+        len: u64,
+        ttl: Ttl,
+        make: &mut dyn FnMut(&[StringRead<'_, 'a>], Range<u64>, &mut Vec<u8>),
+    ) -> Result<(), StoreError> {
+        assert!(self.may_write(), "sources are read with their slots locked");
+        let shape = |source: &&[u8]| {
+            let shape = self.held_shape(db, source)?;
+            Ok(shape.unwrap_or(StringShape::EMPTY))
+        };
+        let shapes: Vec<StringShape<'a>> = sources
+            .iter()
+            .map(shape)
+            .collect::<Result<_, StoreError>>()?;
+        self.change(|change| {
+            let place = change.place(db, key);
+            let reader = &change.writer.reader();
+            let reads = shapes.iter().map(|&shape| StringRead { reader, shape });
+            let strings: Vec<StringRead<'_, 'a>> = reads.collect();
+            let mut make = |range, bytes: &mut Vec<u8>| make(&strings, range, bytes);
+            if len < LARGE_STRING_BYTES_MIN {
+                let mut bytes = Vec::with_capacity(len as usize);
+                make(0..len, &mut bytes);
+                return change.put_string(&place, &bytes, StringForm::Raw, ttl);
+            }
+            change.put_made(&place, len, ttl, &mut make)
+        })
+    }
+
+    /// The text of the string at `key`, for who wants a number: one in chunks, too long to be one, reads as empty.
+    pub fn number_text(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {
+        let shape = self.string_shape(db, key)?;
+        Ok(shape.map(|shape| match shape {
+            StringShape::Text(text) => text,
+            StringShape::Large(_) => Text::Bytes(b""),
+        }))
     }
 
     /// Bytes that the string at `key`, whose slot is locked, takes besides its entry.

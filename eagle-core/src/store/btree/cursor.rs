@@ -205,6 +205,27 @@ impl<O: Order> Cursor<O> {
         }
     }
 
+    /// The weight between the cursor and the end of its leaf.
+    pub(crate) fn leaf_rest<W: Words>(&self, words: &W) -> u64 {
+        self.path.last().map_or(0, |step| {
+            let leaf = Leaf::load(words, step.node);
+            let before = leaf.weight::<O, W>(words, step.index);
+            leaf.weight::<O, W>(words, leaf.len())
+                .saturating_sub(before)
+        })
+    }
+
+    /// Levels on the way from the root, counted from there, whose nodes have nothing before the cursor.
+    pub(crate) fn levels_begun(&self) -> std::ops::Range<usize> {
+        let behind = self.path.iter().rposition(|step| step.index > 0);
+        behind.map_or(0, |level| level + 1)..self.path.len()
+    }
+
+    /// Byte offset of the node on the way at a level, counted from the root.
+    pub(crate) fn node(&self, level: usize) -> Option<u64> {
+        self.path.get(level).map(|step| step.node)
+    }
+
     /// The weight of everything before the cursor.
     pub(crate) fn position<W: Words>(&self, words: &W) -> u64 {
         let Some((last, above)) = self.path.split_last() else {

@@ -62,6 +62,17 @@ pub(super) const fn inner_words(capacity: usize) -> usize {
     INNER_HEAD_WORDS + 4 * capacity
 }
 
+/// Words of the largest node.
+pub(super) const NODE_WORDS_MAX: usize = inner_words(INNER_MAX);
+
+/// Words of a node with this head; a damaged one has no more than the largest.
+pub(super) fn node_words(head: Head) -> usize {
+    match head.level {
+        0 => leaf_words(head.capacity.min(LEAF_MAX)),
+        _ => inner_words(head.capacity.min(INNER_MAX)),
+    }
+}
+
 /// The first bytes of every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {

@@ -2,8 +2,11 @@
 
 use std::marker::PhantomData;
 
+use smallvec::SmallVec;
+
 use super::cursor::{Cursor, Step};
 use super::inner::{Child, Children, Inner};
+use super::layout::{NODE_WORDS_MAX, node_words};
 use super::leaf::{self, Leaf};
 use super::{Entry, Order, Words, WordsMut};
 use crate::store::error::StoreError;
@@ -229,6 +232,25 @@ impl<O: Order> Tree<O> {
             None => words.store_apart(self.root_at, at),
             Some(step) => Inner::load(words, step.node).set_child(words, step.index, at),
         }
+    }
+
+    /// Moves the node on the way to the cursor at a level, counted from the root, to a fresh block.
+    pub(crate) fn move_node<M: WordsMut>(
+        self,
+        words: &mut M,
+        cursor: &Cursor<O>,
+        level: usize,
+    ) -> Result<(), StoreError> {
+        let Some(step) = cursor.path.get(level) else {
+            return Ok(());
+        };
+        let len = node_words(leaf::head(words, step.node));
+        let image: SmallVec<[u64; NODE_WORDS_MAX]> = (0..len as u64)
+            .map(|i| words.load(step.node + 8 * i))
+            .collect();
+        let copy = words.alloc_words(&image)?;
+        self.set_child(words, &cursor.path[..level], copy)?;
+        words.free(step.node)
     }
 
     /// Changes the entry behind the cursor, if there is one. In a keyed tree the new one belongs in the same place.

@@ -111,6 +111,22 @@ pub(super) fn merge<M: WordsMut>(
     Ok(true)
 }
 
+/// Names `node`, a copy of the segment that holds `hash`, in its place. That is freed by the caller.
+pub(crate) fn rename<M: WordsMut>(
+    words: &mut M,
+    root: NodeRef,
+    hash: Hash,
+    node: NodeRef,
+) -> Result<(), StoreError> {
+    let span = span(root, node);
+    let first = prefix(hash.position(), root.depth()) & !(span - 1);
+    let word_at = |i| root.at() + 8 * i;
+    for i in first..first + span - 1 {
+        words.store(word_at(i), node.raw())?;
+    }
+    words.publish(word_at(first + span - 1), node.raw())
+}
+
 /// The distinct segments of a directory.
 pub(crate) fn segments<W: Words>(words: &W, root: NodeRef) -> Vec<NodeRef> {
     let mut segments = Vec::new();

@@ -66,7 +66,13 @@ fn parts_of_strings() {
         &large,
         &[patch(10, 2), patch(12, 40), patch(700, 1), patch(500, 9)],
     );
+    let invert = Op::Part {
+        db: 0,
+        key: 1,
+        part: Part::Invert,
+    };
     for op in [
+        invert,
         Op::SetInt {
             db: 0,
             key: 1,

@@ -6,6 +6,7 @@ mod crash_fields;
 mod crash_strings;
 mod damage;
 mod defrag;
+mod defrag_inside;
 mod field_ops;
 mod fields;
 mod hashes;
@@ -45,7 +46,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        let keyspace = open(64 << 20);
+        Fixture::on(open(64 << 20))
+    }
+
+    fn on(keyspace: Keyspace) -> Fixture {
         let worker = keyspace.worker();
         Fixture {
             keyspace,

@@ -25,6 +25,7 @@ use super::crash::{
     NOW_MS, add, hash, holds_after, keys, list, members, push, set, stream, without, zadd,
 };
 use super::crash_fields::expire;
+use super::defrag_inside::{move_all, values};
 use super::lists::ListStep;
 use super::model::{Model, Op, exec, open};
 use super::streams::StreamOp;
@@ -90,6 +91,8 @@ enum Work {
     Reap(usize),
     /// Keys whose time has come are removed.
     Expire,
+    /// Everything is moved.
+    Defrag,
 }
 
 /// A state, and what is done to it.
@@ -135,7 +138,7 @@ impl Scenario {
             Work::Ops(ops) | Work::Undo { kept: ops, .. } => {
                 ops.iter().for_each(|op| after.apply(op, NOW_MS).unwrap());
             }
-            Work::Reap(_) => {}
+            Work::Reap(_) | Work::Defrag => {}
             Work::Expire => {
                 let lives = |ttl: &Option<u64>| ttl.is_none_or(|at_ms| LATER_MS <= at_ms);
                 after.databases.retain(|_, (_, ttl)| lives(ttl));
@@ -170,6 +173,9 @@ impl Scenario {
                 view.rollback_to(savepoint);
                 rest.iter().for_each(|op| op.run(&mut view).unwrap());
                 view.commit();
+            }
+            Work::Defrag => {
+                move_all(&keyspace, &mut worker);
             }
             Work::Reap(blocks) => while keyspace.reap_step(&mut worker, *blocks) {},
             Work::Expire => {
@@ -308,6 +314,7 @@ fn scenarios() -> Vec<Scenario> {
     ] {
         one("long string", &long, &[op]);
     }
+    one("long string made anew", &long, &[part(Bytes::Invert)]);
     one("long string removed", &long, &[remove(1)]);
     one("string becomes long", &[set(1)], &[write(120, 40)]);
     let pop = |end, count| list(ListStep::Pop(end, count));
@@ -532,6 +539,9 @@ fn scenarios() -> Vec<Scenario> {
         at_ms: Some(5000),
     }));
     all.push(Scenario::new("expired", &due, Work::Expire));
+    for ops in values() {
+        all.push(Scenario::new("moved", &ops, Work::Defrag));
+    }
     let mut trash = [
         keys(2..40),
         groups.to_vec(),

@@ -284,6 +284,8 @@ fn readers_beside_a_writer() {
 pub(super) enum Part {
     Write(u16, Vec<u8>),
     Append(Vec<u8>),
+    /// Its bits inverted: a string made of itself.
+    Invert,
 }
 
 pub(super) fn part() -> impl Strategy<Value = Part> {
@@ -298,6 +300,7 @@ pub(super) fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
         10 => (0..1500u16, bytes()).prop_map(|(at, bytes)| Part::Write(at, bytes)),
         6 => bytes().prop_map(Part::Append),
+        2 => Just(Part::Invert),
     ]
 }
 
@@ -308,6 +311,20 @@ impl Part {
         let (at, bytes) = match self {
             Part::Write(at, bytes) => (u64::from(*at), bytes),
             Part::Append(bytes) => (len, bytes),
+            Part::Invert => {
+                return view.make_string(
+                    db,
+                    key,
+                    &[key],
+                    len,
+                    Ttl::Keep,
+                    &mut |sources, range, out| {
+                        sources[0].pieces(range, &mut |piece| {
+                            piece.for_each(|bytes| out.extend(bytes.iter().map(|byte| !byte)));
+                        });
+                    },
+                );
+            }
         };
         let new_len = view.write_string(db, key, at, bytes)?;
         assert_eq!(new_len, len.max(at + bytes.len() as u64));
@@ -319,6 +336,7 @@ impl Part {
         match self {
             Part::Write(at, bytes) => patch(model, usize::from(*at), bytes),
             Part::Append(bytes) => model.extend_from_slice(bytes),
+            Part::Invert => model.iter_mut().for_each(|byte| *byte = !*byte),
         }
     }
 }

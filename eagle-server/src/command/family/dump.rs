@@ -57,7 +57,8 @@ fn dump_command(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Ok(dump_later(cx, key.to_vec()));
     }
     let payload = payload(&cx.view, cx.db(), &entry, cx.compression())?;
-    cx.reply_bulk(&payload)
+    cx.out.bulk_owned(payload);
+    Ok(Flow::Done)
 }
 
 /// DUMP of a value that takes long.
@@ -75,7 +76,7 @@ fn dump_later(cx: &Context<'_>, key: Vec<u8>) -> Flow {
             }
         });
         match dumped.await {
-            Some(Ok(Some(payload))) => out.bulk(&payload),
+            Some(Ok(Some(payload))) => out.bulk_owned(payload),
             // The key was removed, or moved to another node, since it was found.
             Some(Ok(None)) if node.cluster.is_some() => out.error(SLOT_MOVED.as_bytes()),
             Some(Ok(None)) => out.null(),

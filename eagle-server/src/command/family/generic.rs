@@ -8,7 +8,7 @@ use crate::command::forwarding::{Forwarding, Merge};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec};
 use crate::config::EvictionPolicy;
 use crate::config::special::EventClasses;
-use eagle_core::store::{Kind, StringValue, Text};
+use eagle_core::store::{Kind, Text};
 
 pub const FAMILY: Family = Family {
     name: "generic",
@@ -458,10 +458,8 @@ pub(super) fn refcount(cx: &Context<'_>, key: &[u8]) -> Option<i64> {
         EvictionPolicy::VolatileLru | EvictionPolicy::AllkeysLru
     );
     let needs_clock = cx.config.memory.maxmemory > 0 && (is_lru || policy.is_lfu());
-    let shared = match cx.view.string(cx.db(), key) {
-        Ok(Some(StringValue::Text(Text::Int(value)))) => {
-            !needs_clock && (0..SHARED_INTEGERS).contains(&value)
-        }
+    let shared = match cx.view.number_text(cx.db(), key) {
+        Ok(Some(Text::Int(value))) => !needs_clock && (0..SHARED_INTEGERS).contains(&value),
         _ => false,
     };
     Some(if shared { SHARED } else { 1 })

@@ -30,8 +30,18 @@ pub fn write_value(
     let key = entry.key();
     match entry.kind() {
         Kind::String => {
-            let text = view.string(db, key)?.expect(LOCKED);
-            value::write_string(out, text.as_bytes(&mut Buffer::new()), compression);
+            // What is compressed has to be in one piece.
+            let wrote = view.with_string(db, key, |string| {
+                let is_apart = string.text().is_none() && compression == Compression::Off;
+                if is_apart {
+                    value::write_string_apart(out, string);
+                }
+                is_apart
+            })?;
+            if !wrote.expect(LOCKED) {
+                let text = view.string(db, key)?.expect(LOCKED);
+                value::write_string(out, text.as_bytes(&mut Buffer::new()), compression);
+            }
         }
         Kind::Hash => {
             let hash = view.hash(db, key)?.expect(LOCKED);

@@ -27,7 +27,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use eagle_core::store::{HashField, StreamImage, StreamRef};
+use eagle_core::store::{HashField, StreamImage, StreamRef, StringRead};
 
 use super::cursor::Cursor;
 use super::element::Element;
@@ -180,6 +180,16 @@ pub fn write_stream(out: &mut Vec<u8>, stream: &StreamRef<'_>, compression: Comp
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {
     out.push(STRING);
     string::write(out, bytes, compression);
+}
+
+/// Appends a long string that lies in pieces, as it is, with its type byte.
+pub fn write_string_apart(out: &mut Vec<u8>, string: &StringRead<'_, '_>) {
+    out.push(STRING);
+    length::write(out, string.len());
+    out.reserve(string.len() as usize);
+    string.pieces(0..string.len(), &mut |piece| {
+        piece.for_each(|bytes| out.extend_from_slice(bytes));
+    });
 }
 
 /// Appends a hash in which some field expires, with its type byte.

@@ -115,7 +115,8 @@ impl Large {
         }
     }
 
-    fn end_at(self, end: End) -> u64 {
+    /// Byte offset of the word that names the chunk at an end.
+    pub(in crate::store) fn end_at(self, end: End) -> u64 {
         self.header
             + match end {
                 End::Head => HEAD_AT,

@@ -13,8 +13,8 @@ use super::id::StreamId;
 use super::index::Index;
 use super::read::{ConsumerRef, GroupRef, Pending};
 use super::{
-    LAST_AT, LEN_AT, PENDING_WORDS, Part, READ_AT, SEEN_AT, TABLE_AT, TABLE_LEN_AT, TREE_AT,
-    alloc_part, store_changed, store_id,
+    LAST_AT, LEN_AT, PENDING_CONSUMER_AT, PENDING_WORDS, Part, READ_AT, SEEN_AT, TABLE_AT,
+    TABLE_LEN_AT, TREE_AT, alloc_part, store_changed, store_id,
 };
 
 /// The blob that names a group or consumer.
@@ -226,7 +226,7 @@ impl<'a> StreamEdit<'_, '_, 'a> {
             let before = consumer_of(writer, pending.consumer_blob);
             unlink(writer, before, id)?;
             link(writer, consumer.at, id, pending.at)?;
-            writer.store_apart(pending.at + 32, consumer.blob_at)?;
+            writer.store_apart(pending.at + PENDING_CONSUMER_AT, consumer.blob_at)?;
         }
         Ok(())
     }

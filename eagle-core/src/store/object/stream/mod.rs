@@ -66,6 +66,9 @@ const GROUP_WORDS: usize = 10;
 const CONSUMER_WORDS: usize = 5;
 const PENDING_WORDS: usize = 5;
 
+/// In a pending: the blob of its consumer.
+pub(in crate::store) const PENDING_CONSUMER_AT: u64 = 32;
+
 /// Bytes of a pending.
 pub(in crate::store) const PENDING_BYTES: u64 = 8 * PENDING_WORDS as u64;
 
@@ -127,6 +130,11 @@ fn alloc_part(writer: &mut Writer<'_, '_>, part: Part) -> Result<u64, StoreError
 
 fn load_id<W: Words>(words: &W, at: u64) -> StreamId {
     StreamId::new(words.load(at), words.load(at + 8))
+}
+
+/// The id that a node or pending begins with.
+pub(in crate::store) fn id_of_block<W: Words>(words: &W, block: u64) -> StreamId {
+    load_id(words, block)
 }
 
 /// Stores an id that readers use with the slot locked.

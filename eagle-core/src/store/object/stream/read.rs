@@ -10,8 +10,8 @@ use super::id::StreamId;
 use super::index::{Index, Walk};
 use super::node::{Live, Node, NodeEntry, StreamEntry};
 use super::{
-    ADDED_AT, FIRST_AT, LAST_AT, LEN_AT, MAX_DELETED_AT, READ_AT, SEEN_AT, TABLE_AT, TABLE_LEN_AT,
-    TREE_AT, load_id,
+    ADDED_AT, FIRST_AT, LAST_AT, LEN_AT, MAX_DELETED_AT, PENDING_CONSUMER_AT, READ_AT, SEEN_AT,
+    TABLE_AT, TABLE_LEN_AT, TREE_AT, load_id,
 };
 
 /// A stream. Wants the slot locked, and is valid until the stream changes.
@@ -261,7 +261,7 @@ impl<'a> StreamNode<'a> {
 #[derive(Clone, Copy)]
 pub struct GroupRef<'a> {
     pub(super) reader: Reader<'a>,
-    pub(super) at: u64,
+    pub(in crate::store) at: u64,
     name: &'a [u8],
 }
 
@@ -354,7 +354,7 @@ impl<'a> GroupRef<'a> {
 #[derive(Clone, Copy)]
 pub struct ConsumerRef<'a> {
     reader: Reader<'a>,
-    pub(super) at: u64,
+    pub(in crate::store) at: u64,
     pub(super) blob_at: u64,
     name: &'a [u8],
 }
@@ -397,7 +397,7 @@ pub struct Pending<'a> {
 
 impl<'a> Pending<'a> {
     fn read(reader: &Reader<'a>, at: u64) -> Pending<'a> {
-        let consumer_blob = reader.load(at + 32);
+        let consumer_blob = reader.load(at + PENDING_CONSUMER_AT);
         Pending {
             id: load_id(reader, at),
             delivered_ms: reader.load(at + 16),

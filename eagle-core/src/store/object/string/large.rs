@@ -69,7 +69,8 @@ impl Large {
         self.header
     }
 
-    pub(super) fn directory_at(self) -> u64 {
+    /// Byte offset of the word that names the directory.
+    pub(in crate::store) fn directory_at(self) -> u64 {
         self.header + 8
     }
 

@@ -4,6 +4,7 @@
 //! `embstr` up to 44 bytes and `raw` above, or `raw` when they have been modified in place. [`large`] has the form in
 //! which SETBIT, SETRANGE and APPEND cost what they touch.
 
+mod combine;
 pub(in crate::store) mod edit;
 pub(in crate::store) mod large;
 pub(in crate::store) mod read;

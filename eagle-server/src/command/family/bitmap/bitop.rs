@@ -1,4 +1,4 @@
-//! BITOP: strings combined bit by bit.
+//! BITOP: strings combined bit by bit, a chunk of each at a time.
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Outcome};
@@ -6,8 +6,7 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use eagle_core::bits::bitmap::{Operation, combine};
-use eagle_core::store::{StringForm, StringValue, Ttl};
-use std::borrow::Cow;
+use eagle_core::store::Ttl;
 
 /// BITOP operation destkey key [key ...] -- stores the strings at the keys, combined; its length.
 pub(super) const BITOP: Command = Command::new(
@@ -44,25 +43,36 @@ fn bitop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if operation == Operation::Not && keys.len() != 1 {
         return Err(NOT_WANTS_ONE);
     }
-    let string = |key: &&[u8]| {
-        let text = cx.read_string(key)?;
-        Ok(text.map_or(Cow::Borrowed(&b""[..]), StringValue::into_cow))
-    };
-    let strings: Vec<Cow<'_, [u8]>> = keys
-        .iter()
-        .map(string)
-        .collect::<Result<_, CommandError>>()?;
-    let slices: Vec<&[u8]> = strings.iter().map(AsRef::as_ref).collect();
-    let result = combine(operation, &slices);
     let db = cx.db();
-    if result.is_empty() {
+    let mut len = 0;
+    for key in keys {
+        let found = cx.noted(cx.view.string_len(db, key))?;
+        len = len.max(found.unwrap_or(0));
+    }
+    if len == 0 {
         if cx.view.remove(db, target)? {
             cx.notify(EventClasses::GENERIC, "del", target);
         }
     } else {
-        cx.view
-            .set_string(db, target, &result, StringForm::Raw, Ttl::Clear)?;
+        let mut parts: Vec<Vec<u8>> = vec![Vec::new(); keys.len()];
+        cx.view.make_string(
+            db,
+            target,
+            keys,
+            len,
+            Ttl::Clear,
+            &mut |strings, range, out| {
+                for (part, string) in parts.iter_mut().zip(strings) {
+                    part.clear();
+                    string.pieces(range.clone(), &mut |piece| {
+                        piece.for_each(|bytes| part.extend_from_slice(bytes));
+                    });
+                }
+                let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                out.extend_from_slice(&combine(operation, &slices));
+            },
+        )?;
         cx.notify(EventClasses::STRING, "set", target);
     }
-    cx.reply_integer(result.len() as i64)
+    cx.reply_integer(len as i64)
 }

@@ -28,15 +28,23 @@ pub(super) struct Digest([u8; BYTES]);
 
 impl Digest {
     fn add(&mut self, bytes: &[u8]) {
-        let hash = Sha1::digest(bytes);
+        self.add_hash(Sha1::new_with_prefix(bytes));
+    }
+
+    /// The same of bytes that were hashed in pieces.
+    fn add_hash(&mut self, hash: Sha1) {
         self.0
             .iter_mut()
-            .zip(hash)
+            .zip(hash.finalize())
             .for_each(|(byte, other)| *byte ^= other);
     }
 
     fn mix(&mut self, bytes: &[u8]) {
-        self.add(bytes);
+        self.mix_hash(Sha1::new_with_prefix(bytes));
+    }
+
+    fn mix_hash(&mut self, hash: Sha1) {
+        self.add_hash(hash);
         self.0 = Sha1::digest(self.0).into();
     }
 
@@ -45,8 +53,15 @@ impl Digest {
         self.mix(&type_number(entry.kind()).to_be_bytes());
         match entry.kind() {
             Kind::String => {
-                if let Some(text) = view.string(db, entry.key())? {
-                    self.mix(text.as_bytes(&mut itoa::Buffer::new()));
+                let hashed = view.with_string(db, entry.key(), |string| {
+                    let mut hash = Sha1::new();
+                    string.pieces(0..string.len(), &mut |piece| {
+                        piece.for_each(|bytes| hash.update(bytes));
+                    });
+                    hash
+                })?;
+                if let Some(hash) = hashed {
+                    self.mix_hash(hash);
                 }
             }
             Kind::Hash => {

@@ -8,7 +8,7 @@ use crate::command::context::{Context, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
-use eagle_core::store::{StringForm, StringValue, Text, Ttl};
+use eagle_core::store::{StringForm, Text, Ttl};
 use eagle_core::text::long_double::LongDouble;
 
 /// INCR key -- adds 1.
@@ -113,8 +113,7 @@ fn decrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 
 fn add(cx: &mut Context<'_>, key: &[u8], increment: i64) -> Outcome {
     let db = cx.db();
-    let old = cx.view.string(db, key)?;
-    let old = match old.as_ref().map(StringValue::text) {
+    let old = match cx.view.number_text(db, key)? {
         None => None,
         Some(Text::Int(value)) => Some(value),
         Some(Text::Bytes(bytes)) => Some(parse_integer(bytes)?),
@@ -152,8 +151,7 @@ pub(super) const INCRBYFLOAT: Command = Command::new(
 fn incrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, increment) = (args.word()?, args.word()?);
     let db = cx.db();
-    let old = cx.view.string(db, key)?;
-    let old = match old.as_ref().map(StringValue::text) {
+    let old = match cx.view.number_text(db, key)? {
         None => None,
         Some(Text::Int(value)) => Some(LongDouble::from(value)),
         Some(Text::Bytes(bytes)) => Some(LongDouble::parse(bytes).ok_or(errors::NOT_FLOAT)?),

@@ -9,7 +9,8 @@ use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
-use eagle_core::store::{StoreError, StringValue};
+use eagle_core::store::StringValue;
+use std::borrow::Cow;
 
 const NOT_STRINGS: CommandError =
     CommandError::new("ERR The specified keys must contain string values");
@@ -36,10 +37,11 @@ pub(super) const LCS: Command = Command::new(
 .keys(&[KeySpec::range(1, 1, 1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
 
 fn lcs(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    let a = decoded(cx, args.word()?)?;
-    let b = decoded(cx, args.word()?)?;
+    let keys = [args.word()?, args.word()?];
+    let lens = [len_of(cx, keys[0])?, len_of(cx, keys[1])?];
     let options = LcsOptions::parse(args)?;
-    check_size(a.len(), b.len(), cx.config.clients.proto_max_bulk_len)?;
+    check_size(lens[0], lens[1], cx.config.clients.proto_max_bulk_len)?;
+    let (a, b) = (text_of(cx, keys[0])?, text_of(cx, keys[1])?);
     match options.result {
         LcsResult::Len => {
             let (len, _) = table(&a, &b, false);
@@ -65,14 +67,18 @@ fn lcs(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-fn decoded(cx: &Context<'_>, key: &[u8]) -> Result<Vec<u8>, CommandError> {
-    let found = cx.view.string(cx.db(), key);
-    cx.note_lookup(!matches!(found, Ok(None)));
-    match found {
-        Ok(text) => Ok(text.map_or_else(Vec::new, StringValue::into_vec)),
-        Err(StoreError::WrongType) => Err(NOT_STRINGS),
-        Err(other) => Err(other.into()),
+fn len_of(cx: &Context<'_>, key: &[u8]) -> Result<usize, CommandError> {
+    match cx.noted(cx.view.string_len(cx.db(), key)) {
+        Ok(len) => Ok(len.unwrap_or(0) as usize),
+        Err(error) if error == errors::WRONG_TYPE => Err(NOT_STRINGS),
+        Err(other) => Err(other),
     }
+}
+
+/// The string at a key, which is one or absent. Only a string in chunks is copied.
+fn text_of<'a>(cx: &Context<'a>, key: &[u8]) -> Result<Cow<'a, [u8]>, CommandError> {
+    let found = cx.view.string(cx.db(), key)?;
+    Ok(found.map_or(Cow::Borrowed(b""), StringValue::into_cow))
 }
 
 fn reply_runs(cx: &mut Context<'_>, runs: &[Run], len: u32, with_run_len: bool) {
