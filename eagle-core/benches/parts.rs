@@ -1,9 +1,9 @@
 //! Changing parts of a string of 100 MB: a bit set, a few bytes appended or overwritten; and what the same takes when the
 //! string is replaced whole, as it is while it lies in one blob.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use eagle_core::store::{Access, Keyspace, PoolOptions, StringForm, Ttl, View, Worker, key_slot};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BYTES: u64 = 100 << 20;
 const KEY: &[u8] = b"key";
@@ -92,27 +92,83 @@ fn parts(c: &mut Criterion) {
         });
     });
     group.finish();
-    // Where the large form begins to pay: a bit set in a blob that is replaced, and in a large string.
-    let mut group = c.benchmark_group("SETBIT");
-    group.measurement_time(Duration::from_secs(1));
-    for len in [1u64 << 10, 4 << 10, 8 << 10, 16 << 10, 64 << 10] {
-        fill(&keyspace, &mut worker, len);
-        group.bench_function(format!("replaced, {len} bytes"), |b| {
-            b.iter_batched(
-                || next() % len,
-                |at| run(&keyspace, &mut worker, |view| replace(view, at, b"y")),
-                BatchSize::SmallInput,
-            );
-        });
-        group.bench_function(format!("in place if large, {len} bytes"), |b| {
-            b.iter(|| {
-                run(&keyspace, &mut worker, |view| {
-                    view.write_string(0, KEY, next() % len, b"y").expect("room")
-                })
+    drop((keyspace, worker));
+    by_size(c);
+}
+
+/// Where the large form begins to pay: what reads and changes of parts take in either form, by size. Run it with
+/// `LARGE_STRING_BYTES_MIN` lowered to see the large form of strings that are too short for it.
+fn by_size(c: &mut Criterion) {
+    let (keyspace, mut worker) = open();
+    for len in [1u64 << 10, 4 << 10, 8 << 10, 16 << 10, 64 << 10, 256 << 10] {
+        let mut group = c.benchmark_group(format!("{} KiB", len >> 10));
+        group
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
+        let mut at = 0u64;
+        let mut next = move || {
+            at = at.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (at >> 20) % (len - 100)
+        };
+        for is_whole in [true, false] {
+            let form = if is_whole { "replaced" } else { "in chunks" };
+            // The first change of a part makes chunks of it.
+            let fresh = |worker: &mut Worker| {
+                fill(&keyspace, worker, len);
+                if !is_whole {
+                    run(&keyspace, worker, |view| {
+                        view.write_string(0, KEY, 0, b"y").expect("room")
+                    });
+                }
+            };
+            fresh(&mut worker);
+            let mut out = Vec::with_capacity(len as usize);
+            group.bench_function(format!("GET, {form}"), |b| {
+                b.iter(|| {
+                    let guard = keyspace.pin();
+                    let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
+                    out.clear();
+                    view.with_string(0, KEY, |string| {
+                        string.pieces(0..string.len(), &mut |piece| {
+                            piece.for_each(|bytes| out.extend_from_slice(bytes));
+                        });
+                    })
+                });
             });
-        });
+            let mut change = |at: u64, bytes: &[u8], worker: &mut Worker| {
+                run(&keyspace, worker, |view| match is_whole {
+                    true => replace(view, at, bytes),
+                    false => {
+                        view.write_string(0, KEY, at, bytes).expect("room");
+                    }
+                });
+            };
+            for (name, bytes) in [("SETBIT", 1usize), ("SETRANGE 100", 100)] {
+                let bytes = vec![b'y'; bytes];
+                group.bench_function(format!("{name}, {form}"), |b| {
+                    b.iter(|| change(next(), &bytes, &mut worker));
+                });
+            }
+            group.bench_function(format!("APPEND 10, {form}"), |b| {
+                b.iter_custom(|count| {
+                    let (mut took, mut end) = (Duration::ZERO, u64::MAX);
+                    for _ in 0..count {
+                        // It must not become much longer than it should be.
+                        if end > len + len / 8 {
+                            fresh(&mut worker);
+                            end = len;
+                        }
+                        let started = Instant::now();
+                        change(end, b"0123456789", &mut worker);
+                        took += started.elapsed();
+                        end += 10;
+                    }
+                    took
+                });
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, parts);

@@ -6,7 +6,7 @@
 //! of the background thread's time. The pages that become free go back to the system as all free pages do.
 
 use crate::config::Config;
-use crate::node::Node;
+use crate::node::{Node, unix_ms};
 use eagle_core::store::{DefragCursor, Worker};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -49,7 +49,14 @@ impl Defragmenter {
                 next => break next,
             }
         };
-        let took = started.elapsed().as_micros() as u64;
+        let took = started.elapsed();
+        node.latency.record(
+            "active-defrag-cycle",
+            unix_ms() / 1000,
+            took.as_millis() as u64,
+            config.monitoring.latency_monitor_threshold,
+        );
+        let took = took.as_micros() as u64;
         stats.total_us.fetch_add(took, Relaxed);
         stats.current_us.fetch_add(took, Relaxed);
         if next.is_none() {

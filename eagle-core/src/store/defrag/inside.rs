@@ -158,7 +158,8 @@ fn tree_step<O: Order>(
     let reader = view.reader();
     let (cursor, rest) = tree.seek_weight(&reader, position);
     cursor.entry(&reader)?;
-    Some(position - rest + cursor.leaf_rest(&reader))
+    // Onward, whatever a damaged tree says.
+    Some((position - rest + cursor.leaf_rest(&reader)).max(position + 1))
 }
 
 /// Moves the nodes above the entry of a tree at a position.
@@ -219,7 +220,7 @@ fn referred<O: Order>(
         }
         cursor.next(&reader);
     }
-    (Some(at), wanted)
+    (Some(at.max(position + 1)), wanted)
 }
 
 /// Moves a piece of a large string; where to go on.

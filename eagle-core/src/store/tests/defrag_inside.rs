@@ -36,7 +36,7 @@ pub(super) fn move_all(keyspace: &Keyspace, worker: &mut Worker) -> u64 {
     walk(keyspace, worker, DefragCursor::of_everything())
 }
 
-/// Large values of every kind, in two databases.
+/// Large values of every kind.
 pub(super) fn values() -> Vec<Vec<Op>> {
     use End::{Head, Tail};
     let part = |part| Op::Part {
@@ -80,6 +80,11 @@ pub(super) fn values() -> Vec<Vec<Op>> {
             stream(StreamOp::CreateGroup { group: 1 }),
             deliver(0, 0, 6),
             deliver(1, 4, 9),
+        ],
+        vec![
+            add(3, 10),
+            stream(StreamOp::CreateGroup { group: 0 }),
+            deliver(0, 0, 1),
         ],
     ]
 }
