@@ -135,7 +135,7 @@ fn by_size(c: &mut Criterion) {
                     })
                 });
             });
-            let mut change = |at: u64, bytes: &[u8], worker: &mut Worker| {
+            let change = |at: u64, bytes: &[u8], worker: &mut Worker| {
                 run(&keyspace, worker, |view| match is_whole {
                     true => replace(view, at, bytes),
                     false => {

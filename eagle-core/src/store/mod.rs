@@ -89,7 +89,7 @@ pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot, SnapshotSink};
-pub use string_view::StringWindow;
+pub use string_view::{MakePart, StringWindow};
 pub use view::{Access, Committed, Savepoint, SlotHeld, View};
 pub use zset_range::{LexBound, LexRange, ScoreRange};
 pub use zset_ref::{ZsetIter, ZsetRef};

@@ -22,6 +22,9 @@ pub struct StringWindow {
     pub is_raw: bool,
 }
 
+/// Appends the bytes of a range of a string that is made of those given.
+pub type MakePart<'m, 'a> = &'m mut dyn FnMut(&[StringRead<'_, 'a>], Range<u64>, &mut Vec<u8>);
+
 impl<'a> View<'a> {
     /// The string at `key`, whole.
     #[inline]
@@ -188,7 +191,7 @@ impl<'a> View<'a> {
         sources: &[&[u8]],
         len: u64,
         ttl: Ttl,
-        make: &mut dyn FnMut(&[StringRead<'_, 'a>], Range<u64>, &mut Vec<u8>),
+        make: MakePart<'_, 'a>,
     ) -> Result<(), StoreError> {
         assert!(self.may_write(), "sources are read with their slots locked");
         let shape = |source: &&[u8]| {
