@@ -94,10 +94,7 @@ fn look_after_memory(node: &Node, now_ms: u64) {
     /// Smaller buffers are not worth it.
     const ROOM_BYTES_MIN: usize = 4096;
     let config = node.config.load();
-    let bytes_max = config
-        .clients
-        .maxmemory_clients
-        .bytes(config.memory.maxmemory);
+    let bytes_max = config.client_bytes_max();
     for client in node.clients.all() {
         let silent_ms = now_ms.saturating_sub(client.last_active_ms());
         if silent_ms > SILENT_MS && client.query_room_bytes.load(Ordering::Relaxed) > ROOM_BYTES_MIN

@@ -14,7 +14,7 @@ use crate::metrics::DefragStats;
 use crate::metrics::{
     Counter, ErrorStats, LatencyMonitor, Peak, Rates, SlotStats, Slowlog, Stats, WorkerStats,
 };
-use crate::persist::Saving;
+use crate::persist::{Loading, Saving};
 use crate::propagation::Stream;
 use crate::pubsub::Broker;
 use crate::repl::History;
@@ -87,10 +87,14 @@ pub struct Node {
     pub started: Instant,
     /// Whether keys are removed when they expire, not only when they are met (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
+    /// RESTORE takes payloads with a wrong checksum (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub forged_payloads: AtomicBool,
     /// Periodic work rests (DEBUG PAUSE-CRON).
     pub cron_paused: AtomicBool,
     /// Snapshots in files.
     pub saving: Saving,
+    /// A file being loaded.
+    pub loading: Loading,
     /// What the last file held that was loaded.
     pub loaded: LoadedCounts,
     /// Changes to the keyspace since the last snapshot (INFO `rdb_changes_since_last_save`).
@@ -113,6 +117,11 @@ pub struct LoadedCounts {
 }
 
 impl Node {
+    /// What `maxmemory` bounds: what the pool holds, and what clients do as far as it is counted.
+    pub fn bounded_bytes(&self) -> u64 {
+        self.keyspace.usage().used + self.clients.counted_memory()
+    }
+
     /// Appends a message for `client`, within its output limit.
     pub fn send(&self, client: &ClientInfo, message: Bytes) {
         let config = self.config.load();
@@ -212,6 +221,8 @@ pub struct Thread {
     pub engines: script::Engines,
     /// Connections to other nodes for forwarded commands.
     pub proxy: Rc<Pool>,
+    /// Keys that the present turn of a connection has changed, for clients that track them by prefix, and who did.
+    pub broadcasts: RefCell<Vec<(Box<[u8]>, Option<u64>)>>,
     /// The keys that this thread evicts next when memory is short.
     pub candidates: RefCell<Candidates>,
     config: Local,
@@ -228,6 +239,17 @@ impl Thread {
     #[inline]
     pub fn config(&self) -> Snapshot {
         self.config.get(&self.node.config)
+    }
+
+    /// Tells clients that track by prefix what the turn that ends has changed: once for all of it.
+    pub fn send_broadcasts(&self) {
+        if self.broadcasts.borrow().is_empty() {
+            return;
+        }
+        let changed = self.broadcasts.take();
+        self.node.tell_caches(|tracking, to| {
+            tracking.broadcast(changed.iter().map(|(key, by)| (&**key, *by)), to);
+        });
     }
 
     /// The worker for what is served while the other one is in use.
@@ -275,6 +297,7 @@ impl Thread {
             slots_held_at: Cell::new(None),
             stuck: Arc::default(),
             proxy,
+            broadcasts: RefCell::default(),
             candidates: RefCell::default(),
             config: Local::default(),
         }

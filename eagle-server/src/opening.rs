@@ -119,6 +119,7 @@ impl Snapshot {
         note(LOADING)?;
         saving::load(node, &self.path, Present::Kept).map_err(|error| {
             tracing::error!("{error}");
+            tracing::error!("Terminating server after rdb file reading failure.");
             "Fatal error loading the DB, check server logs. Exiting.".to_owned()
         })?;
         note(self.fingerprint)?;
@@ -135,7 +136,15 @@ fn open_pool(settings: &Config) -> Result<(Keyspace, OpenReport), String> {
         boot_id: boot_id(),
         seed: rand::random(),
     };
-    Keyspace::open(&options).map_err(|error| format!("Can't open the pool '{name}': {error}"))
+    let (keyspace, report) = Keyspace::open(&options)
+        .map_err(|error| format!("Can't open the pool '{name}': {error}"))?;
+    if report.created || report.quarantined.is_some() {
+        // Whoever looks at an empty server sees what it takes without any key.
+        keyspace
+            .prepare(0)
+            .map_err(|error| format!("Can't write the pool '{name}': {error}"))?;
+    }
+    Ok((keyspace, report))
 }
 
 /// `pool-size`, or as much as the medium could hold: space is taken only as the keyspace grows.

@@ -24,12 +24,13 @@ use crate::log;
 use crate::metrics::{SlotStats, Stats};
 use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
-use crate::opening;
+use crate::opening::{self, Snapshot};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
 use crate::repl::History;
 use crate::shutdown::ShutdownRequest;
 use eagle_core::store::{Keyspace, OpenReport};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -124,7 +125,7 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     let settings = config.snapshot();
     tracing::warn!("EagleDB is starting");
     tracing::warn!(
-        "EagleDB version={}, Redis compatibility={}, bits=64, PID: {}",
+        "EagleDB version={}, Redis compatibility={}, bits=64, pid={}",
         env!("CARGO_PKG_VERSION"),
         crate::config::command_line::REDIS_VERSION,
         std::process::id()
@@ -132,15 +133,26 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     raise_descriptor_limit(&config);
     write_pidfile(&settings);
 
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("Can't start the runtime: {error}"))?;
+    // Before the data is touched: another server may have the port.
+    let listeners = {
+        let _inside = runtime.enter();
+        bind(&settings)?
+    };
+    // Whoever started the server reads in the log that it has its port.
+    tracing::warn!(
+        "Listening on port {}, PID: {}",
+        settings.network.port,
+        std::process::id()
+    );
     let observed = Observed::default();
     let monitoring = exposition::start(&settings, &observed)?;
     let opened = opening::open(&settings)?;
     let keyspace = Arc::new(opened.keyspace);
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("Can't start the runtime: {error}"))?;
     let mut running = None;
     if settings.cluster.cluster_enabled {
         let _inside = runtime.enter();
@@ -158,9 +170,6 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     ));
     node.saving.begin_at(unix_ms() / 1000);
     scripting::load_libraries(&node);
-    if let Some(snapshot) = opened.snapshot {
-        snapshot.load_into(&node)?;
-    }
     // Nobody else sets it.
     let _ = observed.set(Arc::downgrade(&node));
     if let Some(cluster) = &node.cluster {
@@ -168,12 +177,8 @@ fn serve(config: Live, config_file: Option<PathBuf>, acl: Acl) -> Result<(), Str
     }
     follow_config(&node);
     node.follow_ring();
-    let outcome = runtime.block_on(async {
-        if let Some(running) = &mut running {
-            running.spawn();
-        }
-        serve_until_shutdown(&node).await
-    });
+    let serving = serve_until_shutdown(&node, listeners, opened.snapshot, running.as_mut());
+    let outcome = runtime.block_on(serving);
     drop(runtime);
     if let Some(monitoring) = monitoring {
         monitoring.join();
@@ -271,8 +276,7 @@ fn follow_config(node: &Arc<Node>) {
     let clients = Arc::downgrade(node);
     node.config
         .on_apply(&["maxmemory", "maxmemory-clients"], move |change| {
-            let bytes_max = change.new.clients.maxmemory_clients;
-            let bytes_max = bytes_max.bytes(change.new.memory.maxmemory);
+            let bytes_max = change.new.client_bytes_max();
             if let (Some(node), Some(bytes_max)) = (clients.upgrade(), bytes_max) {
                 let limits = &change.new.clients.client_output_buffer_limit;
                 node.clients.recount_memory(bytes_max, limits);
@@ -304,33 +308,66 @@ fn follow_config(node: &Arc<Node>) {
         });
 }
 
-async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
+async fn serve_until_shutdown(
+    node: &Arc<Node>,
+    listeners: Vec<Listener>,
+    snapshot: Option<Snapshot>,
+    bus: Option<&mut cluster::start::Running>,
+) -> Result<(), String> {
     let settings = node.config.snapshot();
-    let listeners = bind(&settings)?;
     let workers = match settings.process.worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,
     };
     let pool =
         Pool::start(node, workers).map_err(|error| format!("Can't start the workers: {error}"))?;
-    let background = cron::Background::start(node)
-        .map_err(|error| format!("Can't start the keyspace thread: {error}"))?;
     let pool = Arc::new(pool);
     tracing::warn!("Server initialized");
     let mut tasks = tokio::task::JoinSet::new();
-    let listening = Listening::start(node, &pool, listeners)
-        .map_err(|error| format!("Can't accept connections: {error}"))?;
     tasks.spawn(cron::clients(node.clone()));
     tasks.spawn(obey_halts(node.clone()));
     let signals = tasks.spawn(signals(node.clone()));
-    node.is_serving.store(true, Ordering::Release);
-    tracing::info!("Ready to accept connections");
-    notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
+    let mut loading = pin!(load(node, snapshot));
+    // Nobody is told of a file that is loaded soon: clients wait to be accepted.
+    let mut loaded = tokio::select! {
+        biased;
+        loaded = &mut loading => Some(loaded),
+        () = node.loading.shown() => None,
+    };
+    let listening = Listening::start(node, &pool, listeners)
+        .map_err(|error| format!("Can't accept connections: {error}"))?;
+    if loaded.is_none() {
+        loaded = Some(loading.await);
+    }
+    let mut background = None;
+    let outcome = match loaded {
+        // Whoever ended the server ended the loading too.
+        _ if node.shutdown.is_requested() => Ok(()),
+        Some(Err(error)) => {
+            node.shutdown.begin(ShutdownRequest::default());
+            Err(error)
+        }
+        _ => {
+            background = Some(
+                cron::Background::start(node)
+                    .map_err(|error| format!("Can't start the keyspace thread: {error}"))?,
+            );
+            if let Some(bus) = bus {
+                bus.spawn();
+            }
+            node.is_serving.store(true, Ordering::Release);
+            tracing::info!("Ready to accept connections");
+            notify_supervisor(&settings, &[sd_notify::NotifyState::Ready]);
+            Ok(())
+        }
+    };
 
     node.shutdown.requested().await;
     node.saving.cancel();
     node.scripts.running.end_all();
-    tracing::warn!("User requested shutdown...");
+    if outcome.is_ok() {
+        tracing::warn!("User requested shutdown...");
+    }
     notify_supervisor(&settings, &[sd_notify::NotifyState::Stopping]);
     listening.ended().await;
     // It has stayed for a second SIGINT.
@@ -339,8 +376,27 @@ async fn serve_until_shutdown(node: &Arc<Node>) -> Result<(), String> {
     if let Ok(pool) = Arc::try_unwrap(pool) {
         pool.join();
     }
-    background.join();
-    Ok(())
+    if let Some(background) = background {
+        background.join();
+    }
+    outcome
+}
+
+/// Loads a file, if there is one, beside what else this thread does; gives up when the server is to end.
+async fn load(node: &Arc<Node>, snapshot: Option<Snapshot>) -> Result<(), String> {
+    let Some(snapshot) = snapshot else {
+        return Ok(());
+    };
+    let owner = node.clone();
+    let mut loading = tokio::task::spawn_blocking(move || snapshot.load_into(&owner));
+    let loaded = tokio::select! {
+        loaded = &mut loading => loaded,
+        () = node.shutdown.requested() => {
+            node.loading.cancel();
+            loading.await
+        }
+    };
+    loaded.map_err(|error| format!("Loading failed: {error}"))?
 }
 
 /// Stops this thread's runtime, and with it the cluster bus, during DEBUG SLEEP.
@@ -390,12 +446,14 @@ async fn signals(node: Arc<Node>) {
             _ = int.recv() => {
                 if std::mem::replace(&mut interrupted, true) {
                     tracing::warn!("You insist... exiting now.");
+                    saving::remove_temporary(&node.config.load());
                     std::process::exit(1);
                 }
                 ("SIGINT", node.config.load().process.shutdown_on_sigint)
             }
         };
         tracing::warn!("Received {name} scheduling shutdown...");
+        node.shutdown.schedule();
         let request = ShutdownRequest {
             force: request.force,
             now: request.now,
@@ -408,6 +466,13 @@ async fn signals(node: Arc<Node>) {
         // Beside this loop: a second SIGINT must be seen while a snapshot is written.
         let ending = node.clone();
         tokio::spawn(async move {
+            // It is periodic work that looks after what was scheduled.
+            while ending.cron_paused.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if !ending.shutdown.is_scheduled() {
+                return;
+            }
             if !saving::shut_down(ending, request).await {
                 tracing::warn!(
                     "Errors trying to shut down the server. Check the logs for more information."
@@ -531,8 +596,10 @@ impl Node {
             started_at_ms: unix_ms(),
             started,
             active_expire: true.into(),
+            forged_payloads: false.into(),
             cron_paused: false.into(),
             saving: Default::default(),
+            loading: Default::default(),
             loaded: Default::default(),
             dirty: Default::default(),
             evicting: false.into(),

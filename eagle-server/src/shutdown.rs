@@ -1,6 +1,7 @@
 //! The one way out: who asked the server to end, and everybody who must know.
 
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// How the server should end.
@@ -17,6 +18,8 @@ pub struct ShutdownRequest {
 #[derive(Default)]
 pub struct Shutdown {
     request: Mutex<Option<ShutdownRequest>>,
+    /// The server is to end, but could still be told not to.
+    is_scheduled: AtomicBool,
     token: CancellationToken,
 }
 
@@ -25,6 +28,20 @@ impl Shutdown {
     pub fn begin(&self, request: ShutdownRequest) {
         self.request.lock().get_or_insert(request);
         self.token.cancel();
+    }
+
+    /// The server is to end once that can be done.
+    pub fn schedule(&self) {
+        self.is_scheduled.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls off what was scheduled; whether anything was.
+    pub fn abort(&self) -> bool {
+        self.is_scheduled.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn is_scheduled(&self) -> bool {
+        self.is_scheduled.load(Ordering::Relaxed)
     }
 
     /// Completes once the server is to end.

@@ -162,3 +162,21 @@ fn a_large_value_gives_its_memory_back_at_once() {
     assert!(figure(&mut client, "memory", "used_memory") <= 500_000);
     assert_eq!(client.call(&["EXISTS", "large"]).int(), 0);
 }
+
+#[test]
+fn a_bound_that_is_not_reached_evicts_nothing_when_it_is_set() {
+    let server = Launch::eagledb()
+        .option("maxmemory-policy", "allkeys-random")
+        .option("hz", "500")
+        .start();
+    let mut client = server.client();
+    client.call(&["DEBUG", "POPULATE", "2000"]).ok();
+    // The thread that evicts must not take the old bound, 0, for one.
+    for _ in 0..200 {
+        for bytes_max in ["1gb", "0"] {
+            client.call(&["CONFIG", "SET", "maxmemory", bytes_max]).ok();
+        }
+    }
+    assert_eq!(client.call(&["DBSIZE"]).int(), 2000);
+    assert_eq!(figure(&mut client, "stats", "evicted_keys"), 0);
+}

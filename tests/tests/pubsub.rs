@@ -195,6 +195,7 @@ fn caches_are_told_of_changes_as_in_redis() {
             (0, "CLIENT TRACKING ON BCAST PREFIX x:z"),
             (0, "CLIENT TRACKINGINFO"),
             (1, "MSET x:1 a y:1 b z:1 c x:2 d"),
+            (1, "SET x:3 1; SET x:4 2; DEL x:3; SET y:5 3"),
             (0, "SET x:1 own"),
             (2, "SUBSCRIBE __redis__:invalidate"),
             (0, "CLIENT TRACKING OFF"),

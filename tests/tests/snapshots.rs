@@ -209,7 +209,13 @@ fn a_snapshot_that_cannot_be_written_stops_writes_and_shutdowns() {
     let in_the_way = server.dir().join("dump.rdb");
     fs::create_dir(&in_the_way).expect("the directory is writable");
     fs::write(in_the_way.join("file"), "").expect("the directory is writable");
+    // Whoever asked for it learns that it failed, and nothing else follows, as in Redis.
     assert!(client.call(&["SAVE"]).error().is_some());
+    client.call(&["SET", "key", "1"]).ok();
+    client.call(&["BGSAVE"]);
+    wait_until("the failure", Duration::from_secs(20), || {
+        client.info("rdb_last_bgsave_status") == "err"
+    });
     let refused = client
         .call(&["SET", "key", "2"])
         .error()

@@ -116,6 +116,13 @@ impl Keyspace {
         removed
     }
 
+    /// Whether anything that large removals left behind is still to be freed.
+    pub fn has_trash(&self) -> bool {
+        let guard = self.pin();
+        let reader = self.reader(&guard);
+        (0..TRASH_LISTS).any(|list| reader.load(root::trash_at(self.root(), list)) != 0)
+    }
+
     /// Frees some of what large removals (FLUSHDB, DEL of a large hash) left behind, at most about `budget`
     /// blocks. Returns whether more is left.
     pub fn reap_step(&self, worker: &mut Worker, budget: usize) -> bool {

@@ -595,6 +595,11 @@ impl Keyspace {
         (array != 0).then_some(array)
     }
 
+    /// Makes room for a database before its first key comes, so that none but keys take memory afterwards.
+    pub fn prepare(&self, db: u8) -> Result<(), OutOfSpace> {
+        self.make_array(&self.pin(), db)
+    }
+
     /// Makes the root array of a database unless it is there.
     pub(super) fn make_array(&self, guard: &Guard, db: u8) -> Result<(), OutOfSpace> {
         let at = pmem::Offset::from_raw(root::database_at(self.root(), db));

@@ -43,6 +43,7 @@ fn pass_gates(request: &Request<'_>) -> Result<(), CommandError> {
     memory(request)?;
     on_disk(request)?;
     allowed_among_messages(request)?;
+    loaded(request)?;
     not_busy(request)
 }
 
@@ -178,6 +179,10 @@ fn memory(request: &Request<'_>) -> Result<(), CommandError> {
 #[inline(never)]
 fn memory_within_limit(request: &Request<'_>) -> Result<(), CommandError> {
     let batch = request.batch;
+    // Nothing goes of what is just being loaded.
+    if batch.thread.node.loading.is_shown() {
+        return Ok(());
+    }
     let thread = batch.thread;
     // Beside a script on this thread nothing is served that needs memory.
     let Ok(mut worker) = thread.worker.try_borrow_mut() else {
@@ -242,6 +247,21 @@ fn allowed_among_messages(request: &Request<'_>) -> Result<(), CommandError> {
     )))
 }
 
+/// The dataset is being loaded: nothing is served that needs it.
+#[inline]
+fn loaded(request: &Request<'_>) -> Result<(), CommandError> {
+    if !request.batch.thread.node.loading.is_shown() {
+        return Ok(());
+    }
+    let name = request.entry.command.name;
+    let needs_dataset = !request.flags.has(Flags::LOADING)
+        || (name == "exec" && queue_lacks(request, Flags::LOADING));
+    if needs_dataset {
+        return Err(errors::LOADING);
+    }
+    Ok(())
+}
+
 /// A script runs for too long: only what may end it is served.
 #[inline]
 fn not_busy(request: &Request<'_>) -> Result<(), CommandError> {
@@ -266,6 +286,15 @@ fn queue_has(request: &Request<'_>, flag: Flags) -> bool {
         multi.queue().iter().any(|queued| {
             script::effective_flags(node, queued_entry(queued), &queued.words()).has(flag)
         })
+    })
+}
+
+/// Whether a queued command is without this flag.
+fn queue_lacks(request: &Request<'_>, flag: Flags) -> bool {
+    let multi = request.session.multi.as_ref();
+    multi.is_some_and(|multi| {
+        let mut queue = multi.queue().iter();
+        queue.any(|queued| !queued_entry(queued).has(flag))
     })
 }
 

@@ -486,7 +486,7 @@ fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     if late {
         return Some(Late { events, met_fields });
     }
-    let stale = update_caches(cx.node, cx.session, &cx.events, &committed.touched);
+    let stale = update_caches(cx.thread, cx.session, &cx.events, &committed.touched);
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
@@ -554,7 +554,7 @@ pub(super) fn apply_on<T>(
     let result = change(&mut view, &mut stream, &mut notices);
     let committed = commit(node, &mut view, stream);
     post_ready(node, &committed.touched);
-    tell_caches(node, &committed.touched, None);
+    tell_caches(node, &committed.touched);
     send_all(node, &notices);
     drop(committed);
     result

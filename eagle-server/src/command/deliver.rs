@@ -7,7 +7,7 @@ use super::keys;
 use super::spec::{Flags, KeyFlags};
 use super::table::Entry;
 use crate::config::special::EventClasses;
-use crate::node::Node;
+use crate::node::{Node, Thread};
 use crate::session::{CachingFlags, ClientInfo, ReplyMode, Session};
 use bytes::Bytes;
 use eagle_core::resp::{Mark, Writer};
@@ -322,11 +322,11 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
     }
 }
 
-/// Tells clients that cache keys which ones have changed. `by` is the client that changed them.
-pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u64>) {
+/// Tells clients that cache keys which ones have changed, and not by a client.
+pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)]) {
     if !changed.is_empty() {
         node.tell_caches(|tracking, to| {
-            tracking.invalidate(changed.iter().map(|(_, key)| (&**key, true)), by, to);
+            tracking.invalidate(changed.iter().map(|(_, key)| &**key), to);
         });
     }
 }
@@ -334,20 +334,29 @@ pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)], by: Option<u
 /// Tells clients that cache keys what a request has `touched`, and remembers what it has read for its own client while
 /// the slots are still locked; what it changed afterwards that client is told at once. Returns the messages for it.
 pub(super) fn update_caches(
-    node: &Node,
+    thread: &Thread,
     session: &Session,
     events: &Events,
     touched: &[(u8, Box<[u8]>)],
 ) -> Vec<Bytes> {
+    let node = &*thread.node;
     let reads = &events.reads;
     if touched.is_empty() && reads.is_empty() {
         return Vec::new();
     }
     let info = &session.info;
-    node.tell_caches_but(Some(info.id), |tracking, to| {
+    if node.tracking.prefixes() > 0 {
+        // They are told at the end of the connection's turn.
         let changed = touched.iter().enumerate();
-        let changed = changed.map(|(at, (_, key))| (&**key, !events.is_by_script(at)));
-        tracking.invalidate(changed, Some(info.id), to);
+        let changed = changed.map(|(at, (_, key))| {
+            let itself = !events.is_by_script(at);
+            (key.clone(), itself.then_some(info.id))
+        });
+        thread.broadcasts.borrow_mut().extend(changed);
+    }
+    node.tell_caches_but(Some(info.id), |tracking, to| {
+        let changed = touched.iter().map(|(_, key)| &**key);
+        tracking.tell_readers(changed, Some(info.id), to);
         for (before, key) in reads {
             tracking.remember(info, key);
             let mut later = touched.iter().skip(*before);
@@ -388,7 +397,7 @@ pub(super) fn by_hash(met: &[MetField]) -> Vec<HashFields<'_>> {
 
 /// Tells whoever wants to know of keys and fields that were removed because their time has come.
 pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
-    tell_caches(node, &committed.touched, None);
+    tell_caches(node, &committed.touched);
     for (db, key) in &committed.expired {
         publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
     }

@@ -1,5 +1,6 @@
 //! Wire texts of errors that more than one command replies, in one place.
 
+use crate::script::ScriptError;
 use eagle_core::store::StoreError;
 use std::borrow::Cow;
 
@@ -41,6 +42,12 @@ impl CommandError {
     }
 }
 
+impl From<ScriptError> for CommandError {
+    fn from(error: ScriptError) -> CommandError {
+        CommandError::quoting(&[&error.0])
+    }
+}
+
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> CommandError {
         match error {
@@ -79,6 +86,10 @@ pub const INCREMENT_OVERFLOWS: CommandError =
     CommandError::new("ERR increment or decrement would overflow");
 pub const INCREMENT_NOT_FINITE: CommandError =
     CommandError::new("ERR increment would produce NaN or Infinity");
+pub const UNBLOCKED: CommandError =
+    CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+pub const LOADING: CommandError =
+    CommandError::new("LOADING Redis is loading the dataset in memory");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const EXEC_ABORT: CommandError =
     CommandError::new("EXECABORT Transaction discarded because of previous errors.");

@@ -44,7 +44,15 @@ impl Evictor<'_> {
     /// Evicts keys until the data fits, nothing more may go, or the time is up.
     pub fn make_room(&mut self, config: &Config, now_ms: u64) -> Room {
         let memory = &config.memory;
-        if self.fits(memory.maxmemory) {
+        // The keyspace thread may look before a bound that has just been set is in force.
+        if memory.maxmemory == 0 {
+            return Room::Enough;
+        }
+        // What clients hold is looked at once: being told of keys that go, they would hold more with each.
+        let bytes_max = memory
+            .maxmemory
+            .saturating_sub(self.node.clients.counted_memory());
+        if self.fits(bytes_max) {
             return Room::Enough;
         }
         if memory.maxmemory_policy == EvictionPolicy::NoEviction {
@@ -58,17 +66,17 @@ impl Evictor<'_> {
                 Some(true) => fruitless = 0,
                 Some(false) if fruitless < FRUITLESS_MAX => fruitless += 1,
                 _ => {
-                    break if self.reap(memory.maxmemory) {
+                    break if self.reap(bytes_max) {
                         Room::Enough
                     } else {
                         Room::None
                     };
                 }
             }
-            if !memory.lazyfree_lazy_eviction && !self.fits(memory.maxmemory) {
+            if !memory.lazyfree_lazy_eviction && !self.fits(bytes_max) {
                 self.node.keyspace.reap_step(self.worker, REAP_BLOCKS);
             }
-            if self.fits(memory.maxmemory) {
+            if self.fits(bytes_max) {
                 break Room::Enough;
             }
             if time_max.is_some_and(|max| started.elapsed() >= max) {
@@ -119,7 +127,7 @@ impl Evictor<'_> {
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
         let committed = call::commit(self.node, &mut view, stream);
         post_ready(self.node, &committed.touched);
-        tell_caches(self.node, &committed.touched, None);
+        tell_caches(self.node, &committed.touched);
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);
         self.node.stats.evicted_keys.add_shared(1);

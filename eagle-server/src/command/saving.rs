@@ -112,6 +112,9 @@ pub fn follow_save_points(node: &Arc<Node>) {
     let config = node.config.load();
     let points = &config.persistence.save;
     let changes = node.dirty.load(Relaxed);
+    if node.loading.current().is_some() {
+        return;
+    }
     if let Some(point) = node.saving.due(points, changes, unix_ms() / 1000) {
         tracing::info!(
             "{} changes in {} seconds. Saving...",
@@ -124,16 +127,26 @@ pub fn follow_save_points(node: &Arc<Node>) {
     }
 }
 
+/// Removes what a snapshot that is being written has left so far: the server ends at once.
+pub fn remove_temporary(config: &Config) {
+    let _ = std::fs::remove_file(snapshot::temporary(&file(config)));
+}
+
 /// Whether the server writes a snapshot before it ends.
-pub fn is_wanted_at_shutdown(config: &Config, request: ShutdownRequest) -> bool {
-    let is_default = !config.persistence.save.is_empty();
+pub fn is_wanted_at_shutdown(node: &Node, request: ShutdownRequest) -> bool {
+    // A file that is being loaded is not to be written over by a part of what it holds.
+    if node.loading.current().is_some() {
+        return false;
+    }
+    let is_default = !node.config.load().persistence.save.is_empty();
     request.save.unwrap_or(is_default)
 }
 
 /// Ends the server, after a snapshot if one is wanted. If that fails the server goes on, unless it is forced to end; the
 /// result is false then.
 pub async fn shut_down(node: Arc<Node>, request: ShutdownRequest) -> bool {
-    if is_wanted_at_shutdown(&node.config.load(), request) {
+    node.shutdown.schedule();
+    if is_wanted_at_shutdown(&node, request) {
         // What is written now would not be in the snapshot.
         node.pause.start(u64::MAX, PauseMode::Write, unix_ms());
         tracing::info!("Saving the final RDB snapshot before exiting.");
@@ -145,6 +158,11 @@ pub async fn shut_down(node: Arc<Node>, request: ShutdownRequest) -> bool {
         let is_saved = matches!(saved.await, Ok(Ok(())));
         if !is_saved && !request.force {
             tracing::warn!("Error trying to save the DB, can't exit.");
+            node.pause.end();
+            node.shutdown.abort();
+            return false;
+        }
+        if !node.shutdown.is_scheduled() {
             node.pause.end();
             return false;
         }
@@ -185,8 +203,16 @@ pub fn load(node: &Node, path: &Path, present: Present) -> Result<Loaded, String
             }
         },
         replaces: present == Present::Replaced,
+        key_delay: config.debug.key_load_delay,
     };
-    let loaded = load::load(&node.keyspace, path, &options).map_err(|error| error.to_string())?;
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+    let quiet_bytes = config.debug.loading_process_events_interval_bytes;
+    // To the end of this function: libraries belong to the dataset.
+    let turn = node
+        .loading
+        .begin(bytes, quiet_bytes.into(), options.now_ms / 1000);
+    let loaded =
+        load::load(&node.keyspace, path, &options, &turn).map_err(|error| error.to_string())?;
     log_notes(&loaded);
     add_functions(node, &loaded.functions, present)?;
     // The stream of changes does not tell how the data came here.

@@ -18,7 +18,7 @@ use crate::acl::Place;
 use crate::cluster::route::{DOWN, DOWN_READ_ONLY, Route};
 use crate::node::Node;
 use crate::script::{
-    Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptFlags, Source, sha1_hex,
+    Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptError, ScriptFlags, Source, sha1_hex,
 };
 use eagle_core::resp::{Protocol, Writer};
 use std::borrow::Cow;
@@ -123,7 +123,7 @@ pub(super) fn execute(
     cx: &mut Context<'_>,
     argv: &[&[u8]],
     script: &Script<'_>,
-    run: impl FnOnce(&mut (dyn Host + '_)) -> Result<Finished, String>,
+    run: impl FnOnce(&mut (dyn Host + '_)) -> Result<Finished, ScriptError>,
 ) -> Outcome {
     let mut read_only = cx.entry.has(Flags::READONLY);
     let out_of_memory = is_out_of_memory(cx);
@@ -174,7 +174,7 @@ pub(super) fn execute(
     if rollback {
         return Err(CommandError::new("ERR The server is going down"));
     }
-    let finished = finished.map_err(CommandError::owned)?;
+    let finished = finished?;
     if cx.needs_all {
         return Ok(Flow::Done);
     }
@@ -204,7 +204,7 @@ fn note_error(cx: &Context<'_>, error: &CommandError) {
 /// Whether the data is larger than `maxmemory` although the gate has made room.
 fn is_out_of_memory(cx: &Context<'_>) -> bool {
     let max = cx.config.memory.maxmemory;
-    max != 0 && cx.node.keyspace.usage().used > max
+    max != 0 && cx.node.bounded_bytes() > max
 }
 
 /// The slot of the keys a script declared.

@@ -66,6 +66,13 @@ impl Config {
         (databases as usize).min(DATABASES_MAX)
     }
 
+    /// What all clients together may hold; `None` if nothing bounds it and it need not be counted.
+    pub fn client_bytes_max(&self) -> Option<u64> {
+        let maxmemory = self.memory.maxmemory;
+        let bound = self.clients.maxmemory_clients.bytes(maxmemory);
+        bound.or_else(|| (maxmemory != 0).then_some(u64::MAX))
+    }
+
     /// Moves values that are accepted out of bounds into them, as Redis does.
     pub fn settle(&mut self) {
         const BACKLOG_BYTES_MIN: u64 = 16 << 10;

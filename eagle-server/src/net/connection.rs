@@ -268,6 +268,7 @@ impl Connection {
                 None => self.process(),
             };
             self.replies.push(&mut self.out);
+            self.thread.send_broadcasts();
             self.collect_mail();
             self.note_sizes();
             if self.is_over_output_limit() {
@@ -669,15 +670,10 @@ impl Connection {
         is_empty
     }
 
-    /// Counts the connection's memory while `maxmemory-clients` limits it.
+    /// Counts the connection's memory while it is limited.
     fn count_memory(&self) {
         let node = &self.thread.node;
-        let config = self.thread.config();
-        if let Some(bytes_max) = config
-            .clients
-            .maxmemory_clients
-            .bytes(config.memory.maxmemory)
-        {
+        if let Some(bytes_max) = self.thread.config().client_bytes_max() {
             node.clients.count_memory(&self.session.info, bytes_max);
         }
     }

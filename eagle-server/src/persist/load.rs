@@ -1,10 +1,12 @@
 //! Reading an RDB file into the keyspace.
 
+use crate::persist::loading::Turn;
 use crate::persist::rdb::keyspace::store_value;
 use crate::persist::rdb::reader::{Key, ReadError, Reader, Record};
 use crate::persist::rdb::writer::Use;
-use crate::persist::snapshot::POOL_NOTE;
+use crate::persist::snapshot::{POOL_NOTE, rest};
 use eagle_core::store::{Access, DATABASES_MAX, Keyspace, StoreError, Ttl, Worker, key_slot};
+use eagle_core::text::integer::parse_u64;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,6 +21,8 @@ pub enum LoadError {
     Duplicate(Vec<u8>),
     /// More databases than there are.
     Databases(u64),
+    /// The server ends.
+    Cancelled,
 }
 
 impl fmt::Display for LoadError {
@@ -33,6 +37,7 @@ impl fmt::Display for LoadError {
                 f,
                 "Data file was created with a Redis server configured to handle more than {db} databases"
             ),
+            LoadError::Cancelled => f.write_str("Loading was called off"),
         }
     }
 }
@@ -56,6 +61,8 @@ pub struct Options {
     pub clock: fn(Use, u64) -> Option<u32>,
     /// Keys that exist are replaced, not refused.
     pub replaces: bool,
+    /// Microseconds to rest per key, or (below zero) keys per microsecond: for tests.
+    pub key_delay: i32,
 }
 
 /// What was in a file.
@@ -71,17 +78,47 @@ pub struct Loaded {
 }
 
 /// Reads the file at `path`, every key in a transaction of its own. Function libraries are only handed out.
-pub fn load(keyspace: &Keyspace, path: &Path, options: &Options) -> Result<Loaded, LoadError> {
+pub fn load(
+    keyspace: &Keyspace,
+    path: &Path,
+    options: &Options,
+    turn: &Turn<'_>,
+) -> Result<Loaded, LoadError> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut reader = Reader::begin(file, bytes, options.is_checked).map_err(LoadError::Read)?;
     let mut loaded = Loaded::default();
     let mut worker = keyspace.worker();
-    while let Some(outcome) = reader
-        .next(|record| take(keyspace, &mut worker, record, options, &mut loaded))
-        .map_err(LoadError::Read)?
-    {
+    let mut rested = 0;
+    loop {
+        let outcome = reader.next(|record| {
+            if let Record::Note(name, value) = &record
+                && **name == *b"used-mem"
+            {
+                turn.note_used(parse_u64(value).unwrap_or(0));
+            }
+            take(keyspace, &mut worker, record, options, &mut loaded)
+        });
+        if let Err(ReadError::Damaged { error, .. }) = &outcome {
+            tracing::warn!("rdb: {error}");
+        }
+        let Some(outcome) = outcome.map_err(LoadError::Read)? else {
+            break;
+        };
         outcome?;
+        if !turn.has_read(reader.position()) {
+            return Err(LoadError::Cancelled);
+        }
+        if options.key_delay != 0 {
+            let keys = loaded.keys + loaded.expired;
+            // Below zero, the rests of several keys are taken at once.
+            if options.key_delay > 0 || keys - rested >= options.key_delay.unsigned_abs().into() {
+                rest(
+                    options.key_delay,
+                    keys - std::mem::replace(&mut rested, keys),
+                );
+            }
+        }
     }
     Ok(loaded)
 }

@@ -84,6 +84,13 @@ impl Saving {
         self.state.lock().thread = Some(thread);
     }
 
+    /// Has the snapshot being written given up soon.
+    pub fn call_off(&self) {
+        if let Some(current) = &self.state.lock().current {
+            current.progress.is_cancelled.store(true, Relaxed);
+        }
+    }
+
     /// Has the snapshot being written given up, and waits until it has.
     pub fn cancel(&self) {
         let thread = {
@@ -164,7 +171,9 @@ impl Saving {
             }
             // One that was called off says nothing about the medium.
             None if current.progress.is_cancelled.load(Relaxed) => {}
-            None => self.has_failed.store(true, Relaxed),
+            // Whoever waits for one is told itself; nobody may look at what failed in the background.
+            None if current.in_background => self.has_failed.store(true, Relaxed),
+            None => {}
         }
     }
 }
@@ -235,5 +244,12 @@ mod tests {
         saving.cancel();
         drop(turn);
         assert!(!saving.has_failed() && !saving.in_background());
+    }
+
+    #[test]
+    fn one_that_somebody_waits_for_stops_no_writes_when_it_fails() {
+        let saving = Saving::default();
+        drop(saving.begin(5, false).unwrap());
+        assert!(!saving.has_failed());
     }
 }

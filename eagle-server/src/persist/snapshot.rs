@@ -50,9 +50,7 @@ pub struct Progress {
 
 /// Writes a snapshot. An error leaves the file that was there before.
 pub fn write(keyspace: &Keyspace, plan: &Plan, progress: &Arc<Progress>) -> io::Result<()> {
-    let temporary = plan
-        .path
-        .with_file_name(format!("temp-{}.rdb", std::process::id()));
+    let temporary = temporary(&plan.path);
     let written = write_to(&temporary, keyspace, plan, progress)
         .and_then(|()| std::fs::rename(&temporary, &plan.path))
         .and_then(|()| sync_directory(&plan.path));
@@ -60,6 +58,11 @@ pub fn write(keyspace: &Keyspace, plan: &Plan, progress: &Arc<Progress>) -> io::
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// The name of the snapshot `path` while it is being written.
+pub fn temporary(path: &Path) -> PathBuf {
+    path.with_file_name(format!("temp-{}.rdb", std::process::id()))
 }
 
 fn write_to(
@@ -159,7 +162,7 @@ pub fn pool_name(keyspace: &Keyspace) -> String {
 }
 
 /// Rests as long as `keys` keys ask for.
-fn rest(key_delay: i32, keys: u64) {
+pub(super) fn rest(key_delay: i32, keys: u64) {
     let us = match key_delay {
         0 => return,
         1.. => keys.saturating_mul(key_delay.unsigned_abs().into()),

@@ -7,6 +7,7 @@
 //! **Stopping.** A hook runs every [`STEPS`] instructions. To stop a script it raises an error and is set to run at each
 //! instruction, where it raises again: a script that catches the error gets no further.
 
+use super::error::ScriptError;
 use super::functions::{Function, Library};
 use super::host::{self, Host};
 use super::library::{self, Arguments, Random};
@@ -228,7 +229,7 @@ pub struct Engines {
 }
 
 impl Engines {
-    fn eval(&self, shared: &Shared) -> Result<Rc<Engine>, String> {
+    fn eval(&self, shared: &Shared) -> Result<Rc<Engine>, ScriptError> {
         let generation = shared.sources.generation();
         let mut eval = self.eval.borrow_mut();
         match &*eval {
@@ -245,7 +246,7 @@ impl Engines {
         }
     }
 
-    fn functions(&self) -> Result<Rc<Engine>, String> {
+    fn functions(&self) -> Result<Rc<Engine>, ScriptError> {
         let mut functions = self.functions.borrow_mut();
         if let Some(engine) = &*functions {
             return Ok(engine.clone());
@@ -256,7 +257,7 @@ impl Engines {
     }
 
     /// Compiles a script, unless this thread has done so before; the error is the reply's text.
-    pub fn compile(&self, shared: &Shared, sha: &Sha, source: &Source) -> Result<(), String> {
+    pub fn compile(&self, shared: &Shared, sha: &Sha, source: &Source) -> Result<(), ScriptError> {
         self.eval(shared)?.compiled(sha, source).map(drop)
     }
 
@@ -268,7 +269,7 @@ impl Engines {
         source: &Source,
         given: Given<'_>,
         host: &mut (dyn Host + '_),
-    ) -> Result<Finished, String> {
+    ) -> Result<Finished, ScriptError> {
         let engine = self.eval(shared)?;
         let function = engine.compiled(sha, source)?;
         let name = String::from_utf8_lossy(sha).into_owned();
@@ -283,14 +284,14 @@ impl Engines {
         shared: &Shared,
         code: &[u8],
         is_bounded: bool,
-    ) -> Result<Library, String> {
+    ) -> Result<Library, ScriptError> {
         let (name, script) = shebang::of_library(code)?;
         let engine = self.functions()?;
         let until = is_bounded.then(|| Instant::now() + LOAD_TIME_MAX);
         let registered = engine.load(script, until)?;
         engine.note_memory(&shared.memory.functions);
         if registered.is_empty() {
-            return Err("ERR No functions registered".to_owned());
+            return Err("ERR No functions registered".to_owned().into());
         }
         let functions = registered
             .into_iter()
@@ -311,7 +312,7 @@ impl Engines {
         function: &Function,
         given: Given<'_>,
         host: &mut (dyn Host + '_),
-    ) -> Result<Finished, String> {
+    ) -> Result<Finished, ScriptError> {
         let engine = self.functions()?;
         let callback = engine.callback(library, &function.name)?;
         let finished = engine.run(&callback, &function.name, given, host);
@@ -328,8 +329,8 @@ impl Engines {
     }
 }
 
-fn unavailable(error: Error) -> String {
-    format!("ERR Can't start the Lua interpreter: {error}")
+fn unavailable(error: Error) -> ScriptError {
+    format!("ERR Can't start the Lua interpreter: {error}").into()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -348,6 +349,7 @@ struct Engine {
     state: Rc<State>,
     sandbox: sandbox::Sandbox,
     next: mlua::Function,
+    loadstring: mlua::Function,
     scripts: RefCell<HashMap<Sha, mlua::Function>>,
     libraries: RefCell<HashMap<String, (Arc<Library>, Callbacks)>>,
     /// As [`Memory`] has it.
@@ -363,6 +365,7 @@ impl Engine {
         let state = Rc::new(State::new());
         lua.set_app_data(state.clone());
         let next = lua.globals().get("next")?;
+        let loadstring = lua.globals().get("loadstring")?;
         let sandbox = sandbox::make(&lua, &state, mode)?;
         lua.set_memory_limit(MEMORY_BYTES_MAX)?;
         let engine = Engine {
@@ -371,6 +374,7 @@ impl Engine {
             state,
             sandbox,
             next,
+            loadstring,
             scripts: RefCell::default(),
             libraries: RefCell::default(),
             noted: Cell::new(0),
@@ -401,36 +405,48 @@ impl Engine {
         raise::USERS[usize::from(self.mode == Mode::Functions)]
     }
 
-    fn parse(&self, code: &[u8]) -> Result<mlua::Function, String> {
+    fn parse(&self, code: &[u8]) -> Result<mlua::Function, ScriptError> {
         if code.first() == Some(&27) {
             let name = &self.chunk_name()[1..];
-            return Err(format!("{name}:1: unexpected symbol near 'char(27)'"));
+            return Err(format!("{name}:1: unexpected symbol near 'char(27)'").into());
         }
         let chunk = self.lua.load(code).set_name(self.chunk_name());
         chunk
             .set_mode(mlua::chunk::ChunkMode::Text)
             .into_function()
             .map_err(|error| match error {
-                Error::SyntaxError { message, .. } => message,
-                other => other.to_string(),
+                Error::SyntaxError { message, .. } => self
+                    .complaint(code)
+                    .map_or_else(|| message.into(), ScriptError),
+                other => other.to_string().into(),
             })
     }
 
-    fn compiled(&self, sha: &Sha, source: &Source) -> Result<mlua::Function, String> {
+    /// What Lua says is wrong with code that does not parse, as it says it: it quotes bytes of the code.
+    fn complaint(&self, code: &[u8]) -> Option<Vec<u8>> {
+        let code = self.lua.create_string(code).ok()?;
+        let outcome = self.loadstring.call((code, self.chunk_name()));
+        match outcome {
+            Ok((Value::Nil, Value::String(text))) => Some(text.as_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    fn compiled(&self, sha: &Sha, source: &Source) -> Result<mlua::Function, ScriptError> {
         if let Some(function) = self.scripts.borrow().get(sha) {
             return Ok(function.clone());
         }
         let function = self
             .parse(source.code())
-            .map_err(|error| format!("ERR Error compiling script (new function): {error}"))?;
+            .map_err(|error| error.behind("ERR Error compiling script (new function): "))?;
         self.scripts.borrow_mut().insert(*sha, function.clone());
         Ok(function)
     }
 
-    fn load(&self, script: &[u8], until: Option<Instant>) -> Result<Vec<Registered>, String> {
+    fn load(&self, script: &[u8], until: Option<Instant>) -> Result<Vec<Registered>, ScriptError> {
         let function = self
             .parse(script)
-            .map_err(|error| format!("ERR Error compiling function: {error}"))?;
+            .map_err(|error| error.behind("ERR Error compiling function: "))?;
         *self.state.loading.borrow_mut() = Some(Loading {
             registered: Vec::new(),
             until,
@@ -447,19 +463,18 @@ impl Engine {
                     Some((text, _)) => text,
                     None => b"ERR ".to_vec(),
                 };
-                let text = String::from_utf8_lossy(&text).into_owned();
-                Err(format!("ERR Error registering functions: {text}"))
+                Err(ScriptError(text).behind("ERR Error registering functions: "))
             }
-            Err(error) => Err(format!("ERR Error registering functions: {error}")),
+            Err(error) => Err(format!("ERR Error registering functions: {error}").into()),
         }
     }
 
-    fn callback(&self, library: &Arc<Library>, name: &str) -> Result<mlua::Function, String> {
+    fn callback(&self, library: &Arc<Library>, name: &str) -> Result<mlua::Function, ScriptError> {
         const GONE: &str = "ERR Function not found";
         if let Some((loaded, callbacks)) = self.libraries.borrow().get(&library.name)
             && Arc::ptr_eq(loaded, library)
         {
-            return callbacks.get(name).cloned().ok_or(GONE.to_owned());
+            return callbacks.get(name).cloned().ok_or(GONE.to_owned().into());
         }
         let (_, script) = shebang::of_library(&library.code)?;
         let callbacks: Callbacks = self
@@ -471,7 +486,7 @@ impl Engine {
         self.libraries
             .borrow_mut()
             .insert(library.name.clone(), (library.clone(), callbacks));
-        callback.ok_or(GONE.to_owned())
+        callback.ok_or(GONE.to_owned().into())
     }
 
     /// Text and flag of an error value that is a table or string.

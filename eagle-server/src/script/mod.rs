@@ -14,6 +14,7 @@
 
 mod convert;
 mod engine;
+mod error;
 mod functions;
 mod host;
 mod library;
@@ -27,6 +28,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use convert::ReplyErrors;
 pub use engine::{Engines, Failure, Finished, Given, Returned};
+pub use error::ScriptError;
 pub use functions::{Function, Libraries, Library, Policy, Registry};
 pub use host::{Host, Refusal};
 pub use running::{Busy, KillError, Run, Running};

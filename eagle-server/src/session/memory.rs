@@ -1,4 +1,5 @@
-//! `maxmemory-clients`: what connections take of the memory, and which of them must go when that is too much.
+//! `maxmemory-clients`: what connections take of the memory, and which of them must go when that is too much. The sum is
+//! also a part of what `maxmemory` bounds.
 //!
 //! Every connection says what it holds after each batch of requests, the periodic work says it for those that are
 //! silent. Both only while there is a limit; without one nothing is counted. When the sum is above the limit the
@@ -75,12 +76,20 @@ impl Registry {
         }
     }
 
+    /// What all hold as far as it is counted: while `maxmemory` or `maxmemory-clients` bound it.
+    pub fn counted_memory(&self) -> u64 {
+        self.memory.bytes.load(RELAXED)
+    }
+
     /// Counts what `client` holds now; what all hold.
     fn count(&self, client: &ClientInfo) -> u64 {
         let memory = &self.memory;
         let now = client.memory_bytes();
         let before = client.share.bytes.swap(now, RELAXED);
-        let sum = if now >= before {
+        let sum = if now == before {
+            // All threads share the sum: it is not written to without need.
+            memory.bytes.load(RELAXED)
+        } else if now > before {
             let grown = (now - before) as u64;
             memory.bytes.fetch_add(grown, RELAXED) + grown
         } else {

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 
 const RELAXED: Ordering = Ordering::Relaxed;
 
@@ -84,6 +85,8 @@ pub struct ClientInfo {
     /// The read buffer is to be given back: the client has been silent for a while.
     trim: AtomicBool,
     pub(super) share: Share,
+    /// Ends the wait for something that is no key (WAIT), with an error or not.
+    wait: Mutex<Option<oneshot::Sender<bool>>>,
 }
 
 /// Why a connection's task is woken besides its socket.
@@ -143,7 +146,21 @@ impl ClientInfo {
             over_soft_limit_since_s: AtomicU64::new(0),
             trim: AtomicBool::new(false),
             share: Share::default(),
+            wait: Mutex::default(),
         }
+    }
+
+    /// The client waits for something that is no key; what comes is whether the wait is to end in an error.
+    pub fn begin_wait(&self) -> oneshot::Receiver<bool> {
+        let (end, ended) = oneshot::channel();
+        *self.wait.lock() = Some(end);
+        ended
+    }
+
+    /// Ends such a wait; whether there was one.
+    pub fn end_wait(&self, with_error: bool) -> bool {
+        let end = self.wait.lock().take();
+        end.is_some_and(|end| end.send(with_error).is_ok())
     }
 
     /// Whether the client runs on this machine.

@@ -6,6 +6,9 @@
 //!   broadcast mode   somebody changes a key    -> every client with a prefix of it is told
 //! ```
 //!
+//! In broadcast mode there is one message for all that one turn of a connection has changed (what it sent in one go), as
+//! Redis has one for each turn of its loop.
+//!
 //! Rules, by which no change is missed although reads take no lock:
 //!
 //! 1. A reader is remembered before it reads.
@@ -130,20 +133,25 @@ impl Tracking {
         self.table.add(key, client.id);
     }
 
-    /// Tells who has to know that keys have changed. `by` is the client that changed them; with each key stands whether
-    /// it did so itself, and not by a script: broadcasts spare it only then, as Redis's do.
-    pub fn invalidate<'k>(
+    /// Tells everybody who has to know that keys have changed, and not by a client.
+    pub fn invalidate<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone, to: &Delivery<'_>) {
+        self.broadcast(keys.clone().map(|key| (key, None)), to);
+        self.tell_readers(keys, None, to);
+    }
+
+    /// Tells clients in broadcast mode that keys have changed. With each stands the client that changed it itself, and
+    /// not by a script: it may want to be spared.
+    pub fn broadcast<'k>(
         &self,
-        keys: impl Iterator<Item = (&'k [u8], bool)> + Clone,
-        by: Option<u64>,
+        keys: impl Iterator<Item = (&'k [u8], Option<u64>)>,
         to: &Delivery<'_>,
     ) {
         if self.prefixes.len() > 0 {
             // Who changed a key last counts.
-            let itself: BTreeMap<&[u8], bool> = keys.clone().collect();
-            let changed: Vec<&[u8]> = itself.keys().copied().collect();
+            let by: BTreeMap<&[u8], Option<u64>> = keys.collect();
+            let changed: Vec<&[u8]> = by.keys().copied().collect();
             self.prefixes.for_each(&changed, |client, keys| {
-                let is_own = |key: &&[u8]| by == Some(client.id) && itself[*key];
+                let is_own = |key: &&[u8]| by[*key] == Some(client.id);
                 if client.caching.flags().has(CachingFlags::NOLOOP) && keys.iter().any(is_own) {
                     let others = keys.iter().copied().filter(|key| !is_own(key));
                     let others: Vec<&[u8]> = others.collect();
@@ -155,8 +163,17 @@ impl Tracking {
                 }
             });
         }
+    }
+
+    /// Tells the clients that are remembered for keys that these have changed. `by` is the client that changed them.
+    pub fn tell_readers<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        by: Option<u64>,
+        to: &Delivery<'_>,
+    ) {
         if self.table.keys() > 0 {
-            for (key, _) in keys {
+            for key in keys {
                 self.forget(key, self.table.take(key), by, to);
             }
         }
@@ -302,8 +319,8 @@ mod tests {
         }
     }
 
-    fn keys<'k>(keys: &'k [&'k [u8]]) -> impl Iterator<Item = (&'k [u8], bool)> + Clone {
-        keys.iter().map(|key| (*key, true))
+    fn keys<'k>(keys: &'k [&'k [u8]]) -> impl Iterator<Item = &'k [u8]> + Clone {
+        keys.iter().copied()
     }
 
     #[test]
@@ -318,15 +335,15 @@ mod tests {
         tracking.remember(&reader, b"k");
         tracking.remember(&reader, b"k");
         assert_eq!((tracking.keys(), tracking.items()), (1, 1));
-        let sent = log.run(|to| tracking.invalidate(keys(&[b"k", b"other"]), Some(99), to));
+        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k", b"other"]), Some(99), to));
         assert_eq!(sent, [(reader.id, ">2 $10 invalidate *1 $1 k ".to_owned())]);
         assert!(
-            log.run(|to| tracking.invalidate(keys(&[b"k"]), None, to))
+            log.run(|to| tracking.invalidate(keys(&[b"k"]), to))
                 .is_empty()
         );
         tracking.enable(&reader, CachingFlags::NOLOOP, 0, &[]);
         tracking.remember(&reader, b"k");
-        let sent = log.run(|to| tracking.invalidate(keys(&[b"k"]), Some(reader.id), to));
+        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k"]), Some(reader.id), to));
         assert!(sent.is_empty() && tracking.keys() == 0);
         assert!(tracking.disable(&reader) && !tracking.any());
     }
@@ -343,7 +360,7 @@ mod tests {
         tracking.enable(&listener, flags, 0, &[b"a:", b"b:"]);
         assert_eq!(tracking.prefixes(), 2);
         let sent = log.run(|to| {
-            tracking.invalidate(keys(&[b"a:2", b"c:1", b"a:1", b"b:1", b"a:2"]), None, to);
+            tracking.invalidate(keys(&[b"a:2", b"c:1", b"a:1", b"b:1", b"a:2"]), to);
         });
         let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
         let expected = [
@@ -351,6 +368,22 @@ mod tests {
             ">2 $10 invalidate *1 $3 b:1 ",
         ];
         assert_eq!(texts, expected);
+        // Who wants to be spared its own changes is, unless another client made them after it.
+        tracking.enable(&listener, flags.with(CachingFlags::NOLOOP), 0, &[]);
+        let changed: [(&[u8], Option<u64>); 4] = [
+            (b"a:1", Some(listener.id)),
+            (b"a:2", Some(listener.id)),
+            (b"b:1", Some(listener.id)),
+            (b"a:2", Some(99)),
+        ];
+        let sent = log.run(|to| tracking.broadcast(changed.into_iter(), to));
+        let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(
+            texts
+                .iter()
+                .all(|text| !text.contains("a:1") && !text.contains("b:1"))
+        );
+        assert!(texts.contains(&">2 $10 invalidate *1 $3 a:2 "));
         tracking.disable(&listener);
         assert_eq!(tracking.prefixes(), 0);
     }

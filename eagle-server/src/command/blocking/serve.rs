@@ -158,6 +158,7 @@ pub async fn serve_posted(thread: Rc<Thread>) {
         let mut batch = Batch::new(&thread, &guard);
         batch.ready = ready;
         serve(&mut batch);
+        thread.send_broadcasts();
     }
 }
 

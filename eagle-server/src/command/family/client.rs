@@ -666,8 +666,6 @@ fn refuse_more_than(words_max: usize, args: &Args<'_>) -> Result<(), CommandErro
 
 fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     refuse_more_than(2, &args)?;
-    const UNBLOCKED: CommandError =
-        CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     let id = args.word()?;
     let with_error = args.accept("ERROR");
     if !args.is_empty() && !args.accept("TIMEOUT") {
@@ -679,10 +677,15 @@ fn unblock(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let waiter = u64::try_from(id)
         .ok()
         .and_then(|id| cx.node.blocked.of_client(id));
+    let waiting = || {
+        u64::try_from(id)
+            .ok()
+            .and_then(|id| cx.node.clients.find(id))
+    };
     let unblocked = match waiter {
-        None => false,
+        None => waiting().is_some_and(|client| client.end_wait(with_error)),
         Some(waiter) if with_error => {
-            let failed = blocking::fail(cx.node, &waiter, &UNBLOCKED, false);
+            let failed = blocking::fail(cx.node, &waiter, &errors::UNBLOCKED, false);
             if failed {
                 cx.thread.stats.error_replies.add(1);
                 blocking::count_failed(cx.thread, &waiter);

@@ -126,7 +126,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let caller = Caller {
         may_set_protected: may_set_protected(cx),
-        is_loading: false,
+        is_loading: cx.node.loading.is_shown(),
     };
     match cx.node.config.set_many(&pairs, caller) {
         Ok(()) => cx.reply_ok(),

@@ -4,10 +4,12 @@ use super::generic::kind_name;
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::saving;
 use crate::command::scan::{ScanOptions, parse_cursor};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, Scope};
 use eagle_core::store::DATABASES_MAX;
 use eagle_core::text::{glob, integer};
+use std::time::Duration;
 
 pub const FAMILY: Family = Family {
     name: "keyspace",
@@ -151,7 +153,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.signal_database(db);
     cx.effects.force();
     cx.flushed();
-    cx.reply_ok()
+    after_flush(cx, is_lazy, false)
 }
 
 /// FLUSHALL [ASYNC | SYNC] -- empties all databases.
@@ -185,11 +187,56 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     cx.effects.force();
     cx.flushed();
-    cx.reply_ok()
+    // What is being written would bring back what is gone.
+    cx.node.saving.call_off();
+    let saves = !cx.config.persistence.save.is_empty();
+    after_flush(cx, is_lazy, saves)
 }
 
-/// Whether ASYNC is asked for. Both modes do the same here, the tables are dropped at once and freed in the background,
-/// but what a client wants freed lazily is counted.
+/// The reply. The tables are dropped already; unless they are to be freed lazily it comes once they are. If it `saves`,
+/// the file on disk does not keep what is gone either.
+fn after_flush(cx: &mut Context<'_>, is_lazy: bool, saves: bool) -> Outcome {
+    /// Blocks freed before other clients of the thread get their turn.
+    const BLOCKS: usize = 256;
+    if !cx.may_block || (is_lazy && !saves) {
+        if saves {
+            // One that is being written would be older, but the next change makes another.
+            let _ = saving::in_background(&cx.thread.node);
+        }
+        return cx.reply_ok();
+    }
+    let thread = cx.thread.clone();
+    Ok(Flow::Later(Box::pin(async move {
+        let keyspace = &thread.node.keyspace;
+        while !is_lazy && keyspace.reap_step(&mut thread.worker.borrow_mut(), BLOCKS) {
+            tokio::task::yield_now().await;
+        }
+        // Others may be freeing the last of it.
+        for _ in 0..TRASH_LOOKS_MAX {
+            if is_lazy || !keyspace.has_trash() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            keyspace.reap_step(&mut thread.worker.borrow_mut(), BLOCKS);
+        }
+        if saves {
+            let node = thread.node.clone();
+            let saved = tokio::task::spawn_blocking(move || {
+                node.saving.cancel();
+                saving::now(&node)
+            });
+            if !matches!(saved.await, Ok(Ok(()))) {
+                tracing::warn!("The emptied dataset could not be saved");
+            }
+        }
+        b"+OK\r\n".to_vec()
+    })))
+}
+
+/// How often to look again for what others are freeing: a snapshot may hold it for long.
+const TRASH_LOOKS_MAX: usize = 100;
+
+/// Whether what is removed is to be freed lazily: after the reply.
 fn flush_mode(cx: &Context<'_>, mut args: Args<'_>) -> Result<bool, CommandError> {
     let is_lazy = if args.is_empty() {
         cx.config.memory.lazyfree_lazy_user_flush

@@ -179,7 +179,8 @@ enum Figure {
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     use Figure::{Count, Real, Signed};
     let usage = cx.node.keyspace.usage();
-    let used = usage.used;
+    let clients = client_bytes(cx);
+    let used = usage.used + clients;
     let peak = cx.node.used_peak.note(used);
     let resident = process::resident_bytes();
     let excess = resident as i64 - used as i64;
@@ -192,7 +193,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         ("startup.allocated", Count(0)),
         ("replication.backlog", Count(0)),
         ("clients.slaves", Count(0)),
-        ("clients.normal", Count(client_bytes(cx))),
+        ("clients.normal", Count(clients)),
         ("cluster.links", Count(0)),
         ("aof.buffer", Count(0)),
         ("lua.caches", Count(scripts.sources.bytes() as u64)),
@@ -202,25 +203,25 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         ),
     ];
     let after = [
-        ("overhead.total", Count(0)),
+        ("overhead.total", Count(clients)),
         ("keys.count", Count(keys)),
         (
             "keys.bytes-per-key",
             Count(used.checked_div(keys).unwrap_or(0)),
         ),
-        ("dataset.bytes", Count(used)),
-        ("dataset.percentage", Real(percent(used, used))),
+        ("dataset.bytes", Count(usage.used)),
+        ("dataset.percentage", Real(percent(usage.used, used))),
         ("peak.percentage", Real(percent(used, peak))),
-        ("allocator.allocated", Count(used)),
+        ("allocator.allocated", Count(usage.used)),
         ("allocator.active", Count(usage.pages)),
         ("allocator.resident", Count(resident)),
         (
             "allocator-fragmentation.ratio",
-            Real(ratio(usage.pages, used)),
+            Real(ratio(usage.pages, usage.used)),
         ),
         (
             "allocator-fragmentation.bytes",
-            Signed(usage.pages as i64 - used as i64),
+            Signed(usage.pages as i64 - usage.used as i64),
         ),
         ("allocator-rss.ratio", Real(1.0)),
         ("allocator-rss.bytes", Count(0)),

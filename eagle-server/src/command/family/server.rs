@@ -189,11 +189,14 @@ impl ShutdownOptions {
 fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let options = ShutdownOptions::parse(args)?;
     if options.abort {
-        // A shutdown waits for no replica, so none can be called off.
-        return Err(CommandError::new("ERR No shutdown in progress."));
+        if !cx.node.shutdown.abort() {
+            return Err(CommandError::new("ERR No shutdown in progress."));
+        }
+        tracing::info!("Shutdown manually aborted.");
+        return cx.reply_ok();
     }
     let node = cx.thread.node.clone();
-    if !saving::is_wanted_at_shutdown(cx.config, options.request) {
+    if !saving::is_wanted_at_shutdown(&node, options.request) {
         node.shutdown.begin(options.request);
         cx.session.closing = true;
         return Ok(Flow::Done);

@@ -2,7 +2,7 @@
 
 use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Flow, Outcome};
-use crate::command::errors::CommandError;
+use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use std::time::Duration;
 
@@ -38,10 +38,23 @@ fn wait(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if acknowledged >= wanted || cx.session.in_exec {
         return cx.reply_integer(acknowledged);
     }
+    let thread = cx.thread.clone();
+    let unblocked = cx.session.info.begin_wait();
     Ok(Flow::Later(Box::pin(async move {
-        match timeout_ms {
-            0 => std::future::pending().await,
-            ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+        let expired = async {
+            match timeout_ms {
+                0 => std::future::pending().await,
+                ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+            }
+        };
+        let with_error = tokio::select! {
+            with_error = unblocked => with_error.unwrap_or(false),
+            () = expired => false,
+        };
+        if with_error {
+            thread.stats.error_replies.add(1);
+            thread.node.errors.record(errors::UNBLOCKED.code());
+            return format!("-{}\r\n", errors::UNBLOCKED.text()).into_bytes();
         }
         format!(":{acknowledged}\r\n").into_bytes()
     })))

@@ -19,7 +19,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Corrupt(what) => write!(f, "corrupt value: {what}"),
+            DecodeError::Corrupt(what) => write!(f, "integrity check failed: {what}"),
             DecodeError::UnsupportedType(byte) => write!(f, "unsupported value type {byte}"),
             DecodeError::EmptyCollection => f.write_str("empty collection"),
             DecodeError::Incomplete => f.write_str("the value goes on"),

@@ -40,7 +40,13 @@ pub(super) fn read<'a>(kind: u8, cursor: &mut Cursor<'a>) -> Result<Elements<'a>
                 LIST => elements.push(string::read(cursor)?),
                 LIST_QUICKLIST => elements.extend(unpack(string::read(cursor)?, ziplist_strings)?),
                 _ => match length::read_plain(cursor)? {
-                    PLAIN => elements.push(string::read(cursor)?),
+                    PLAIN => {
+                        let element = string::read(cursor)?;
+                        if element.is_empty() {
+                            return Err(DecodeError::Corrupt("list node without bytes"));
+                        }
+                        elements.push(element);
+                    }
                     PACKED => elements.extend(unpack(string::read(cursor)?, listpack_strings)?),
                     _ => return Err(DecodeError::Corrupt("list node of an unknown container")),
                 },
@@ -163,9 +169,12 @@ mod tests {
     #[test]
     fn an_empty_list_and_a_strange_container_are_refused() {
         assert_eq!(read_back(b"\x01\x00"), Err(DecodeError::EmptyCollection));
-        assert!(matches!(
-            read_back(b"\x12\x01\x03\x01a"),
-            Err(DecodeError::Corrupt(_))
-        ));
+        for damaged in [&b"\x12\x01\x03\x01a"[..], b"\x12\x01\x01\x00"] {
+            let refused = read_back(damaged);
+            assert!(
+                matches!(refused, Err(DecodeError::Corrupt(_))),
+                "{damaged:?}"
+            );
+        }
     }
 }

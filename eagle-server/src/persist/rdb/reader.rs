@@ -69,7 +69,7 @@ impl fmt::Display for ReadError {
             ),
             ReadError::Checksum { expected, found } => write!(
                 f,
-                "Wrong RDB checksum expected: ({expected:x}) but got ({found:x}). Aborting now."
+                "RDB CRC error: wrong RDB checksum expected: ({expected:x}) but got ({found:x}). Aborting now."
             ),
             ReadError::Function(error) => f.write_str(error),
         }

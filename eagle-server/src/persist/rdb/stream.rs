@@ -355,7 +355,7 @@ fn read_group(
             *owner = number;
         }
         if names.insert(name.clone(), ()).is_some() {
-            return Err(DecodeError::Corrupt("group with a consumer twice"));
+            return Err(DecodeError::Corrupt("Duplicate stream consumer detected"));
         }
         group.consumers.push(ConsumerImage { name, seen_ms });
     }

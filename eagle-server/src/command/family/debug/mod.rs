@@ -227,6 +227,15 @@ const SUBCOMMANDS: &[Subcommand] = &[
         ],
     ),
     subcommand(
+        "SET-SKIP-CHECKSUM-VALIDATION",
+        (1, 1),
+        set_skip_checksum_validation,
+        &[
+            "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+            "    Setting it to 1 lets RESTORE take payloads with a wrong checksum.",
+        ],
+    ),
+    subcommand(
         "SLEEP",
         (1, 1),
         sleep,
@@ -285,6 +294,11 @@ fn set_active_expire(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
 fn set_disable_deny_scripts(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
     let node = cx.node;
     set_switch(cx, &node.scripts.unrestricted, is_on(words[1]))
+}
+
+fn set_skip_checksum_validation(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
+    let node = cx.node;
+    set_switch(cx, &node.forged_payloads, is_on(words[1]))
 }
 
 fn pause_cron(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {

@@ -37,7 +37,15 @@ pub(super) fn reload(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
         // Nobody else is to see a dataset that is half there.
         node.pause.start(u64::MAX, PauseMode::All, unix_ms());
         let paused = node.clone();
-        let done = tokio::task::spawn_blocking(move || run(&node, options)).await;
+        let mut reload = tokio::task::spawn_blocking(move || run(&node, options));
+        let done = tokio::select! {
+            done = &mut reload => done,
+            () = paused.loading.shown() => {
+                // From now on they are told, and refused what they cannot have.
+                paused.pause.end();
+                reload.await
+            }
+        };
         paused.pause.end();
         match done {
             Ok(Ok(())) => b"+OK\r\n".to_vec(),

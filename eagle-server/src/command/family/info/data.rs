@@ -3,6 +3,7 @@
 use crate::cluster::{Topology, TopologyNode};
 use crate::command::context::Context;
 use crate::metrics::info::Report;
+use crate::persist::loading;
 use crate::persist::snapshot::Progress;
 use eagle_core::store::DATABASES_MAX;
 use std::sync::Arc;
@@ -10,27 +11,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
     report.fields(&[
-        ("loading", 0),
+        ("loading", u8::from(cx.node.loading.is_shown())),
         ("async_loading", 0),
         ("current_cow_peak", 0),
         ("current_cow_size", 0),
         ("current_cow_size_age", 0),
     ]);
-    report.field("current_fork_perc", "0.00");
     let (current, past) = (cx.node.saving.current(), cx.node.saving.past());
     let shown = |progress: Option<&Arc<Progress>>, of: fn(&Progress) -> &AtomicU64| {
         progress.map_or(0, |progress| of(progress).load(Ordering::Relaxed))
     };
     let progress = current.as_ref().map(|(progress, _)| progress);
+    let (done, total) = (
+        shown(progress, |progress| &progress.keys),
+        shown(progress, |progress| &progress.keys_total),
+    );
+    let percent = done as f64 / total.max(1) as f64 * 100.0;
+    report.field("current_fork_perc", format_args!("{:.2}", percent));
     report.fields(&[
-        (
-            "current_save_keys_processed",
-            shown(progress, |progress| &progress.keys),
-        ),
-        (
-            "current_save_keys_total",
-            shown(progress, |progress| &progress.keys_total),
-        ),
+        ("current_save_keys_processed", done),
+        ("current_save_keys_total", total),
         (
             "rdb_changes_since_last_save",
             cx.node.dirty.load(Ordering::Relaxed),
@@ -78,6 +78,23 @@ pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
         ("module_fork_in_progress", 0),
         ("module_fork_last_cow_size", 0),
     ]);
+    if let Some(progress) = cx.node.loading.current() {
+        loading(report, &progress, cx.now_ms / 1000);
+    }
+}
+
+fn loading(report: &mut Report, progress: &loading::Progress, now_s: u64) {
+    report.fields(&[
+        ("loading_start_time", progress.started_at_s),
+        ("loading_total_bytes", progress.total_bytes),
+        ("loading_rdb_used_mem", progress.used_bytes),
+        ("loading_loaded_bytes", progress.read_bytes),
+    ]);
+    report.field(
+        "loading_loaded_perc",
+        format_args!("{:.2}", progress.percent()),
+    );
+    report.field("loading_eta_seconds", progress.seconds_left(now_s));
 }
 
 /// The primary this node is recorded to replicate, if the cluster made it a replica.

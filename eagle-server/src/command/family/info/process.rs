@@ -144,11 +144,12 @@ fn scripting(report: &mut Report, scripts: &Shared) {
     sized(report, "used_memory_scripts", sources + libraries.bytes());
 }
 
-/// `used_memory` is what `maxmemory` bounds: the pool space of keys, values and tables. All else
+/// `used_memory` is what `maxmemory` bounds: the pool space of keys, values and tables, and what clients hold. All else
 /// that the process holds shows in `used_memory_rss`, and so in the fragmentation fields.
 pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     let usage = cx.node.keyspace.usage();
-    let used = usage.used;
+    let clients = client_bytes(cx);
+    let used = usage.used + clients;
     let peak = cx.node.used_peak.note(used);
     let resident = process::resident_bytes();
     let machine = process::machine_bytes();
@@ -165,14 +166,14 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
         "used_memory_peak_perc",
         format_args!("{:.2}%", percent(used, peak)),
     );
-    report.field("used_memory_overhead", 0);
+    report.field("used_memory_overhead", clients);
     report.field("used_memory_startup", 0);
-    report.field("used_memory_dataset", used);
+    report.field("used_memory_dataset", usage.used);
     report.field(
         "used_memory_dataset_perc",
-        format_args!("{:.2}%", percent(used, used)),
+        format_args!("{:.2}%", percent(usage.used, used)),
     );
-    report.field("allocator_allocated", used);
+    report.field("allocator_allocated", usage.used);
     report.field("allocator_active", usage.pages);
     report.field("allocator_resident", resident);
     sized(report, "total_system_memory", machine);
@@ -181,9 +182,12 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
     report.field("maxmemory_policy", cx.config.memory.maxmemory_policy.name());
     report.field(
         "allocator_frag_ratio",
-        format_args!("{:.2}", ratio(usage.pages, used)),
+        format_args!("{:.2}", ratio(usage.pages, usage.used)),
     );
-    report.field("allocator_frag_bytes", signed(usage.pages) - signed(used));
+    report.field(
+        "allocator_frag_bytes",
+        signed(usage.pages) - signed(usage.used),
+    );
     report.field("allocator_rss_ratio", "1.00");
     report.field("allocator_rss_bytes", 0);
     report.field("rss_overhead_ratio", "1.00");
@@ -198,7 +202,7 @@ pub(super) fn memory(report: &mut Report, cx: &Context<'_>) {
         ("mem_replication_backlog", 0),
         ("mem_total_replication_buffers", 0),
         ("mem_clients_slaves", 0),
-        ("mem_clients_normal", client_bytes(cx)),
+        ("mem_clients_normal", clients),
         ("mem_cluster_links", 0),
         ("mem_aof_buffer", 0),
     ]);

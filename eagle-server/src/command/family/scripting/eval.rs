@@ -105,7 +105,7 @@ fn eval(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         None => {
             let source = Arc::new(Source::new(body).map_err(CommandError::owned)?);
             let compiled = cx.thread.engines.compile(&cx.node.scripts, &sha, &source);
-            compiled.map_err(CommandError::owned)?;
+            compiled?;
             sources.insert(sha, source.clone());
             source
         }

@@ -11,7 +11,7 @@ use crate::command::script::BUSY_SCRIPT;
 use crate::command::spec::{Categories, Command, Docs, Flags, Scope};
 use crate::node::{Node, unix_ms};
 use crate::persist::rdb::{Compression, dump, function};
-use crate::script::{Busy, Engines, Libraries, Library, Policy};
+use crate::script::{Busy, Engines, Libraries, Library, Policy, ScriptError};
 use eagle_core::store::Access;
 use eagle_core::text::glob::{self, Case};
 
@@ -67,7 +67,10 @@ pub fn load_libraries(node: &Node) {
     let mut libraries = Libraries::default();
     for code in &codes {
         let loaded = engines.load_library(&node.scripts, code, false);
-        let added = loaded.and_then(|library| libraries.add(vec![library], Policy::Append));
+        let added = loaded.and_then(|library| {
+            let added = libraries.add(vec![library], Policy::Append);
+            added.map_err(ScriptError::from)
+        });
         if let Err(error) = added {
             tracing::error!("A function library of the pool can't be loaded: {error}");
         }
@@ -118,7 +121,7 @@ fn load(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         )));
     }
     let loaded = cx.thread.engines.load_library(scripts, code, true);
-    let library = loaded.map_err(CommandError::owned)?;
+    let library = loaded?;
     libraries
         .add(vec![library], policy)
         .map_err(CommandError::owned)?;
@@ -399,7 +402,7 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let mut restored = Libraries::default();
     for code in &codes {
         let loaded = cx.thread.engines.load_library(scripts, code, false);
-        let library = loaded.map_err(CommandError::owned)?;
+        let library = loaded?;
         if restored.library(&library.name).is_some() {
             return Err(CommandError::owned(format!(
                 "ERR Library '{}' already exists",

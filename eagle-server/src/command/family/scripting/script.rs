@@ -207,7 +207,7 @@ fn load(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if !scripts.sources.contains(&sha) {
         let source = Source::new(body).map_err(CommandError::owned)?;
         let compiled = cx.thread.engines.compile(scripts, &sha, &source);
-        compiled.map_err(CommandError::owned)?;
+        compiled?;
         scripts.sources.insert(sha, Arc::new(source));
     }
     cx.reply_bulk(&sha)
