@@ -36,8 +36,10 @@ start_server() {
   local cluster=no
   [[ $1 == cluster ]] && cluster=yes port=$((port_base + 300))
   : >"$log.server"
+  # As a shell reads them: '""' is an empty value.
+  eval "local server_args=($server_options)"
   "$binary" --port "$port" --bind 127.0.0.1 --dir "$dir" --save "" --cluster-enabled $cluster \
-    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes $server_options \
+    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes "${server_args[@]}" \
     >"$log.server" 2>&1 &
   server=$!
   for _ in {1..200}; do
@@ -64,7 +66,7 @@ run_suite() {
   local mode=$1 file=$2 log=$3 options=()
   shift 3
   if [[ $mode == internal ]]; then
-    # --name value for a server is --config name value for the suite.
+    # --name value for a server is --config name value for the suite, which writes it to a file as it is.
     read -ra options <<<"${server_options//--/--config }"
     (cd .work/internal && TERM=dumb timeout $file_seconds_max ./runtest --clients 1 --single "$file" \
       --durable --timeout 90 --baseport $((port_base + 600)) --portcount 290 \
