@@ -1,296 +1,226 @@
 #!/usr/bin/env python3
 """Figures of EagleDB beside redis-server 7.0.15, measured in turns in one run.
 
-For each case both servers are loaded one after the other, several times over, so that a drift of
-the machine hits both. Parts, of which the first three need a quiet machine:
+Where time is involved both servers are loaded one after the other, several times over, so that a drift of the
+machine hits both, and only ratios count. Parts:
 
-  throughput  requests per second, server CPU per request (user plus system time from /proc), and their ratios
-  restart     time from start to the first right reply after kill -9, for data sets of several sizes
-  speed       the engine by itself: longest stall of a growing slot, undo log on and off, two threads beside one,
-              prefetching (runs `cargo run --release -p eagle-core --example figures`)
+  throughput  requests per second, server CPU per request (user plus system time from /proc), and their ratios,
+              at pipeline 1 and 16, and 64 for some
   memory      bytes per key and per element
+  restart     time from start to the first right reply after kill -9, for data sets of several sizes
   snapshot    peak memory during BGSAVE under overwriting, beside idle
-  counts      the engine by itself: index bytes per key, load factor, memory of a snapshot
+  counts      the engine by itself: index bytes per key, load factor of a full segment, memory of a snapshot
+  speed       the engine by itself: longest stall of a growing slot, undo log on and off, two threads beside one,
+              prefetching
+  crashes     kill -9 runs of the server, and images of crashes tried by the tests of the engine
 
-What has a target is shown with it, and counted at the end if it is missed.
+All but counts, memory and crashes need a quiet machine. What the last three need is built before anything is measured
+(--build does only that); their programs are eagle-core/examples/figures and the tests themselves. What has a target is
+shown with it, and counted at the end if it is missed. `--scale 10` makes all data ten times smaller: a trial run.
 
-usage: figures.py EAGLEDB_BINARY [--rounds 3] [--requests 400000] [--keys 1000000] [--large 5000000]
-                  [--parts throughput,memory,restart] [--cases REGEX]
+usage: figures.py EAGLEDB_BINARY [--parts throughput,memory,...|all] [--cases REGEX] [--rounds 3] [--scale 1]
 """
 
 import argparse
-import itertools
 import os
 import re
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
-import tempfile
 import time
 
-# Name, arguments of redis-benchmark, and what prepares the data.
+from servers import SUBSCRIBERS, Server, load
+
+PARTS = ["throughput", "memory", "restart", "snapshot", "counts", "speed", "crashes"]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Verdicts:
+    """Figures that miss their target."""
+
+    def __init__(self):
+        self.judged, self.missed = 0, []
+
+    def judge(self, what, value, target, at_most=True):
+        """A figure beside its target, for the end of its line."""
+        if target is None:
+            return ""
+        self.judged += 1
+        sign = "<=" if at_most else ">="
+        # As it is printed: a target with two digits is not missed in the third.
+        if (round(value, 2) > target) if at_most else (round(value, 2) < target):
+            self.missed.append(f"{what}: {value:.2f}, wanted {sign} {target}")
+            return f"  MISSED, wanted {sign} {target}"
+        return f"  {sign} {target}"
+
+
+def strings(server, options):
+    server.fill(b"SET key:%012d xxx", options.keys - 1)
+
+
+def elements(server, options):
+    # As many as are taken away by all runs.
+    each = sum(requests_of(pipeline, options) for pipeline in (1, 16))
+    server.fill(b"LPUSH mylist xxx", options.rounds * each)
+
+
+def ranked(server, options):
+    server.fill(b"ZADD ranked %d member:%d", 100_000)
+
+
+def listeners(server, options):
+    server.subscribe("channel", SUBSCRIBERS)
+
+
+# Name, arguments of redis-benchmark, what prepares the data, and by pipeline the most CPU a request may take, beside redis-server.
 CASES = [
-    ("SET", ["-t", "set"], None),
-    ("GET", ["-t", "get"], None),
-    ("HSET", ["-t", "hset"], None),
-    ("LPUSH", ["-t", "lpush"], None),
-    ("RPOP", ["-t", "rpop"], None),
-    ("SADD", ["-t", "sadd"], None),
-    ("ZADD", ["ZADD", "zset", "__rand_int__", "member:__rand_int__"], None),
-    ("ZRANGE of 10", ["ZRANGE", "ranked", "1000", "1009"],
-     lambda server: server.send((b"ZADD ranked %d member:%d" % (i, i) for i in range(100_000)))),
-    ("XADD", ["XADD", "stream", "*", "field", "__rand_int__"], None),
-    ("MSET of 10", ["-t", "mset"], None),
-    ("EVAL of INCR", ["EVAL", "return redis.call('incr', KEYS[1])", "1", "counter:__rand_int__"], None),
-    ("PUBLISH to 10", ["PUBLISH", "channel", "message"], lambda server: server.subscribe("channel", 10)),
+    ("SET", ["-t", "set"], strings, {1: 0.90, 16: 0.70, 64: 0.60}),
+    ("GET", ["-t", "get"], strings, {1: 0.85, 16: 0.60, 64: 0.50}),
+    ("GET of one key", ["GET", "key:000000000001"], strings, {64: 0.70}),
+    ("HSET", ["-t", "hset"], None, {1: None, 16: 0.75}),
+    ("LPUSH", ["-t", "lpush"], None, {1: None, 16: None}),
+    ("RPOP", ["-t", "rpop"], elements, {1: None, 16: None}),
+    ("SADD", ["-t", "sadd"], None, {1: None, 16: 0.75}),
+    ("ZADD", ["ZADD", "zset", "__rand_int__", "member:__rand_int__"], None, {1: None, 16: 0.50}),
+    ("ZRANGE of 10", ["ZRANGE", "ranked", "1000", "1009"], ranked, {1: None, 16: None}),
+    ("XADD", ["XADD", "stream", "*", "field", "__rand_int__"], None, {1: None, 16: None}),
+    ("MSET of 10", ["-t", "mset"], None, {1: None, 16: 0.60}),
+    ("EVAL of INCR", ["EVAL", "return redis.call('incr', KEYS[1])", "1", "counter:__rand_int__"], None,
+     {1: None, 16: None}),
+    (f"PUBLISH to {SUBSCRIBERS}", ["PUBLISH", "channel", "message"], listeners, {1: None, 16: None}),
 ]
-PIPELINES = [1, 16]
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Server:
-    def __init__(self, name, command, port):
-        self.name, self.command, self.port = name, command, port
-        self.dir = tempfile.mkdtemp(prefix=f"figures-{name}-")
-        self.process = None
-        self.helpers = []
-
-    def start(self):
-        """Starts the server; returns the seconds until it answers a PING."""
-        began = time.monotonic()
-        self.process = subprocess.Popen(
-            [*self.command, "--port", str(self.port), "--dir", self.dir, "--save", "", "--bind", "127.0.0.1"],
-            stdout=subprocess.DEVNULL,
-        )
-        while self.call("PING") != b"+PONG":
-            if self.process.poll() is not None or time.monotonic() - began > 120:
-                raise SystemExit(f"{self.name} did not start")
-            time.sleep(0.0005)
-        return time.monotonic() - began
-
-    def call(self, line):
-        """Runs one inline command; the first line of the reply, or None if nobody listens."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
-                connection.sendall(line.encode() + b"\r\n")
-                return connection.makefile("rb").readline().strip()
-        except OSError:
-            return None
-
-    def send(self, lines):
-        """Runs inline commands in pipelines of 10,000; none may fail."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=600) as connection:
-            replies = connection.makefile("rb")
-            lines = iter(lines)
-            while batch := list(itertools.islice(lines, 10_000)):
-                connection.sendall(b"\r\n".join(batch) + b"\r\n")
-                for _ in batch:
-                    reply = replies.readline()
-                    assert reply[:1] in b"+:$", reply
-                    if reply[:1] == b"$" and reply != b"$-1\r\n":
-                        replies.readline()
-
-    def subscribe(self, channel, count):
-        """Subscribers that read as fast as they can, until the server stops."""
-        for _ in range(count):
-            command = ["redis-cli", "-p", str(self.port), "subscribe", channel]
-            self.helpers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-        time.sleep(1)
-
-    def dismiss(self):
-        for helper in self.helpers:
-            helper.kill()
-            helper.wait()
-        self.helpers = []
-
-    def cpu_seconds(self):
-        with open(f"/proc/{self.process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def used_bytes(self):
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
-            connection.sendall(b"INFO memory\r\nQUIT\r\n")
-            text = connection.makefile("rb").read().decode()
-        return int(next(l.split(":")[1] for l in text.splitlines() if l.startswith("used_memory:")))
-
-    def stop(self, how=signal.SIGTERM):
-        self.dismiss()
-        if self.process:
-            self.process.send_signal(how)
-            self.process.wait(60)
-            self.process = None
-
-    def remove(self):
-        self.stop(signal.SIGKILL)
-        shutil.rmtree(self.dir, ignore_errors=True)
+def requests_of(pipeline, options):
+    """A second or two of them."""
+    return options.requests * (1 if pipeline == 1 else 6)
 
 
-def load(server, arguments, pipeline, requests, keyspace):
-    """One run of redis-benchmark; requests per second and server CPU microseconds per request."""
-    before = server.cpu_seconds()
-    output = subprocess.run(
-        ["redis-benchmark", "-p", str(server.port), "-n", str(requests), "-r", str(keyspace), "-P", str(pipeline),
-         "-c", "50", "--threads", "2", "--csv", *arguments],
-        capture_output=True, text=True, check=True, timeout=600,
-    ).stdout
-    spent = server.cpu_seconds() - before
-    row = [line for line in output.splitlines() if line.startswith('"') and not line.startswith('"test"')][-1]
-    # The name of a test may hold commas and quotes; seven figures follow it.
-    return float(row.rsplit(",", 7)[1].strip('"')), spent / requests * 1e6
-
-
-def throughput(servers, options):
+def throughput(servers, options, verdicts):
     print(f"{'case':<26} {'':>10} {'requests/s':>12} {'CPU us/op':>10}")
-    chosen = [case for case in CASES if re.search(options.cases, case[0])]
-    for (name, arguments, prepare), pipeline in itertools.product(chosen, PIPELINES):
-        requests = options.requests * (4 if pipeline > 1 else 1)
-        title = f"{name}, pipeline {pipeline}"
-        rows = {server.name: [] for server in servers}
+    for name, arguments, prepare, targets in CASES:
+        if not re.search(options.cases, name):
+            continue
         for server in servers:
+            server.flush()
             if prepare:
-                prepare(server)
-        for _ in range(options.rounds):
-            for server in servers:
-                rows[server.name].append(load(server, arguments, pipeline, requests, options.keys))
+                prepare(server, options)
+        for pipeline, target in targets.items():
+            # A message to ten is eleven times the work.
+            requests = requests_of(pipeline, options) // (4 if server.subscribers else 1)
+            rows = {server.name: [] for server in servers}
+            for _ in range(options.rounds):
+                for server in servers:
+                    rows[server.name].append(load(server, arguments, pipeline, requests, options.keys))
+            medians = {
+                key: (statistics.median(r for r, _ in runs), statistics.median(c for _, c in runs))
+                for key, runs in rows.items()
+            }
+            title = f"{name}, pipeline {pipeline}"
+            for key, (rate, cpu) in medians.items():
+                print(f"{title:<26} {key:>10} {rate:>12.0f} {cpu:>10.2f}")
+            (rate_a, cpu_a), (rate_b, cpu_b) = medians["eagledb"], medians["redis"]
+            verdict = verdicts.judge(f"CPU beside redis-server, {title}", cpu_a / cpu_b, target)
+            print(f"{title:<26} {'ratio':>10} {rate_a / rate_b:>12.2f} {cpu_a / cpu_b:>10.2f}{verdict}", flush=True)
         for server in servers:
             server.dismiss()
-            if name == "RPOP" and pipeline == PIPELINES[-1]:
-                server.call("FLUSHALL")
-        medians = {
-            key: (statistics.median(r for r, _ in runs), statistics.median(c for _, c in runs))
-            for key, runs in rows.items()
-        }
-        for key, (rate, cpu) in medians.items():
-            print(f"{title:<26} {key:>10} {rate:>12.0f} {cpu:>10.2f}")
-        (rate_a, cpu_a), (rate_b, cpu_b) = medians["eagledb"], medians["redis"]
-        print(f"{title:<26} {'ratio':>10} {rate_a / rate_b:>12.2f} {cpu_a / cpu_b:>10.2f}", flush=True)
+            server.flush()
 
 
-missed = []
-
-
-def judge(what, value, target, at_most=True):
-    """A figure beside its target, for the end of its line."""
-    if target is None:
-        return ""
-    if (value > target) if at_most else (value < target):
-        missed.append(f"{what}: {value:.2f}, wanted {'at most' if at_most else 'at least'} {target}")
-        return f"  MISSED, wanted {'<=' if at_most else '>='} {target}"
-    return f"  {'<=' if at_most else '>='} {target}"
-
-
-# Name, target in bytes for each, how many (options), and the commands that store `n` of them.
+# Name, most bytes for each, how many (options), and the command that stores one.
 DATA = [
-    ("strings, 16-byte key, 8-byte value", 55, lambda o: o.large,
-     lambda n: (b"SET key:%012d v%07d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 16-byte value", 60, lambda o: o.large,
-     lambda n: (b"SET key:%012d val:%012d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 64-byte value", 115, lambda o: o.large,
-     lambda n: (b"SET key:%012d v%063d" % (i, i) for i in range(n))),
-    ("strings, 16-byte key, 1-KiB value", 1110, lambda o: o.large // 5,
-     lambda n: (b"SET key:%012d x%01023d" % (i, i) for i in range(n))),
-    ("hashes of 5 small fields", 120, lambda o: o.keys,
-     lambda n: (b"HSET key:%012d f1 %d f2 %d f3 %d f4 %d f5 %d" % (i, i, i, i, i, i) for i in range(n))),
-    ("members of one zset", 70, lambda o: o.keys, lambda n: (b"ZADD zset %d member:%d" % (i, i) for i in range(n))),
-    ("fields of one hash", 60, lambda o: o.keys, lambda n: (b"HSET hash field:%d %d" % (i, i) for i in range(n))),
-    ("members of one set", 40, lambda o: o.keys, lambda n: (b"SADD set member:%d" % i for i in range(n))),
-    ("elements of one list", 21, lambda o: o.keys, lambda n: (b"RPUSH list element:%d" % i for i in range(n))),
-    ("entries of one stream", 26, lambda o: o.keys,
-     lambda n: (b"XADD stream %d-1 field %d" % (i + 1, i) for i in range(n))),
+    ("strings, 16-byte key, 8-byte value", 55, lambda o: o.large, b"SET key:%012d v%07d"),
+    ("strings, 16-byte key, 16-byte value", 60, lambda o: o.large, b"SET key:%012d val:%012d"),
+    ("strings, 16-byte key, 64-byte value", 115, lambda o: o.large, b"SET key:%012d v%063d"),
+    ("strings, 16-byte key, 1-KiB value", 1110, lambda o: o.large // 5, b"SET key:%012d x%01023d"),
+    ("hashes of 5 small fields", 120, lambda o: o.keys, b"HSET key:%012d f1 %d f2 %d f3 %d f4 %d f5 %d"),
+    ("members of one zset", 70, lambda o: o.keys, b"ZADD zset %d member:%d"),
+    ("fields of one hash", 60, lambda o: o.keys, b"HSET hash field:%d %d"),
+    ("members of one set", 40, lambda o: o.keys, b"SADD set member:%d"),
+    ("elements of one list", 21, lambda o: o.keys, b"RPUSH list element:%d"),
+    ("entries of one stream", 26, lambda o: o.keys, b"XADD stream %d-1 field %d"),
 ]
 
 
-def memory(servers, options):
+def memory(servers, options, verdicts):
     """Bytes per key or element, each kind of data alone in the server: used_memory of both (for EagleDB that is pool bytes
-    all in), and what redis-server grows by in resident memory."""
-    print(f"\n{'bytes per key or element':<36} {'eagledb':>8} {'redis':>8} {'ratio':>6} {'redis resident':>15}")
-    for name, target, counted, commands in DATA:
+    all in), the pages in which that lies, and what redis-server grows by in resident memory."""
+    print(f"\n{'bytes per key or element':<36} {'eagledb':>8} {'pages':>8} {'redis':>8} {'ratio':>6} {'redis resident':>15}")
+    for name, target, counted, form in DATA:
         if not re.search(options.cases, name):
             continue
         count, costs = counted(options), []
         for server in servers:
-            server.call("FLUSHALL")
-            time.sleep(1)
-            used, resident = server.used_bytes(), server.resident_bytes()
-            server.send(commands(count))
-            costs.append(((server.used_bytes() - used) / count, (server.resident_bytes() - resident) / count))
-            server.call("FLUSHALL")
-        (ours, _), (theirs, resident) = costs
-        verdict = judge(f"bytes, {name}", ours, target)
-        print(f"{name:<36} {ours:>8.1f} {theirs:>8.1f} {ours / theirs:>6.2f} {resident:>15.1f}{verdict}", flush=True)
+            server.renew()
+            resident, before = server.resident_bytes(), server.info("memory")
+            server.fill(form, count)
+            after, grown = server.info("memory"), server.resident_bytes() - resident
+            of = lambda field: (int(after[field]) - int(before[field])) / count
+            costs.append((of("used_memory"), of("allocator_active"), grown / count))
+            server.renew()
+        (ours, pages, _), (theirs, _, resident) = costs
+        verdict = verdicts.judge(f"bytes, {name}", ours, target)
+        print(f"{name:<36} {ours:>8.1f} {pages:>8.1f} {theirs:>8.1f} {ours / theirs:>6.2f} {resident:>15.1f}{verdict}",
+              flush=True)
 
 
-def restart(server, options):
+def restart(server, options, verdicts):
     print("\nstart until the first right reply after kill -9 (eagledb)")
     medians = {}
-    for keys in [0] + [int(number) for number in options.restart_keys.split(",")]:
-        server.call("FLUSHALL")
-        server.send(b"SET key:%012d val:%012d" % (i, i) for i in range(keys))
+    for keys in [0] + [int(number) // options.scale for number in options.restart_keys.split(",")]:
+        server.flush()
+        server.fill(b"SET key:%012d val:%012d", keys)
+        question = (f"GET key:{keys:012d}", b"val:%012d" % keys) if keys else ("PING", b"+PONG")
         times = []
-        for _ in range(7):
+        for _ in range(9):
             server.stop(signal.SIGKILL)
-            times.append(server.start())
-            if keys:
-                assert server.call(f"GET key:{keys - 1:012d}") == b"$16"
+            times.append(server.start(*question))
+        if keys:
+            assert server.call("DBSIZE") == b":%d" % keys
         medians[keys] = statistics.median(times)
-        print(f"{keys:>10} keys: {medians[keys] * 1000:.0f} ms "
-              f"(of 7: {', '.join(f'{t * 1000:.0f}' for t in sorted(times))})", flush=True)
+        print(f"{keys:>10} keys: {medians[keys] * 1000:.1f} ms "
+              f"(of 9: {', '.join(f'{t * 1000:.1f}' for t in sorted(times))})", flush=True)
     empty = medians.pop(0)
     beside = 1000 * (max(medians.values()) - empty)
     ratio = max(medians.values()) / min(medians.values())
-    print(f"beside the start of an empty server: {beside:.0f} ms{judge('restart, ms beside process start', beside, 100)}")
-    print(f"slowest / fastest: {ratio:.2f}{judge('restart, slowest / fastest', ratio, 1.2)}", flush=True)
+    verdict = verdicts.judge("restart, ms beside process start", beside, 100)
+    print(f"beside the start of an empty server: {beside:.1f} ms{verdict}")
+    verdict = verdicts.judge("restart, slowest / fastest", ratio, 1.2)
+    print(f"slowest / fastest: {ratio:.2f}{verdict}", flush=True)
+    server.flush()
 
 
-def family_bytes(pid):
-    """Memory of a process and its children, shared pages counted once."""
-    total = 0
-    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    for process in [str(pid), *children]:
-        try:
-            with open(f"/proc/{process}/smaps_rollup") as smaps:
-                total += sum(int(line.split()[1]) for line in smaps if line.startswith("Pss:")) * 1024
-        except OSError:
-            pass
-    return total
-
-
-def snapshot(servers, options):
-    """Peak memory during a BGSAVE of 100-byte strings that are overwritten meanwhile, over idle memory."""
-    print(f"\n{'BGSAVE under overwriting':<26} {'idle MiB':>9} {'peak MiB':>9} {'ratio':>6}")
+def snapshot(servers, options, verdicts):
+    """Peak memory during a BGSAVE of 100-byte strings that are overwritten meanwhile, over memory before it all."""
+    print(f"\n{'BGSAVE under overwriting':<24} {'idle MiB':>9} {'writing':>9} {'peak MiB':>9} {'ratio':>6} "
+          f"{'seconds':>8} {'overwritten':>12}")
     for server in servers:
-        server.call("FLUSHALL")
-        server.send(b"SET key:%012d v%099d" % (i, i) for i in range(options.large))
+        server.flush()
+        server.fill(b"SET key:%012d v%099d", options.large - 1)
+        idle = server.family_bytes()
         writer = subprocess.Popen(
             ["redis-benchmark", "-p", str(server.port), "-n", "1000000000", "-r", str(options.large), "-P", "16", "-q",
              "SET", "key:__rand_int__", "v" * 100], stdout=subprocess.DEVNULL)
         try:
             time.sleep(2)
-            idle = peak = family_bytes(server.process.pid)
-            began = server.call("BGSAVE")
-            if began[:1] != b"+":
-                print(f"{server.name:<26} {began.decode()}")
-                continue
-            while True:
-                peak = max(peak, family_bytes(server.process.pid))
-                with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-                    connection.sendall(b"INFO persistence\r\nQUIT\r\n")
-                    if b"rdb_bgsave_in_progress:0" in connection.makefile("rb").read():
-                        break
+            writing = peak = server.family_bytes()
+            commands = lambda: int(server.info("stats")["total_commands_processed"])
+            began, before = time.monotonic(), commands()
+            assert server.call("BGSAVE") == b"+Background saving started"
+            while server.info("persistence")["rdb_bgsave_in_progress"] != "0":
+                peak = max(peak, server.family_bytes())
                 time.sleep(0.05)
+            seconds, overwritten = time.monotonic() - began, commands() - before
+            assert server.info("persistence")["rdb_last_bgsave_status"] == "ok"
+            assert writer.poll() is None, "nobody has written"
         finally:
             writer.kill()
             writer.wait()
-        verdict = judge("BGSAVE, peak / idle", peak / idle, 1.10) if server.name == "eagledb" else ""
-        print(f"{server.name:<26} {idle >> 20:>9} {peak >> 20:>9} {peak / idle:>6.2f}{verdict}", flush=True)
-        server.call("FLUSHALL")
+        target = 1.10 if server.name == "eagledb" else None
+        verdict = verdicts.judge("BGSAVE, peak / idle", peak / idle, target)
+        print(f"{server.name:<24} {idle >> 20:>9} {writing >> 20:>9} {peak >> 20:>9} {peak / idle:>6.2f} {seconds:>8.1f} "
+              f"{overwritten:>12}{verdict}", flush=True)
+        server.flush()
 
 
 # Of the engine by itself: the figure's name (a regular expression), its target, and whether that is a maximum.
@@ -299,94 +229,153 @@ ENGINE = [
     (r"all in, 16-byte values", 60, True),
     (r"segment that splits / room, mean", 0.90, False),
     (r"peak with a snapshot / idle", 1.10, True),
-    (r"longest write, ms", 1, True),
+    (r"longest write, ms$", 1, True),
     (r"1, 0 % writes$", 1.8, False),
     (r"1, 5 % writes$", 1.7, False),
     (r"1, 50 % writes$", 1.5, False),
     (r"16 GETs without / with", 1.4, False),
 ]
 UNDO = [("HSET of a large hash", 1.10), ("ZADD of a large sorted set", 1.10), ("EXEC of 10 SETs", 1.05)]
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Flags of the compiler, and the folder in `target`, for the engine as it is and without its undo log.
+LOGGED, UNLOGGED = ("", "figures"), ("--cfg no_undo_log", "figures-unlogged")
 
 
-def engine(parts, options, flags="", quiet=False):
-    """Builds and runs the engine's own measurements; what they print, by name."""
-    command = ["cargo", "run", "--quiet", "--release", "-p", "eagle-core", "--example", "figures"]
-    if flags:
-        command[2:2] = ["--target-dir", os.path.join(ROOT, "target", "figures")]
+def cargo(*arguments, flags="", **further):
     environment = {**os.environ, **({"RUSTFLAGS": flags} if flags else {})}
-    command += ["--", f"scale={options.scale}", *parts]
-    output = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return subprocess.run(["cargo", *arguments], cwd=ROOT, env=environment, check=True, **further)
+
+
+def build_engine(variant):
+    flags, folder = variant
+    cargo("build", "--quiet", "--release", "-p", "eagle-core", "--example", "figures", "--target-dir",
+          os.path.join("target", folder), flags=flags)
+
+
+def engine(parts, options, verdicts=None, variant=LOGGED):
+    """Runs the engine's own measurements; what they print, by name. It is shown as it comes if there are verdicts."""
+    program = os.path.join(ROOT, "target", variant[1], "release", "examples", "figures")
+    command = [program, f"scale={options.scale}", *parts]
     figures = {}
-    for line in output.splitlines():
-        _, what, value = line.split("\t")
-        figures[what] = float(value)
-        target = next(((t, m) for pattern, t, m in ENGINE if re.search(pattern, what)), None)
-        verdict = judge(what, float(value), *target) if target else ""
-        if not quiet:
-            print(f"{what:<58} {float(value):>10.3f}{verdict}", flush=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            _, what, value = line.split("\t")
+            figures[what] = float(value)
+            if verdicts:
+                target = next((target for target in ENGINE if re.search(target[0], what)), (None, None, True))
+                verdict = verdicts.judge(what, float(value), *target[1:])
+                print(f"{what:<58} {float(value):>10.3f}{verdict}", flush=True)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
     return figures
 
 
-def speed(options):
+def speed(options, verdicts):
     print("\nthe engine by itself: speed")
-    engine(["stall", "scaling", "prefetch"], options)
+    engine(["stall", "scaling", "prefetch"], options, verdicts)
     runs = {what: [] for what, _ in UNDO}
     # In turns, so that a drift of the machine hits both.
     for _ in range(options.rounds):
-        logged = engine(["undo"], options, quiet=True)
-        unlogged = engine(["undo"], options, flags="--cfg no_undo_log", quiet=True)
+        logged = engine(["undo"], options)
+        unlogged = engine(["undo"], options, variant=UNLOGGED)
         for what, _ in UNDO:
             runs[what].append(logged[f"{what}, us"] / unlogged[f"{what}, us, no log"])
     for what, target in UNDO:
         ratio = statistics.median(runs[what])
-        print(f"{what + ', undo log on / off':<58} {ratio:>10.3f}{judge(what + ', undo log on / off', ratio, target)}")
+        verdict = verdicts.judge(f"{what}, undo log on / off", ratio, target)
+        print(f"{what + ', undo log on / off':<58} {ratio:>10.3f}{verdict}", flush=True)
 
 
-def counts(options):
+def counts(options, verdicts):
     print("\nthe engine by itself: memory")
-    engine(["index", "load-factor", "snapshot"], options)
+    engine(["index", "load-factor", "snapshot"], options, verdicts)
+
+
+# Tests of the engine that look at images of crashes, by a part of their names.
+CRASH_TESTS = ["crash", "mutation", "lines_may_persist", "missing_flush_or_fence"]
+
+
+def crashes(options):
+    """Kills the server again and again, and runs the crash tests; what these count."""
+    print("\nkill -9 and crash images")
+    tests = cargo("test", "--quiet", "-p", "eagle-core", "--lib", "--", "--nocapture", *CRASH_TESTS,
+                  stdout=subprocess.PIPE, text=True).stdout
+    images = sum(int(count) for count in re.findall(r"crash images: (\d+)", tests))
+    mutants = re.search(r"(\d+) mutants, (\d+) images of them", tests)
+    print(f"{images:>12} images of crashes tried, each before or after; no violation, no leaked byte")
+    if mutants:
+        print(f"{mutants[2]:>12} images of {mutants[1]} mutants of the engine")
+    os.environ["EAGLEDB_BIN"] = os.path.abspath(options.binary)
+    os.environ["EAGLEDB_KILL_ROUNDS"] = str(options.kills)
+    killed = cargo("test", "--quiet", "-p", "eagledb-tests", "--test", "kill9", "--", "--nocapture", "every_ack",
+                   stdout=subprocess.PIPE, text=True).stdout
+    runs = re.findall(r"(\d+) kills, (\d+) commands acknowledged", killed)
+    kills, commands = (sum(int(run[column]) for run in runs) for column in (0, 1))
+    print(f"{kills:>12} times killed in {len(runs)} runs, {commands} commands acknowledged, none lost", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
+    parser.add_argument("--parts", default="throughput,memory,restart", help=f"of {', '.join(PARTS)}; or all")
+    parser.add_argument("--cases", default="", help="only the throughput and memory cases whose name this expression matches")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=400_000)
+    parser.add_argument("--scale", type=int, default=1, help="makes all data so many times smaller")
+    parser.add_argument("--requests", type=int, default=100_000, help="of a run at pipeline 1; six times as many otherwise")
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--large", type=int, default=5_000_000)
     parser.add_argument("--restart-keys", default="10000,1000000,20000000")
-    parser.add_argument("--scale", type=int, default=1, help="makes the engine's own data so many times smaller")
-    parser.add_argument("--parts", default="throughput,memory,restart")
-    parser.add_argument("--cases", default="", help="only the throughput and memory cases whose name this expression matches")
+    parser.add_argument("--kills", type=int, default=100, help="rounds of kill -9, on disk and on tmpfs")
+    parser.add_argument("--dir", help="where the servers' folders are made")
+    parser.add_argument("--port", type=int, default=17801)
+    parser.add_argument("--build", action="store_true", help="only build what is needed")
+    parser.add_argument("--redis", default="redis-server", help="the program to compare with")
     options = parser.parse_args()
-    parts = options.parts.split(",")
-    known = {"throughput", "restart", "speed", "memory", "snapshot", "counts"}
-    if unknown := set(parts) - known:
+    options.keys //= options.scale
+    options.large //= options.scale
+    parts = PARTS if options.parts == "all" else options.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
-    eagledb = Server("eagledb", [os.path.abspath(options.binary)], 17801)
-    redis = Server("redis", ["redis-server"], 17802)
+    if {"counts", "speed"} & set(parts) or options.build:
+        build_engine(LOGGED)
+    if "speed" in parts or options.build:
+        build_engine(UNLOGGED)
+    if "crashes" in parts or options.build:
+        cargo("test", "--quiet", "--no-run", "-p", "eagle-core", "--lib")
+        cargo("test", "--quiet", "--no-run", "-p", "eagledb-tests", "--test", "kill9")
+    if options.build:
+        return
+    verdicts = Verdicts()
+    eagledb = Server("eagledb", [os.path.abspath(options.binary)], options.port, options.dir)
+    redis = Server("redis", [options.redis], options.port + 1, options.dir)
+    began = time.monotonic()
     try:
         if {"throughput", "memory", "snapshot", "restart"} & set(parts):
-            for server in (eagledb, redis):
-                server.start()
+            eagledb.start()
+        if {"throughput", "memory", "snapshot"} & set(parts):
+            redis.start()
         if "throughput" in parts:
-            throughput([eagledb, redis], options)
+            throughput([eagledb, redis], options, verdicts)
         if "memory" in parts:
-            memory([eagledb, redis], options)
+            memory([eagledb, redis], options, verdicts)
         if "snapshot" in parts:
-            snapshot([eagledb, redis], options)
+            snapshot([eagledb, redis], options, verdicts)
         redis.remove()
         if "restart" in parts:
-            restart(eagledb, options)
+            restart(eagledb, options, verdicts)
+        eagledb.remove()
         if "speed" in parts:
-            speed(options)
+            speed(options, verdicts)
         if "counts" in parts:
-            counts(options)
+            counts(options, verdicts)
+        if "crashes" in parts:
+            crashes(options)
     finally:
         eagledb.remove()
         redis.remove()
-    print(f"\n{len(missed)} targets missed" + "".join(f"\n  {line}" for line in missed))
+    print(f"\n{time.monotonic() - began:.0f} s; {len(verdicts.missed)} of {verdicts.judged} targets missed")
+    for line in verdicts.missed:
+        print(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ mod speed;
 
 use eagle_core::store::{Access, Guard, Keyspace, PoolOptions, StringForm, Ttl, Worker, key_slot};
 
-/// The parts, by name.
 /// A part's name, and what measures it.
 type Part = (&'static str, fn(u64));
 
+/// The parts.
 const PARTS: [Part; 7] = [
     ("index", memory::index),
     ("load-factor", memory::load_factor),

@@ -566,6 +566,7 @@ fn a_crash_at_any_point_leaves_before_or_after() {
     let sim = Sim::new(SIZE_MAX, 2);
     let spans = run(&sim, &script());
     let images = crash_everywhere(&sim, &spans).unwrap();
+    println!("crash images: {images}");
     assert!(images > 5000, "{images}");
 }
 
@@ -574,6 +575,7 @@ fn lines_may_persist_in_any_order() {
     let sim = Sim::new(SIZE_MAX, 2);
     let spans = run(&sim, &script());
     let images = crash_between_lines(&sim, &spans, &mut Rng(1), 12, 60).unwrap();
+    println!("crash images: {images}");
     assert!(images > 5000, "{images}");
 }
 

@@ -21,8 +21,10 @@
 //!    no more, and the walk finds them as they were.
 //! 4. FLUSHSLOT hands over what is left of its slot.
 //!
-//! Extra memory: the names of keys that were changed before the walk reached their slot, what the sink keeps of them, and
-//! databases that were flushed, until the run ends. A writer that is about to change a huge collection waits until the sink
+//! Extra memory: the names of keys that were changed before the walk reached them, what the sink keeps of them, and
+//! databases that were flushed, until the run ends. A writer pays for each name that is kept of its key with a bucket of
+//! the walk of that slot, so that all of a slot is handed over after as many first changes as it has buckets: names of a
+//! twentieth of its keys or so are kept, however many are changed while the walk is elsewhere. A writer that is about to change a huge collection waits until the sink
 //! has taken it; all other slots go on. A sink that wants to be waited for blocks: the walk and writers of what it
 //! has not seen stand still.
 //!
@@ -248,10 +250,15 @@ impl Keyspace {
     ) {
         let (key, hash) = key;
         for run in &self.runs() {
-            if let (Some(db), Some(entry)) = (run.is_news(slot, array, hash, key), entry) {
+            let Some(db) = run.is_news(slot, array, hash, key) else {
+                continue;
+            };
+            if let Some(entry) = entry {
                 let view = run.view(self, guard, slot, pending);
                 run.sink.key(&view, db, entry);
             }
+            // Or the names of all keys would be kept that are changed before the walk comes by.
+            run.advance(self, guard, slot, pending);
         }
     }
 
@@ -292,7 +299,7 @@ impl Snapshot<'_> {
         self.passed
     }
 
-    /// Names that are kept of keys which writers have come across before the walk: what the run itself needs of memory.
+    /// Names that are kept of keys which writers have come across before the walk: what the run itself takes of memory.
     pub fn saved_keys(&self) -> usize {
         let shards = self.run.saved.iter();
         shards

@@ -398,10 +398,8 @@ fn directories_that_are_copied() {
     let sim = Sim::new(8 << 20, 2);
     let (spans, done) = run(&sim, mix, fill_and_drain());
     let images = crash(&sim, &spans, mix);
-    println!(
-        "{} changes of shape, {images} images; {done:?}",
-        spans.len()
-    );
+    println!("{} changes of shape, {done:?}", spans.len());
+    println!("crash images: {images}");
     assert!(
         done.founded > 0 && done.doubled > 0 && done.split_in_copy > 0,
         "{done:?}"
@@ -415,10 +413,8 @@ fn directories_that_are_changed_in_place() {
     let sim = Sim::new(8 << 20, 2);
     let (spans, done) = run(&sim, deep, fill_and_drain());
     let images = crash(&sim, &spans, deep);
-    println!(
-        "{} changes of shape, {images} images; {done:?}",
-        spans.len()
-    );
+    println!("{} changes of shape, {done:?}", spans.len());
+    println!("crash images: {images}");
     assert!(done.founded > 0 && done.split_in_place > 0, "{done:?}");
     assert!(done.shrunk > 0, "{done:?}");
     assert!(images > 500, "{images}");
@@ -435,10 +431,8 @@ fn segments_that_are_united_in_place() {
     let drained = spans.partition_point(|span| span.after.len() > span.before.len());
     let spans = spans.split_off(drained);
     let images = crash(&sim, &spans, partly_deep);
-    println!(
-        "{} changes of shape, {images} images; {done:?}",
-        spans.len()
-    );
+    println!("{} changes of shape, {done:?}", spans.len());
+    println!("crash images: {images}");
     assert!(done.united_in_place > 0, "{done:?}");
     assert!(images > 50, "{images}");
 }

@@ -171,6 +171,7 @@ fn crash_with(prepare: &[Op], ops: &[Op], ring: Option<u64>) -> usize {
         holds_after(&sim, last, &before, &after, &record, "at the end"),
         "{ops:?} is durable once committed"
     );
+    println!("crash images: {images}");
     images
 }
 
@@ -713,5 +714,6 @@ fn reaping() {
             images += 2;
         }
     }
+    println!("crash images: {images}");
     assert!(images > 20, "{images}");
 }

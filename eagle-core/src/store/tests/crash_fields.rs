@@ -111,12 +111,14 @@ fn fields_lapse() {
         after.expire(NOW_MS + 2);
         let points = points(&sim, start, STORES_CUT);
         let mut replay = sim.replay();
+        let mut images = 0;
         loop {
             let point = replay.point();
             if points.binary_search(&point).is_ok() {
                 let context = format!("cycle at point {}", point - start);
                 for image in [Survivors::Nothing, Survivors::Everything] {
                     holds_after(&sim, replay.image(image), &before, &after, "", &context);
+                    images += 1;
                 }
             }
             if !replay.step() {
@@ -125,5 +127,6 @@ fn fields_lapse() {
         }
         let last = replay.image(Survivors::Nothing);
         assert!(holds_after(&sim, last, &before, &after, "", "at the end"));
+        println!("crash images: {images}");
     }
 }

@@ -204,5 +204,6 @@ fn a_crash_in_the_middle() {
             images += 1;
         }
     }
+    println!("crash images: {images}");
     assert!(images > 40, "{images}");
 }

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use super::super::{Entry, Keyspace, SNAPSHOTS_MAX, SnapshotSink, Ttl, View, key_slot};
+use super::super::{
+    Access, Entry, Keyspace, SNAPSHOTS_MAX, SnapshotSink, StringForm, Ttl, View, Worker, key_slot,
+};
 use super::model::{Model, Op, Value, exec, exec_logged, key_name, op};
 
 const NOW_MS: u64 = 1000;
@@ -268,6 +270,41 @@ fn what_comes_after_the_cut_is_not_in_it() {
         }
     }
     assert_eq!(key_name(1), b"{t}1");
+}
+
+/// Writers change everything before the walk has begun: the names of all keys were kept.
+#[test]
+fn few_names_are_kept_of_keys_that_change_before_the_walk() {
+    const KEYS: usize = 2000;
+    let keyspace = super::open(32 << 20);
+    let mut worker = keyspace.worker();
+    let name = |number: usize| format!("{{t}}{number}").into_bytes();
+    let put_all = |worker: &mut Worker, value: &[u8], after_each: &mut dyn FnMut()| {
+        for number in 0..KEYS {
+            let guard = keyspace.pin();
+            let slots = [key_slot(&name(number))];
+            let mut view = keyspace.view(worker, &guard, Access::Slots(&slots), NOW_MS);
+            let clear = Ttl::Clear;
+            view.set_string(0, &name(number), value, StringForm::Auto, clear)
+                .unwrap();
+            view.commit();
+            after_each();
+        }
+    };
+    put_all(&mut worker, b"old", &mut || ());
+    let sink = Arc::new(Collector::default());
+    let mut snapshot = keyspace.begin_snapshot(sink.clone()).unwrap();
+    let mut most = 0;
+    put_all(&mut worker, b"new", &mut || {
+        most = most.max(snapshot.saved_keys());
+    });
+    assert!(most > 0 && most <= KEYS / 10, "{most} names kept");
+    assert_eq!(snapshot.saved_keys(), 0, "the slot is handed over");
+    assert_eq!(sink.0.lock().len(), KEYS, "by those who wrote to it");
+    while snapshot.step(100) {}
+    let seen = std::mem::take(&mut *sink.0.lock());
+    let old = (Value::Text(b"old".to_vec()), None);
+    assert!(seen.len() == KEYS && seen.values().all(|value| *value == old));
 }
 
 #[test]
