@@ -25,11 +25,6 @@ use super::{
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-/// The first extent of the heap and the least by which it grows.
-const EXTENT_PAGES_MIN: u32 = (8 << 20 >> PAGE_SHIFT) as u32;
-/// The most by which it grows, unless one allocation needs more.
-const EXTENT_PAGES_MAX: u32 = (64 << 20 >> PAGE_SHIFT) as u32;
-
 /// The least that is given back to the system at once.
 const TRIM_PAGES_MIN: u32 = if cfg!(test) { 1 } else { 4 };
 
@@ -406,8 +401,10 @@ impl Heap {
         if end > self.pages_max {
             return Err(OutOfSpace);
         }
-        let step = mapped.clamp(EXTENT_PAGES_MIN, EXTENT_PAGES_MAX);
-        let wanted = end.max(mapped.saturating_add(step)).min(self.pages_max);
+        let step = self.medium.map().growth(u64::from(mapped) << PAGE_SHIFT) >> PAGE_SHIFT;
+        let wanted = end
+            .max(mapped.saturating_add(step as u32))
+            .min(self.pages_max);
         // On a nearly full disk a smaller extent may still fit.
         self.extend_to(wanted)
             .or_else(|_| self.extend_to(end))

@@ -15,6 +15,14 @@ use std::{fs::File, io, ptr};
 
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
+/// The least by which a pool grows, unless there is no room for it.
+const GROWTH_MIN: u64 = 8 << 20;
+/// The most by which it grows, unless one allocation needs more.
+const GROWTH_MAX: u64 = 64 << 20;
+/// By how much it grows on tmpfs, which clears what it allocates at once: the write that needs it waits half a millisecond,
+/// and not nine.
+const GROWTH_TMPFS: u64 = 4 << 20;
+
 /// A reserved range of addresses and what is mapped into it.
 #[derive(Debug)]
 pub struct Mapping {
@@ -98,6 +106,14 @@ impl Mapping {
     /// What lies behind the range.
     pub fn kind(&self) -> MediumKind {
         self.kind
+    }
+
+    /// By how many bytes a pool should grow that has `bytes` accessible.
+    pub fn growth(&self, bytes: u64) -> u64 {
+        match self.kind {
+            MediumKind::Tmpfs => GROWTH_TMPFS,
+            _ => bytes.clamp(GROWTH_MIN, GROWTH_MAX),
+        }
     }
 
     /// First address of the range.

@@ -96,6 +96,25 @@ fn a_file_shrinks_and_grows_again() {
     assert!(check::check(&pool, reached).is_sound());
 }
 
+/// tmpfs clears what it allocates, 64 MiB in nine milliseconds, which a write had to wait for.
+#[test]
+fn a_pool_on_tmpfs_grows_in_small_steps() {
+    let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {
+        println!("skipped: there is no /dev/shm to write to");
+        return;
+    };
+    let pool = open(Some(&directory.path().join("pool")));
+    let mut lane = pool.lane();
+    let (first, mut before) = (pool.usage().mapped, pool.usage().mapped);
+    for _ in 0..400 {
+        fill(&pool, &mut lane, 1, 1);
+        let mapped = pool.usage().mapped;
+        assert!(mapped - before <= 4 * MIB, "{before} grew to {mapped}");
+        before = mapped;
+    }
+    assert!(before > first + 20 * MIB);
+}
+
 #[test]
 fn trimming_disturbs_nobody() {
     let pool = open(None);
