@@ -4,7 +4,7 @@
 Where time is involved both servers are loaded one after the other, several times over, so that a drift of the
 machine hits both, and only ratios count. Parts:
 
-  throughput  requests per second, server CPU per request (user plus system time from /proc), and their ratios,
+  throughput  requests per second, server CPU per request (processor time of its threads from /proc), and their ratios,
               at pipeline 1 and 16, and 64 for some
   memory      bytes per key and per element
   restart     time from start to the first right reply after kill -9, for data sets of several sizes
@@ -171,15 +171,17 @@ def restart(server, options, verdicts):
         server.flush()
         server.fill(b"SET key:%012d val:%012d", keys)
         question = (f"GET key:{keys:012d}", b"val:%012d" % keys) if keys else ("PING", b"+PONG")
-        times = []
+        times, spent = [], []
         for _ in range(9):
             server.stop(signal.SIGKILL)
             times.append(server.start(*question))
+            spent.append(server.cpu_seconds())
         if keys:
             assert server.call("DBSIZE") == b":%d" % keys
         medians[keys] = statistics.median(times)
         print(f"{keys:>10} keys: {medians[keys] * 1000:.1f} ms "
-              f"(of 9: {', '.join(f'{t * 1000:.1f}' for t in sorted(times))})", flush=True)
+              f"(of 9: {', '.join(f'{t * 1000:.1f}' for t in sorted(times))}); "
+              f"processor time {statistics.median(spent) * 1000:.1f} ms", flush=True)
     empty = medians.pop(0)
     beside = 1000 * (max(medians.values()) - empty)
     ratio = max(medians.values()) / min(medians.values())

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # Subscribers of a channel that is published to.
@@ -103,9 +102,12 @@ class Server:
             self.subscribers = None
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """Processor time of all threads there are, to the nanosecond."""
+        total, tasks = 0, f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/schedstat") as schedstat:
+                total += int(schedstat.read().split()[0])
+        return total / 1e9
 
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/statm") as statm:
