@@ -35,6 +35,8 @@ CASES = [
     ("LPUSH", ["-t", "lpush"], None),
     ("RPOP", ["-t", "rpop"], None),
     ("MSET of 10", ["-t", "mset"], (13000, 12000)),
+    ("XADD", ["XADD", "stream", "*", "field", "__rand_int__"], None),
+    ("EVAL of INCR", ["EVAL", "return redis.call('incr', KEYS[1])", "1", "counter:__rand_int__"], None),
 ]
 PIPELINES = [1, 16]
 # Valgrind cannot reserve the addresses of a pool as large as a disk, and gives up once a pool file has grown often.

@@ -136,7 +136,10 @@ pub(super) fn execute(
     let mut host = ScriptHost {
         out_of_memory: out_of_memory && !(declares && script.flags.has(ScriptFlags::ALLOW_OOM)),
         cross_slot: !declares || script.flags.has(ScriptFlags::ALLOW_CROSS_SLOT),
-        slot: first_slot(entry, argv),
+        slot: match &cx.node.cluster {
+            Some(_) => first_slot(entry, argv),
+            None => None,
+        },
         read_only,
         script,
         argv,
@@ -539,11 +542,6 @@ impl Host for ScriptHost<'_, '_> {
         }
         None
     }
-}
-
-/// The sha1 of a script as text.
-pub(super) fn sha_text(sha: &crate::script::Sha) -> String {
-    String::from_utf8_lossy(sha).into_owned()
 }
 
 /// The sha1 of a script's text.

@@ -12,7 +12,7 @@ use super::functions::{Function, Library};
 use super::host::{self, Host};
 use super::library::{self, Arguments, Random};
 use super::raise::{self, Raised};
-use super::source::{Sha, Source};
+use super::source::{Sha, Source, sha_text};
 use super::{Shared, convert, sandbox, shebang};
 use crate::script::ReplyErrors;
 use eagle_core::resp::{Protocol, Writer};
@@ -37,6 +37,9 @@ const STEPS_AT_ONCE: u32 = 50;
 /// Bytes an interpreter may use.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
+/// Bytes of what is made into Lua values [without a bound](unbounded).
+const UNBOUNDED_BYTES_MAX: usize = 1 << 20;
+
 /// How long a library may take to register its functions when a client loads it.
 const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -60,6 +63,27 @@ impl Memory {
     pub fn of_functions(&self) -> usize {
         self.functions.load(Ordering::Relaxed)
     }
+}
+
+/// Lets an interpreter use as much memory as it takes, until this is dropped.
+struct Unbounded<'l>(&'l Lua);
+
+impl Drop for Unbounded<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.set_memory_limit(MEMORY_BYTES_MAX);
+    }
+}
+
+/// Runs `make`, which makes Lua values of so many bytes of a request or reply and runs no code of a script. If these are
+/// few, that is done without the bound of the interpreter's memory: within a bound, making a table or a string takes a
+/// protected call with two closures, which is more work than the rest of a small script, and garbage besides. What the
+/// script takes next is bounded again.
+pub(super) fn unbounded<T>(lua: &Lua, bytes: usize, make: impl FnOnce() -> T) -> T {
+    let _unbounded = (bytes <= UNBOUNDED_BYTES_MAX).then(|| {
+        let _ = lua.set_memory_limit(0);
+        Unbounded(lua)
+    });
+    make()
 }
 
 /// What the functions that the server gives to scripts share with their engine.
@@ -272,8 +296,7 @@ impl Engines {
     ) -> Result<Finished, ScriptError> {
         let engine = self.eval(shared)?;
         let function = engine.compiled(sha, source)?;
-        let name = String::from_utf8_lossy(sha).into_owned();
-        let finished = engine.run(&function, &name, given, host);
+        let finished = engine.run(&function, sha_text(sha), given, host);
         engine.note_memory(&shared.memory.scripts);
         Ok(finished)
     }
@@ -550,7 +573,12 @@ impl Engine {
             }
             mlua::Result::Ok(table)
         };
-        let (keys, args) = (strings(given.keys)?, strings(given.args)?);
+        let words = given.keys.iter().chain(given.args);
+        let bytes = words.map(|word| word.len() + size_of::<&[u8]>()).sum();
+        let tables = unbounded(&self.lua, bytes, || {
+            mlua::Result::Ok((strings(given.keys)?, strings(given.args)?))
+        });
+        let (keys, args) = tables?;
         host::enter(host, || match self.mode {
             Mode::Eval => self.sandbox.run_script(function, keys, args),
             Mode::Functions => self.sandbox.run_function(function, keys, args),
@@ -626,4 +654,27 @@ pub(super) fn libraries(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Resul
     let libraries = library::all(lua)?;
     libraries.raw_set("redis", library::api(lua, state, mode == Mode::Eval)?)?;
     Ok(libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_but_for_small_values() {
+        let engine = Engine::new(Mode::Eval).unwrap();
+        let bound = || {
+            let bound = engine.lua.set_memory_limit(MEMORY_BYTES_MAX).unwrap();
+            engine.lua.set_memory_limit(bound).unwrap();
+            bound
+        };
+        assert_eq!(bound(), MEMORY_BYTES_MAX);
+        assert_eq!(unbounded(&engine.lua, 1000, bound), 0);
+        assert_eq!(bound(), MEMORY_BYTES_MAX);
+        let many = UNBOUNDED_BYTES_MAX + 1;
+        assert_eq!(unbounded(&engine.lua, many, bound), MEMORY_BYTES_MAX);
+        let run = std::panic::AssertUnwindSafe(|| unbounded(&engine.lua, 1, || panic!("a bug")));
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert_eq!(bound(), MEMORY_BYTES_MAX);
+    }
 }

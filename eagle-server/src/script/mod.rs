@@ -33,7 +33,7 @@ pub use functions::{Function, Libraries, Library, Policy, Registry};
 pub use host::{Host, Refusal};
 pub use running::{Busy, KillError, Run, Running};
 pub use shebang::ScriptFlags;
-pub use source::{Sha, Source, Sources, sha1_hex};
+pub use source::{Sha, Source, Sources, sha_text, sha1_hex};
 
 /// What all threads of a node share of scripting.
 #[derive(Default)]

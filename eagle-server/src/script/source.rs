@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A sha1 in lower-case hexadecimal.
 pub type Sha = [u8; 40];
 
+/// A sha1 as text.
+pub fn sha_text(sha: &Sha) -> &str {
+    std::str::from_utf8(sha).unwrap_or_default()
+}
+
 /// A script.
 #[derive(Debug)]
 pub struct Source {

@@ -1,6 +1,6 @@
 //! `redis`: the server's API for scripts, and the smaller one for libraries while they are loaded.
 
-use super::super::engine::{Registered, State};
+use super::super::engine::{Registered, State, unbounded};
 use super::super::functions::Function;
 use super::super::shebang::{BAD_NAME, ScriptFlags, is_name};
 use super::super::source::sha1_hex;
@@ -192,7 +192,7 @@ fn command(lua: &Lua, state: &State, args: &Arguments, on_error: OnError) -> mlu
                     .unwrap_or_default();
                 refuse(&[b"-", line].concat(), true)
             }
-            None => convert::reply_to_lua(lua, &reply),
+            None => unbounded(lua, reply.len(), || convert::reply_to_lua(lua, &reply)),
         },
         Some(Err(Refusal::Told(text))) => refuse(&text, true),
         Some(Err(Refusal::Stop)) | None => Err(state.stop(lua)),

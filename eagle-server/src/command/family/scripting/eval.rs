@@ -4,9 +4,9 @@ use super::{KEYS, KEYS_NOTED, KEYS_RO, KEYS_RO_NOTED};
 use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::CommandError;
-use crate::command::script::{Script, execute, given, sha_of, sha_text};
+use crate::command::script::{Script, execute, given, sha_of};
 use crate::command::spec::{Categories, Command, Docs, Flags, Scope};
-use crate::script::{Sha, Source};
+use crate::script::{Sha, Source, sha_text};
 use std::sync::Arc;
 
 const DEPENDS: &str = "Depends on the script that is executed.";
