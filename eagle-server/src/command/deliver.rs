@@ -251,13 +251,16 @@ impl Context<'_> {
 /// Sends the events of a committed request. What the client itself gets is put among its replies.
 pub(super) fn deliver(node: &Node, session: &Session, out: &mut Writer, events: Vec<Event>) {
     let mut own: Vec<(Mark, Bytes)> = Vec::new();
+    // Once, and not for each message: a message may go to many.
+    let config = node.config.load();
+    let limits = &config.clients.client_output_buffer_limit;
     for event in &events {
         send(node, &event.notice, &mut |client, message| {
             // A client that wants no replies gets messages all the same, apart from them.
             if client.id == session.info.id && session.reply == ReplyMode::On {
                 own.push((event.at, message));
             } else {
-                node.send(client, message);
+                node.clients.send(client, message, limits);
             }
         });
     }

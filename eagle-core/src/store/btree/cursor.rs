@@ -132,9 +132,8 @@ impl<O: Order> Cursor<O> {
     #[inline]
     pub(crate) fn entry<W: Words>(&self, words: &W) -> Option<Entry> {
         let step = self.path.last()?;
-        let leaf = Leaf::load(words, step.node);
-        if step.index < leaf.len() {
-            return Some(leaf.entry(words, step.index));
+        if let Some(entry) = leaf::entry(words, step.node, step.index) {
+            return Some(entry);
         }
         let mut next = self.clone();
         next.settle(words).then(|| next.entry(words)).flatten()
@@ -184,7 +183,7 @@ impl<O: Order> Cursor<O> {
         let Some((step, above)) = self.path.split_last() else {
             return false;
         };
-        if step.index < Leaf::load(words, step.node).len() {
+        if step.index < leaf::len(words, step.node) {
             return true;
         }
         let more = |step: &Step| step.index + 1 < Inner::load(words, step.node).len();
@@ -245,7 +244,7 @@ fn descend<W: Words>(words: &W, mut node: u64, choice: &Choice, path: &mut Path)
         if head.level == 0 {
             let index = match choice {
                 Choice::First => 0,
-                Choice::Last => Leaf::load(words, node).len(),
+                Choice::Last => leaf::len(words, node),
             };
             path.push(Step { node, index });
             return;

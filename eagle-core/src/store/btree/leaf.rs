@@ -164,3 +164,22 @@ fn line_words(line: &[u8; 8 * LINE_WORDS]) -> impl Iterator<Item = u64> + '_ {
 pub(super) fn head<W: Words>(words: &W, at: u64) -> Head {
     Head::of(words.load(at))
 }
+
+/// Number of entries of the leaf at `at`, without reading its line.
+#[inline]
+pub(super) fn len<W: Words>(words: &W, at: u64) -> usize {
+    let head = head(words, at);
+    head.len.min(head.capacity).min(LEAF_MAX)
+}
+
+/// Entry number `index` of the leaf at `at`, of which there may be fewer; reads only what that takes of its line.
+#[inline]
+pub(super) fn entry<W: Words>(words: &W, at: u64, index: usize) -> Option<Entry> {
+    if index >= len(words, at) {
+        return None;
+    }
+    let byte = ORDER_AT + index;
+    let order = words.load(at + (byte / 8 * 8) as u64).to_le_bytes();
+    let place = u64::from(order[byte % 8]);
+    Some(entry_at(words, at + 8 * LINE_WORDS as u64 + 16 * place))
+}
