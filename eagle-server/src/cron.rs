@@ -5,10 +5,12 @@ use crate::clock::unix_ms;
 use crate::command::blocking::post_ready;
 use crate::command::evict::{Evictor, Room};
 use crate::command::publish_expired;
+use crate::command::replication::Rounds;
 use crate::command::saving;
 use crate::defrag::Defragmenter;
 use crate::eviction::Candidates;
 use crate::node::Node;
+use crate::session::ClientKind;
 use eagle_core::store::View;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 pub async fn clients(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut shape = Shape::default();
+    let (mut shape, mut rounds) = (Shape::default(), Rounds::default());
     loop {
         tokio::select! {
             () = node.shutdown.requested() => return,
@@ -35,6 +37,7 @@ pub async fn clients(node: Arc<Node>) {
                 node.tell_caches(|tracking, to| tracking.limit(keys_max, to));
                 sample(&node, now_ms);
                 saving::follow_save_points(&node);
+                rounds.follow(&node);
             }
         }
     }
@@ -48,7 +51,8 @@ fn close_idle(node: &Node, now_ms: u64) {
     }
     for client in node.clients.all() {
         let idle_ms = now_ms.saturating_sub(client.last_active_ms());
-        if idle_ms > idle_max_ms && !client.blocked.load(Ordering::Relaxed) {
+        let may_be_silent = client.kind() == ClientKind::Replica;
+        if idle_ms > idle_max_ms && !may_be_silent && !client.blocked.load(Ordering::Relaxed) {
             tracing::debug!("Closing idle client: id={} addr={}", client.id, client.addr);
             client.kill();
         }

@@ -17,7 +17,7 @@ use crate::metrics::{
 use crate::persist::{Loading, Saving};
 use crate::propagation::Stream;
 use crate::pubsub::Broker;
-use crate::repl::History;
+use crate::repl::{History, Replicas, Syncs};
 pub use crate::repl::random_hex_id;
 use crate::script;
 use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
@@ -81,8 +81,10 @@ pub struct Node {
     pub run_id: String,
     /// The name of this dataset's history (INFO `master_replid`).
     pub history: History,
-    /// Readers of the stream of changes that want the log ring kept while they are there.
-    pub ring_users: AtomicU64,
+    /// Those who follow this node.
+    pub replicas: Arc<Replicas>,
+    /// Snapshots for those who are to follow it.
+    pub syncs: Syncs,
     pub started_at_ms: u64,
     pub started: Instant,
     /// Whether keys are removed when they expire, not only when they are met (DEBUG SET-ACTIVE-EXPIRE).
@@ -143,7 +145,11 @@ impl Node {
             PoolLog::Yes => true,
             PoolLog::No => false,
             PoolLog::Auto => {
-                config.persistence.appendonly || self.ring_users.load(Ordering::Relaxed) > 0
+                // Whoever followed this node, also before its last start, may come back.
+                let ttl_s = config.replication.repl_backlog_ttl;
+                let is_kept = self.keyspace.ring_is_on()
+                    && self.replicas.want_backlog(ttl_s, unix_ms() / 1000);
+                config.persistence.appendonly || self.replicas.follow() || is_kept
             }
         };
         let kept_bytes = pool.pool_log_size.max(config.replication.repl_backlog_size);

@@ -39,7 +39,6 @@ const NOT_SERVED: &[&str] = &[
     "tls-cluster",
     "tls-replication",
     "replicaof",
-    "min-replicas-to-write",
 ];
 
 /// The first directive of `config` that asks for what this version cannot do.
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(not_served(&live.load()), None);
         assert_eq!(set("tls-port", "0"), Ok(()));
         assert!(set("tls-port", "7001").is_err());
-        assert!(set("min-slaves-to-write", "1").is_err());
+        assert_eq!(set("min-slaves-to-write", "1"), Ok(()));
         assert_eq!(not_served(&live.load()), None);
         let mut config = Config::default();
         config.tls.tls_port = 7001;

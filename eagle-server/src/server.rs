@@ -26,7 +26,7 @@ use crate::net::{self, Listener, Listening, Pool};
 use crate::node::{Node, random_hex_id};
 use crate::opening::{self, Snapshot};
 use crate::reconfigure::{self, OWN_DESCRIPTORS};
-use crate::repl::History;
+use crate::repl::{History, Replicas};
 use crate::shutdown::ShutdownRequest;
 use eagle_core::store::{Keyspace, OpenReport};
 use std::path::{Path, PathBuf};
@@ -198,6 +198,11 @@ impl cluster::Listener for ClientsOf {
         }
     }
 
+    fn offset(&self) -> u64 {
+        let node = self.0.upgrade();
+        node.map_or(0, |node| node.keyspace.ring_head())
+    }
+
     fn reshaped(&self, topology: &cluster::Topology) {
         if let Some(node) = self.0.upgrade() {
             node.slot_stats.reset(|slot| !topology.is_my_shards(slot));
@@ -364,6 +369,7 @@ async fn serve_until_shutdown(
 
     node.shutdown.requested().await;
     node.saving.cancel();
+    node.syncs.cancel();
     node.scripts.running.end_all();
     if outcome.is_ok() {
         tracing::warn!("User requested shutdown...");
@@ -592,7 +598,8 @@ impl Node {
             halt: Default::default(),
             run_id: random_hex_id(),
             history,
-            ring_users: 0.into(),
+            replicas: Arc::new(Replicas::new(unix_ms() / 1000)),
+            syncs: Default::default(),
             started_at_ms: unix_ms(),
             started,
             active_expire: true.into(),

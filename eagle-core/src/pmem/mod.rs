@@ -48,6 +48,6 @@ pub use medium::Site;
 pub use open::{OpenReport, PoolOptions, quarantine, set_aside};
 pub use pool::{MediumKind, Pool, Usage};
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
-pub use ring::{Lapped, RingReader, RingRecord, RingState};
+pub use ring::{ANY_STATE, Lapped, RingReader, RingRecord, RingState};
 pub use sim::Sim;
 pub use tx::{Savepoint, Tx};

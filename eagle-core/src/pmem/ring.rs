@@ -65,6 +65,9 @@ pub const KEPT_BYTES_MAX: u64 = 512 << 20;
 /// No reader is in this state; a record that follows must bring its readers into its own.
 const NO_STATE: u32 = u32::MAX;
 
+/// A record of this state may come in any, and leaves its readers in the one they are in.
+pub const ANY_STATE: u32 = u32::MAX - 1;
+
 /// What a transaction adds to the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct RingRecord<'r> {
@@ -218,7 +221,7 @@ impl Ring {
         }
         let mut producer = self.producer.lock();
         let (brings, len) = loop {
-            let brings = producer.state != record.enters;
+            let brings = record.enters != ANY_STATE && producer.state != record.enters;
             let len = record.body.len() + if brings { record.bring.len() } else { 0 };
             let place = producer.place;
             if place.bytes == 0 {
@@ -359,7 +362,9 @@ impl Append<'_> {
         self.medium.store(RING_HEAD, self.head);
         self.medium.flush(RING_HEAD, 8, Site::Publish);
         self.producer.head = self.head;
-        self.producer.state = self.leaves;
+        if self.leaves != ANY_STATE {
+            self.producer.state = self.leaves;
+        }
         self.ring.head.store(self.head, Ordering::Release);
         if !self.producer.wakers.is_empty() {
             self.producer.wake();
@@ -564,6 +569,13 @@ impl RingReader {
     /// The stream position of the next byte.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Bytes of the stream that wait to be read, and bytes that may be appended before the reader is lapped.
+    pub fn behind(&self) -> (u64, u64) {
+        let producer = self.shared.ring.producer.lock();
+        let behind = producer.head - self.position;
+        (behind, producer.place.bytes.saturating_sub(behind))
     }
 
     /// Copies what comes next, as much as there is and fits; how much. Zero: nothing yet.

@@ -1,6 +1,6 @@
 //! The log ring against a plain vector, its readers in other threads, and its life over restarts.
 
-use super::{Lapped, Pool, PoolOptions, RING_LABEL_BYTES, RingRecord, check};
+use super::{ANY_STATE, Lapped, Pool, PoolOptions, RING_LABEL_BYTES, RingRecord, check};
 use crate::sync::pin;
 use std::{
     path::PathBuf,
@@ -217,4 +217,28 @@ fn readers_see_the_stream_or_that_they_were_lapped() {
         }
     });
     assert_eq!(pool.ring_head(), END);
+}
+
+#[test]
+fn a_record_of_any_state_leaves_the_state_alone() {
+    let pool = pool();
+    pool.ring_resize(&mut pool.lane(), &pin(), Some(2000))
+        .unwrap();
+    let append = |state, bring: &[u8], body: &[u8]| {
+        let record = RingRecord {
+            enters: state,
+            bring,
+            body,
+            leaves: state,
+        };
+        pool.ring_append(&record).unwrap();
+    };
+    append(ANY_STATE, b"(?)", b"ping ");
+    append(3, b"(3)", b"a ");
+    append(ANY_STATE, b"(?)", b"ping ");
+    append(3, b"(3)", b"b ");
+    pool.ring_forget_state();
+    append(ANY_STATE, b"(?)", b"ping ");
+    append(3, b"(3)", b"c");
+    assert_eq!(contents(&pool), b"ping (3)a ping b ping (3)c");
 }

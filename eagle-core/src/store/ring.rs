@@ -3,7 +3,7 @@
 
 use super::keyspace::{Guard, Keyspace, OpenError};
 use super::view::Access;
-use crate::pmem::{self, OutOfSpace, Pool, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
+use crate::pmem::{self, ANY_STATE, OutOfSpace, Pool, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
 use std::path::Path;
 
 /// Reads the log ring of a pool file that no process has open: the position of its first byte, and its bytes. Opens the
@@ -65,6 +65,16 @@ impl Keyspace {
     /// A reader from stream position `from` on, if the ring has that. One that `holds` is waited for by all who commit.
     pub fn ring_reader(&self, from: u64, holds: bool) -> Option<RingReader> {
         self.pool().ring_reader(from, holds)
+    }
+
+    /// Appends what belongs to no view and to no state; the head after it, if there is a ring.
+    pub fn append_apart(&self, body: &[u8]) -> Option<u64> {
+        self.pool().ring_append(&RingRecord {
+            enters: ANY_STATE,
+            bring: &[],
+            body,
+            leaves: ANY_STATE,
+        })
     }
 
     /// Appends what belongs to no view; the head after it, if there is a ring.

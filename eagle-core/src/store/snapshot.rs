@@ -2,7 +2,8 @@
 //! fork, and no copy of what does not change meanwhile.
 //!
 //! The instant is the *cut*: the slots are locked for a moment, the root arrays and the log ring's head are noted, and a
-//! run begins. Several may be under way, each with a cut of its own; who wants the same cut shares a sink. What the ring has from that head on is exactly what the snapshot lacks. The run then walks the slots, and
+//! run begins. Several may be under way, each with a cut of its own; who wants the same cut shares a sink. What the ring
+//! has from that head on is exactly what the snapshot lacks, and it begins by saying what state it is about. The run then walks the slots, and
 //! hands each key to a sink. A writer that is about to change a key which the walk has not reached hands it over
 //! first, as it still is; so every key reaches the sink once, in any order.
 //!
@@ -226,6 +227,8 @@ impl Keyspace {
         };
         runs.push(run.clone());
         self.set_snapshot_on(true);
+        // Whoever has the snapshot has not read what the ring said before.
+        self.forget_ring_state();
         Some(Snapshot {
             keyspace: self,
             run,

@@ -7,7 +7,7 @@
 
 use super::bus::shell::{self, Links};
 use super::config_store::ConfigStore;
-use super::state::{ClusterState, Effect, LinkId, LogLevel};
+use super::state::{ClusterState, Effect, LinkId, LogLevel, ReplicationView};
 use super::{SlotSet, Topology, slot_cleaner::SlotCleaner};
 use crate::clock::unix_ms;
 use arc_swap::{ArcSwap, Guard};
@@ -39,6 +39,8 @@ pub struct Cluster {
 pub trait Listener: Send + Sync {
     /// Another node has published a message.
     fn published(&self, channel: &[u8], message: &[u8], sharded: bool);
+    /// How far this node's stream of changes has come, in bytes.
+    fn offset(&self) -> u64;
     /// The cluster has another shape: slots may not be served here any more.
     fn reshaped(&self, topology: &Topology);
 }
@@ -90,6 +92,13 @@ impl Cluster {
             latest_ms,
         } = &mut *inner;
         *latest_ms = unix_ms().max(*latest_ms);
+        if let Some(listener) = self.listener.get() {
+            // A replica that takes over goes by the offset of the message that tells it to.
+            state.set_replication(ReplicationView {
+                offset: listener.offset(),
+                data_age_ms: None,
+            });
+        }
         let result = change(state, *latest_ms);
         for effect in state.drain_effects() {
             self.carry_out(store, effect);

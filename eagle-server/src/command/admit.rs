@@ -5,12 +5,14 @@ use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::evict::{Evictor, Room};
 use super::permission;
+use super::replication::lacks_replicas;
 use super::script;
 use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
 use crate::config::Permission;
 use crate::session::{PauseMode, Session};
 use eagle_core::resp::Protocol;
+use std::sync::atomic::Ordering;
 
 /// What the gates decided.
 pub(super) enum Verdict {
@@ -42,9 +44,11 @@ fn pass_gates(request: &Request<'_>) -> Result<(), CommandError> {
     allowed_to_user(request)?;
     memory(request)?;
     on_disk(request)?;
+    followed(request)?;
     allowed_among_messages(request)?;
     loaded(request)?;
-    not_busy(request)
+    not_busy(request)?;
+    kept_from_data(request)
 }
 
 #[inline]
@@ -218,6 +222,32 @@ fn on_disk(request: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// `min-replicas-to-write`: nothing is written that too few would have.
+fn followed(request: &Request<'_>) -> Result<(), CommandError> {
+    let batch = request.batch;
+    if batch.config.replication.min_replicas_to_write == 0 {
+        return Ok(());
+    }
+    let writes = request.flags.has(Flags::WRITE)
+        || (request.entry.command.name == "exec" && queue_has(request, Flags::WRITE));
+    if writes && lacks_replicas(&batch.thread.node, &batch.config) {
+        return Err(errors::NO_REPLICAS);
+    }
+    Ok(())
+}
+
+/// A replica is sent what it wants of the data; it is not paused either.
+fn kept_from_data(request: &Request<'_>) -> Result<(), CommandError> {
+    const OF_DATA: [Flags; 3] = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
+    let is_replica = request.session.info.is_replica.load(Ordering::Relaxed);
+    if is_replica && OF_DATA.iter().any(|flag| request.flags.has(*flag)) {
+        return Err(CommandError::new(
+            "ERR Replica can't interact with the keyspace",
+        ));
+    }
+    Ok(())
+}
+
 /// What a client of RESP2 may run while it is subscribed: it could not tell other replies from messages.
 const AMONG_MESSAGES: &[&str] = &[
     "ping",
@@ -308,6 +338,7 @@ fn pause(request: &Request<'_>) -> Option<Flow> {
             && (queue_has(request, Flags::WRITE) || queue_has(request, Flags::MAY_REPLICATE)));
     // A queued command does nothing yet, and CLIENT must get through to end the pause.
     let exempt = (request.session.in_multi() && entry.command.name != "exec")
+        || request.session.info.is_replica.load(Ordering::Relaxed)
         || entry.full_name == "client|unpause";
     let held = !exempt && (mode == PauseMode::All || writes);
     held.then(|| Flow::Paused {

@@ -482,6 +482,9 @@ fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     let met_fields = cx.view.take_met_fields();
     let stream = std::mem::take(&mut cx.stream);
     let committed = commit(cx.node, &mut cx.view, stream);
+    if let Some(head) = committed.ring_head {
+        cx.session.written = head;
+    }
     note_ready(cx.node, &committed.touched, ready);
     if late {
         return Some(Late { events, met_fields });

@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::node::{Node, Thread};
 use crate::propagation::Stream;
+use crate::repl::Feed;
 use crate::session::{ReadyKey, Session};
 use bytes::Bytes;
 use eagle_core::resp::Writer;
@@ -27,6 +28,8 @@ pub enum Flow {
     Forwarded(Pin<Box<dyn Future<Output = Bytes>>>),
     /// The client waits for a key; the connection runs no further command before the answer is there.
     Blocked(Blocked),
+    /// The client is a replica from now on; it is sent this.
+    Replica(Box<Feed>),
     /// Clients are paused: run the same request again after this long, or when the pause ends.
     Paused { wait_ms: u64 },
 }

@@ -61,6 +61,8 @@ pub const WRONG_TYPE: CommandError =
     CommandError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub const OUT_OF_MEMORY: CommandError =
     CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
+pub const NO_REPLICAS: CommandError =
+    CommandError::new("NOREPLICAS Not enough good replicas to write.");
 pub const SNAPSHOTS_FAIL: CommandError = CommandError::new(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
      modify the data set are disabled, because this instance is configured to report errors during writes if RDB \

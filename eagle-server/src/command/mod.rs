@@ -26,6 +26,7 @@ mod names;
 mod permission;
 mod plan;
 mod redirect;
+pub mod replication;
 mod sample;
 pub mod saving;
 mod scan;

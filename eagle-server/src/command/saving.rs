@@ -8,7 +8,7 @@ use crate::persist::load::{self, LoadError, Loaded, Options};
 use crate::persist::rdb::writer::Use;
 use crate::persist::rdb::{Compression, function};
 use crate::persist::saving::Turn;
-use crate::persist::snapshot::{self, Plan};
+use crate::persist::snapshot::{self, Form, Parts, Plan};
 use crate::script::Library;
 use crate::session::PauseMode;
 use crate::shutdown::ShutdownRequest;
@@ -80,16 +80,24 @@ fn write(node: &Node, turn: Turn<'_>) -> io::Result<()> {
 }
 
 fn plan(config: &Config) -> Plan {
-    let persistence = &config.persistence;
     Plan {
         path: file(config),
+        incremental_fsync: config.persistence.rdb_save_incremental_fsync,
+        form: form(config, Parts::ALL),
+    }
+}
+
+/// How snapshots are spelled under this configuration.
+pub(super) fn form(config: &Config, parts: Parts) -> Form {
+    let persistence = &config.persistence;
+    Form {
+        parts,
         compression: if persistence.rdbcompression {
             Compression::Lzf
         } else {
             Compression::Off
         },
         is_checked: persistence.rdbchecksum,
-        incremental_fsync: persistence.rdb_save_incremental_fsync,
         key_delay: config.debug.rdb_key_save_delay,
         now_s: unix_ms() / 1000,
         last_use: match config.memory.maxmemory_policy {

@@ -118,6 +118,7 @@ worker_counters! {
     connections_rejected,
     net_input_bytes,
     net_output_bytes,
+    net_repl_output_bytes,
     keyspace_hits,
     keyspace_misses,
     error_replies,

@@ -19,6 +19,7 @@ use crate::command::blocking::Blocked;
 use crate::command::{self, Batch, Counted, Flow};
 use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
+use crate::repl::Feed;
 use crate::session::{Alert, ClientInfo, Session};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
@@ -27,7 +28,7 @@ use smallvec::SmallVec;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -117,7 +118,7 @@ const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because pr
      To accept connections from other hosts set a password (requirepass), or turn protected mode off with \
      'CONFIG SET protected-mode no' from this machine and with 'protected-mode no' in the configuration file.\r\n";
 
-async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd>(
+async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd + AsFd>(
     thread: Rc<Thread>,
     mut stream: S,
     info: ClientInfo,
@@ -170,28 +171,28 @@ impl Drop for Connection {
 }
 
 pub(super) struct Connection {
-    thread: Rc<Thread>,
+    pub(super) thread: Rc<Thread>,
     /// What the last requests, run beside a slow script, left to be done.
     left: Option<Progress>,
     parser: Parser,
-    input: BytesMut,
+    pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
     input_size: usize,
     /// When `input` was last full to a good part (Unix milliseconds).
     used_at_ms: u64,
     /// Length of a request that was parsed but could not run yet.
     parsed: Option<usize>,
-    session: Session,
+    pub(super) session: Session,
     /// The slot that the answer of the command the client waits for is counted for.
     awaited_slot: Option<u16>,
-    out: Writer,
+    pub(super) out: Writer,
     replies: Replies,
     /// Kept for its memory; empty between two batches.
     known: KnownKeys,
 }
 
 /// Why a connection goes on.
-enum Event<T> {
+pub(super) enum Event<T> {
     Alert(Alert),
     /// So many bytes were written.
     Sent(usize),
@@ -201,6 +202,16 @@ enum Event<T> {
     Ended,
     /// What was waited for besides.
     Other(T),
+}
+
+impl<T> Event<T> {
+    /// How many bytes were read, if any.
+    pub(super) fn read_bytes(self) -> Option<usize> {
+        match self {
+            Event::Read(count) => Some(count),
+            _ => None,
+        }
+    }
 }
 
 /// Waits as a parked connection does: until it was served and something is left to be done, or bytes come.
@@ -222,7 +233,7 @@ fn poll_parked<S: AsyncRead + Unpin>(
 }
 
 #[inline]
-fn poll_read<S: AsyncRead + Unpin, T>(
+pub(super) fn poll_read<S: AsyncRead + Unpin, T>(
     stream: &mut S,
     input: &mut BytesMut,
     cx: &mut Context<'_>,
@@ -235,7 +246,7 @@ fn poll_read<S: AsyncRead + Unpin, T>(
 }
 
 /// Why [`Connection::process`] stopped.
-enum Progress {
+pub(super) enum Progress {
     /// All whole requests have run; room for so many more bytes is worth making.
     Drained {
         room: usize,
@@ -249,11 +260,13 @@ enum Progress {
     },
     Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
     Blocked(Blocked),
+    /// The client is a replica from now on.
+    Replica(Box<Feed>),
     Closing,
 }
 
 impl Connection {
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn run<S: AsyncRead + AsyncWrite + AsFd + Unpin>(
         mut self: Box<Self>,
         mut stream: S,
         parking: Rc<Parking>,
@@ -294,6 +307,10 @@ impl Connection {
                 Progress::OutputFull => read = self.input.len() < self.query_bytes_max(),
                 Progress::Closing => {
                     self.finish(&mut stream).await;
+                    return;
+                }
+                Progress::Replica(feed) => {
+                    self.feed(&mut stream, feed).await;
                     return;
                 }
                 Progress::Paused { wait_ms } => {
@@ -360,8 +377,7 @@ impl Connection {
             self.shrink_input();
             let room = self.input.capacity() - self.input.len();
             if read && !is_trimmed && room < needed.min(READ_BYTES / 2) {
-                self.input.reserve(needed.max(READ_BYTES));
-                self.input_size = self.input.capacity();
+                self.make_room(needed);
                 self.note_sizes();
             }
             let mut input = std::mem::take(&mut self.input);
@@ -455,9 +471,17 @@ impl Connection {
         self.thread.stats.writes_processed.add(1);
     }
 
-    fn count_read(&self, bytes: usize) {
+    pub(super) fn count_read(&self, bytes: usize) {
         self.thread.stats.net_input_bytes.add(bytes as u64);
         self.thread.stats.reads_processed.add(1);
+    }
+
+    /// Makes room for so many more bytes, at least for one read.
+    pub(super) fn make_room(&mut self, needed: usize) {
+        if self.input.capacity() - self.input.len() < needed.min(READ_BYTES / 2) {
+            self.input.reserve(needed.max(READ_BYTES));
+            self.input_size = self.input.capacity();
+        }
     }
 
     /// Whether nothing is under way but waiting for requests.
@@ -498,7 +522,7 @@ impl Connection {
     }
 
     /// Runs the requests in the read buffer.
-    fn process(&mut self) -> Progress {
+    pub(super) fn process(&mut self) -> Progress {
         if self.session.closing {
             return Progress::Closing;
         }
@@ -577,6 +601,7 @@ impl Connection {
                 Flow::Done | Flow::Paused { .. } => {}
                 Flow::Later(reply) => return Progress::Later(reply),
                 Flow::Blocked(blocked) => return Progress::Blocked(blocked),
+                Flow::Replica(feed) => return Progress::Replica(feed),
                 Flow::Forwarded(reply) => {
                     self.replies.push(&mut self.out);
                     self.replies.push_pending(reply);
@@ -679,7 +704,7 @@ impl Connection {
     }
 
     /// Whether the client lets more wait than `client-output-buffer-limit` allows.
-    fn is_over_output_limit(&self) -> bool {
+    pub(super) fn is_over_output_limit(&self) -> bool {
         let info = &self.session.info;
         if info.counted_bytes() == 0 {
             return false;

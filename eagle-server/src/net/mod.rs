@@ -1,6 +1,7 @@
 //! Sockets: accepting connections, spreading them over the workers, moving bytes.
 
 mod connection;
+mod feeding;
 mod listener;
 mod listening;
 mod parking;

@@ -1,12 +1,14 @@
-//! Writing the keyspace as it is at one instant to an RDB file, while it is written to; no fork.
+//! Writing the keyspace as it is at one instant, while it is written to; no fork.
 //!
-//! The file is written under a temporary name, made durable, and renamed: at any time the name of the snapshot stands for
-//! a whole file or for none.
+//! A file is written under a temporary name, made durable, and renamed: at any time the name of the snapshot stands for
+//! a whole file or for none. What goes elsewhere (to replicas) is written by [`stream`], into whatever takes bytes. That
+//! must not wait for anybody: writers hand their keys over with slots locked. Waiting is for the pauses between two
+//! steps of the walk.
 
 use crate::persist::rdb::keyspace::write_value;
 use crate::persist::rdb::writer::{Use, Writer};
 use crate::persist::rdb::{Compression, VERSION};
-use eagle_core::store::{DATABASES_MAX, Entry, Keyspace, SnapshotSink, View};
+use eagle_core::store::{DATABASES_MAX, Entry, Keyspace, Snapshot, SnapshotSink, View};
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -24,19 +26,40 @@ const STEP_BUCKETS: usize = 16;
 /// Bytes written between two flushes to the medium, with `rdb-save-incremental-fsync`.
 const FSYNC_BYTES: u64 = 4 << 20;
 
-/// How a file is to be written.
+/// What of the dataset is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parts {
+    pub data: bool,
+    pub functions: bool,
+}
+
+impl Parts {
+    pub const ALL: Parts = Parts {
+        data: true,
+        functions: true,
+    };
+}
+
+/// How a snapshot is spelled.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub path: PathBuf,
+pub struct Form {
+    pub parts: Parts,
     pub compression: Compression,
     pub is_checked: bool,
-    pub incremental_fsync: bool,
     /// Microseconds to rest per key, or (below zero) keys per microsecond: for tests.
     pub key_delay: i32,
     /// Seconds since 1970.
     pub now_s: u64,
     /// What a key's access clock tells of its use, at this time in milliseconds; the eviction policy decides.
     pub last_use: fn(u32, u64) -> Use,
+}
+
+/// How a file is to be written.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub path: PathBuf,
+    pub incremental_fsync: bool,
+    pub form: Form,
 }
 
 /// How far a file has come.
@@ -47,6 +70,12 @@ pub struct Progress {
     /// Give up: what was written so far is removed.
     pub is_cancelled: AtomicBool,
 }
+
+/// Notes of a file, besides those that every file has.
+pub type Notes = Vec<(&'static str, String)>;
+
+/// What is to be done between two steps, with nothing locked.
+pub type Pause = Box<dyn FnOnce() -> io::Result<()>>;
 
 /// Writes a snapshot. An error leaves the file that was there before.
 pub fn write(keyspace: &Keyspace, plan: &Plan, progress: &Arc<Progress>) -> io::Result<()> {
@@ -71,17 +100,38 @@ fn write_to(
     plan: &Plan,
     progress: &Arc<Progress>,
 ) -> io::Result<()> {
+    let out = BufWriter::with_capacity(256 << 10, Counted::create(path)?);
+    let mut unsynced = 0;
+    let flush = |out: &mut BufWriter<Counted>| -> io::Result<Option<Pause>> {
+        let bytes = out.get_ref().bytes;
+        if !plan.incremental_fsync || bytes - unsynced < FSYNC_BYTES {
+            return Ok(None);
+        }
+        unsynced = bytes;
+        let file = out.get_ref().file.try_clone()?;
+        Ok(Some(Box::new(move || file.sync_data())))
+    };
+    let no_notes = |_: &Snapshot<'_>| Ok(Notes::new());
+    let out = stream(keyspace, &plan.form, progress, out, no_notes, flush)?;
+    out.into_inner()?.file.sync_all()
+}
+
+/// Writes a snapshot into `out`. `at_cut` is called once it is certain what is in the snapshot, `pause` after each step.
+pub fn stream<W: Write + Send + 'static>(
+    keyspace: &Keyspace,
+    form: &Form,
+    progress: &Arc<Progress>,
+    out: W,
+    at_cut: impl FnOnce(&Snapshot<'_>) -> io::Result<Notes>,
+    mut pause: impl FnMut(&mut W) -> io::Result<Option<Pause>>,
+) -> io::Result<W> {
     let sink = Arc::new(Sink {
         output: Mutex::new(Some(Output {
-            writer: Writer::begin(
-                BufWriter::with_capacity(256 << 10, Counted::create(path)?),
-                plan.compression,
-                plan.is_checked,
-            )?,
+            writer: Writer::begin(out, form.compression, form.is_checked)?,
             value: Vec::new(),
             outcome: Ok(()),
         })),
-        plan: plan.clone(),
+        form: form.clone(),
         progress: progress.clone(),
     });
     // Whoever hands a key over waits until the head of the file is written.
@@ -89,39 +139,30 @@ fn write_to(
     let output = held.as_mut().expect(OPEN);
     let mut snapshot = keyspace
         .begin_snapshot(sink.clone())
-        .ok_or_else(|| io::Error::other("another snapshot is under way"))?;
-    head(
-        &mut output.writer,
-        keyspace,
-        plan,
-        snapshot.catalogue(),
-        progress,
-    )?;
+        .ok_or_else(|| io::Error::other("too many snapshots are under way"))?;
+    let notes = at_cut(&snapshot)?;
+    head(&mut output.writer, keyspace, form, &snapshot, &notes, progress)?;
     drop(held);
-    let mut unsynced = 0;
     let mut keys = 0;
-    while snapshot.step(STEP_BUCKETS) {
+    while form.parts.data && snapshot.step(STEP_BUCKETS) {
         if progress.is_cancelled.load(Relaxed) {
             return Err(io::Error::from(io::ErrorKind::Interrupted));
         }
         let now = progress.keys.load(Relaxed);
-        rest(plan.key_delay, now - std::mem::replace(&mut keys, now));
+        rest(form.key_delay, now - std::mem::replace(&mut keys, now));
         let mut held = sink.output.lock();
         let output = held.as_mut().expect(OPEN);
         std::mem::replace(&mut output.outcome, Ok(()))?;
-        let bytes = output.writer.out().get_ref().bytes;
-        if plan.incremental_fsync && bytes - unsynced >= FSYNC_BYTES {
-            unsynced = bytes;
-            let file = output.writer.out().get_ref().file.try_clone()?;
-            drop(held);
-            file.sync_data()?;
+        let work = pause(output.writer.out())?;
+        drop(held);
+        if let Some(work) = work {
+            work()?;
         }
     }
     drop(snapshot);
     let output = sink.output.lock().take().expect(OPEN);
     output.outcome?;
-    let file = output.writer.finish()?.into_inner()?;
-    file.file.sync_all()
+    output.writer.finish()
 }
 
 const OPEN: &str = "the file is closed at the end only";
@@ -130,8 +171,9 @@ const OPEN: &str = "the file is closed at the end only";
 fn head<W: Write>(
     writer: &mut Writer<W>,
     keyspace: &Keyspace,
-    plan: &Plan,
-    functions: &[u8],
+    form: &Form,
+    snapshot: &Snapshot<'_>,
+    notes: &Notes,
     progress: &Progress,
 ) -> io::Result<()> {
     writer.note(
@@ -139,12 +181,20 @@ fn head<W: Write>(
         crate::config::command_line::REDIS_VERSION.as_bytes(),
     )?;
     writer.note("redis-bits", b"64")?;
-    writer.note("ctime", plan.now_s.to_string().as_bytes())?;
+    writer.note("ctime", form.now_s.to_string().as_bytes())?;
     let used = keyspace.usage().used;
     writer.note("used-mem", used.to_string().as_bytes())?;
+    for (name, value) in notes {
+        writer.note(name, value.as_bytes())?;
+    }
     writer.note("aof-base", b"0")?;
     writer.note(POOL_NOTE, pool_name(keyspace).as_bytes())?;
-    writer.functions(functions)?;
+    if form.parts.functions {
+        writer.functions(snapshot.catalogue())?;
+    }
+    if !form.parts.data {
+        return Ok(());
+    }
     for db in 0..DATABASES_MAX as u8 {
         let keys = keyspace.len(db);
         if keys > 0 {
@@ -208,25 +258,25 @@ impl Write for Counted {
     }
 }
 
-struct Output {
-    writer: Writer<BufWriter<Counted>>,
+struct Output<W> {
+    writer: Writer<W>,
     /// A value before it is written; kept for its room.
     value: Vec<u8>,
     /// The first error: those who hand keys over cannot do anything about it.
     outcome: io::Result<()>,
 }
 
-struct Sink {
+struct Sink<W> {
     /// Nothing once the file is done with.
-    output: Mutex<Option<Output>>,
-    plan: Plan,
+    output: Mutex<Option<Output<W>>>,
+    form: Form,
     progress: Arc<Progress>,
 }
 
 /// Room kept between two values.
 const VALUE_ROOM_BYTES: usize = 1 << 20;
 
-impl SnapshotSink for Sink {
+impl<W: Write + Send> SnapshotSink for Sink<W> {
     fn key(&self, view: &View<'_>, db: u8, entry: &Entry<'_>) {
         let mut held = self.output.lock();
         let Some(output) = held.as_mut().filter(|output| output.outcome.is_ok()) else {
@@ -234,8 +284,11 @@ impl SnapshotSink for Sink {
         };
         let Output { writer, value, .. } = output;
         value.clear();
-        let last_use = (self.plan.last_use)(entry.clock(), self.plan.now_s * 1000);
-        let outcome = write_value(value, view, db, entry, self.plan.compression)
+        if !self.form.parts.data {
+            return;
+        }
+        let last_use = (self.form.last_use)(entry.clock(), self.form.now_s * 1000);
+        let outcome = write_value(value, view, db, entry, self.form.compression)
             .map_err(io::Error::other)
             .and_then(|()| writer.key(db, entry.key(), entry.ttl_at(), last_use, value));
         if value.capacity() > VALUE_ROOM_BYTES {

@@ -61,6 +61,8 @@ impl Identity {
 #[derive(Debug)]
 pub struct History {
     identity: Mutex<Identity>,
+    /// Held by whoever makes the ring or gives it up.
+    keeping: Mutex<()>,
     /// The pool had no room for the ring when it was asked for last.
     is_out_of_room: AtomicBool,
 }
@@ -71,6 +73,7 @@ impl History {
         let known = Identity::decode(&keyspace.ring_label());
         let history = History {
             identity: Mutex::new(known.clone().unwrap_or_else(Identity::fresh)),
+            keeping: Mutex::new(()),
             is_out_of_room: AtomicBool::new(false),
         };
         if known.is_none() {
@@ -95,6 +98,7 @@ impl History {
 
     /// Keeps so many bytes of the stream, or none. Called by whoever holds no slot.
     pub fn keep(&self, keyspace: &Keyspace, kept_bytes: Option<u64>) {
+        let _turn = self.keeping.lock();
         let guard = keyspace.pin();
         let was_out_of_room = self.is_out_of_room.load(Relaxed);
         if kept_bytes.is_some() && !keyspace.ring_is_on() && !was_out_of_room {

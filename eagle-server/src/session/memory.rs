@@ -5,7 +5,7 @@
 //! silent. Both only while there is a limit; without one nothing is counted. When the sum is above the limit the
 //! connections that hold most are ended, until it is not.
 
-use super::{ClientInfo, Registry};
+use super::{ClientInfo, ClientKind, Registry};
 use crate::config::OutputLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -84,7 +84,11 @@ impl Registry {
     /// Counts what `client` holds now; what all hold.
     fn count(&self, client: &ClientInfo) -> u64 {
         let memory = &self.memory;
-        let now = client.memory_bytes();
+        // What waits for replicas is not theirs alone.
+        let now = match client.kind() {
+            ClientKind::Replica => 0,
+            _ => client.memory_bytes(),
+        };
         let before = client.share.bytes.swap(now, RELAXED);
         let sum = if now == before {
             // All threads share the sum: it is not written to without need.
@@ -115,6 +119,7 @@ impl Registry {
             .all()
             .into_iter()
             .filter(|client| !client.no_evict.load(RELAXED) && !client.is_killed())
+            .filter(|client| client.kind() != ClientKind::Replica)
             .map(|client| (client.share.bytes.load(RELAXED), client))
             .collect();
         clients.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));

@@ -5,6 +5,7 @@ mod caching;
 mod memory;
 mod monitors;
 mod multi;
+mod offer;
 mod outbox;
 mod pause;
 mod registry;
@@ -17,6 +18,7 @@ pub use caching::{Caching, CachingFlags};
 pub use memory::ClientMemory;
 pub use monitors::Monitors;
 pub use multi::{Multi, Queued};
+pub use offer::{ADDRESS_BYTES_MAX, ReplicaOffer};
 pub use outbox::{Message, Outbox};
 pub use pause::{Pause, PauseMode};
 pub use registry::{Alert, ClientFilter, ClientInfo, ClientKind, Registry};
@@ -76,6 +78,10 @@ pub struct Session {
     /// READONLY was said: a replica may serve reads.
     pub readonly: bool,
     pub routing: Option<Routing>,
+    /// What it would be as a replica.
+    pub offer: ReplicaOffer,
+    /// The stream position behind its last change, as far as the stream is kept.
+    pub written: u64,
     /// Its requests that are under way to other nodes.
     pub order: Rc<Order>,
     /// The connection ends once the replies so far are written.
@@ -104,6 +110,8 @@ impl Session {
             asking: false,
             readonly: false,
             routing: None,
+            offer: ReplicaOffer::default(),
+            written: 0,
             order: Rc::default(),
             closing: false,
             redacted: SmallVec::new(),

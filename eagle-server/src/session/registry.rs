@@ -80,6 +80,10 @@ pub struct ClientInfo {
     pub caching: Caching,
     /// The client is in MONITOR.
     pub monitors: AtomicBool,
+    /// The client is a replica.
+    pub is_replica: AtomicBool,
+    /// Of a replica: bytes it may be behind in any case.
+    pub backlog_bytes: AtomicU64,
     /// Since when (Unix seconds) more waits to be written than the soft limit allows; 0 while it does not.
     over_soft_limit_since_s: AtomicU64,
     /// The read buffer is to be given back: the client has been silent for a while.
@@ -143,6 +147,8 @@ impl ClientInfo {
             subscriptions: Subscriptions::default(),
             caching: Caching::default(),
             monitors: AtomicBool::new(false),
+            is_replica: AtomicBool::new(false),
+            backlog_bytes: AtomicU64::new(0),
             over_soft_limit_since_s: AtomicU64::new(0),
             trim: AtomicBool::new(false),
             share: Share::default(),
@@ -208,7 +214,9 @@ impl ClientInfo {
     }
 
     pub fn kind(&self) -> ClientKind {
-        if self.subscriptions.any() {
+        if self.is_replica.load(RELAXED) {
+            ClientKind::Replica
+        } else if self.subscriptions.any() {
             ClientKind::Pubsub
         } else {
             ClientKind::Normal
@@ -329,8 +337,9 @@ impl ClientInfo {
             ClientKind::Pubsub => &limits.pubsub,
         };
         let soft = limit.soft_bytes_max != 0 && counted >= limit.soft_bytes_max;
-        let mut exceeds =
-            limit.hard_bytes_max != 0 && counted >= limit.hard_bytes_max && counted > 0;
+        // To be as far behind as the backlog is long is the right of a replica.
+        let hard_max = limit.hard_bytes_max.max(self.backlog_bytes.load(RELAXED));
+        let mut exceeds = limit.hard_bytes_max != 0 && counted >= hard_max && counted > 0;
         if !soft {
             if self.over_soft_limit_since_s.load(RELAXED) != 0 {
                 self.over_soft_limit_since_s.store(0, RELAXED);

@@ -329,6 +329,7 @@ pub(in crate::command) fn describe(now_ms: u64, client: &ClientInfo, text: &mut 
     };
     let caching = client.caching.flags();
     flag(client.monitors.load(Relaxed), 'O');
+    flag(client.is_replica.load(Relaxed), 'S');
     flag(client.subscriptions.any(), 'P');
     flag(client.multi() >= 0, 'x');
     flag(client.blocked.load(Relaxed), 'b');

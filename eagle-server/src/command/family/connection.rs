@@ -261,6 +261,9 @@ const RESET: Command = Command::new(
 
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let session = &mut *cx.session;
+    if session.info.is_replica.load(Ordering::Relaxed) {
+        return Err(CommandError::new("ERR can only reset normal connections"));
+    }
     session.discard(&cx.node.watch, cx.node.keyspace.watchers());
     cx.node.forget_listener(&session.info);
     session.caching_said = false;

@@ -27,6 +27,7 @@ mod monitor;
 mod multi;
 mod persistence;
 mod pubsub;
+mod replication;
 pub mod scripting;
 mod server;
 mod set;
@@ -63,6 +64,7 @@ pub const FAMILIES: &[&Family] = &[
     &cluster::FAMILY,
     &multi::FAMILY,
     &pubsub::FAMILY,
+    &replication::FAMILY,
     &monitor::FAMILY,
     &info::FAMILY,
     &latency::FAMILY,

@@ -8,6 +8,7 @@ use crate::command::forwarding::Forwarding;
 use crate::command::saving;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use crate::config::command_line::REDIS_VERSION;
+use crate::repl::Phase;
 use crate::shutdown::ShutdownRequest;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,8 +69,16 @@ fn role(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         None => {
             cx.out.array(3);
             cx.out.bulk("master");
-            cx.out.integer(0);
-            cx.out.array(0);
+            cx.out.integer(cx.node.keyspace.ring_head() as i64);
+            let mut replicas = cx.node.replicas.all();
+            replicas.retain(|replica| replica.phase() == Phase::Online);
+            cx.out.array(replicas.len());
+            for replica in &replicas {
+                cx.out.array(3);
+                cx.out.bulk(replica.address());
+                cx.out.bulk_display(replica.offer.port);
+                cx.out.bulk_display(replica.acked());
+            }
         }
     }
     Ok(Flow::Done)

@@ -3,6 +3,7 @@
 use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
+use crate::command::replication;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags};
 use std::time::Duration;
 
@@ -33,12 +34,13 @@ const WAIT: Command = Command::new(
 fn wait(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let wanted = args.integer()?;
     let timeout_ms = parse_timeout(args.word()?, cx.now_ms)?;
-    // This node feeds no replicas, so none can have acknowledged anything.
-    let acknowledged = 0;
+    let written = cx.session.written;
+    let acknowledged = cx.node.replicas.count_acked(written) as i64;
     if acknowledged >= wanted || cx.session.in_exec {
         return cx.reply_integer(acknowledged);
     }
-    let thread = cx.thread.clone();
+    let (thread, replicas) = (cx.thread.clone(), cx.node.replicas.clone());
+    replication::ask_for_acks(cx.node);
     let unblocked = cx.session.info.begin_wait();
     Ok(Flow::Later(Box::pin(async move {
         let expired = async {
@@ -47,8 +49,20 @@ fn wait(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
                 ms => tokio::time::sleep(Duration::from_millis(ms)).await,
             }
         };
+        let enough = async {
+            loop {
+                let mut next = std::pin::pin!(replicas.acknowledged.notified());
+                // What comes from here on is heard of.
+                next.as_mut().enable();
+                if replicas.count_acked(written) as i64 >= wanted {
+                    return;
+                }
+                next.await;
+            }
+        };
         let with_error = tokio::select! {
             with_error = unblocked => with_error.unwrap_or(false),
+            () = enough => false,
             () = expired => false,
         };
         if with_error {
@@ -56,7 +70,7 @@ fn wait(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             thread.node.errors.record(errors::UNBLOCKED.code());
             return format!("-{}\r\n", errors::UNBLOCKED.text()).into_bytes();
         }
-        format!(":{acknowledged}\r\n").into_bytes()
+        format!(":{}\r\n", replicas.count_acked(written)).into_bytes()
     })))
 }
 

@@ -106,6 +106,7 @@ pub(in crate::command) fn split(
                     Bytes::from(blocked.answer().await.reply)
                 }));
             }
+            Flow::Replica(_) => unreachable!("only SYNC and PSYNC make replicas"),
             // Nothing has happened yet, so the whole may be run again.
             Flow::Paused { wait_ms } if replies.is_empty() => {
                 return Some(Flow::Paused { wait_ms });
@@ -206,6 +207,7 @@ pub(super) async fn run_alone(
             Flow::Forwarded(reply) => return reply.await,
             Flow::Later(reply) => return Bytes::from(reply.await),
             Flow::Blocked(blocked) => return Bytes::from(blocked.answer().await.reply),
+            Flow::Replica(_) => unreachable!("only SYNC and PSYNC make replicas"),
             Flow::Paused { wait_ms } => {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }

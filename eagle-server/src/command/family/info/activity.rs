@@ -32,7 +32,10 @@ pub(super) fn stats(report: &mut Report, cx: &Context<'_>) {
             sum(|worker| &worker.net_output_bytes),
         ),
         ("total_net_repl_input_bytes", 0),
-        ("total_net_repl_output_bytes", 0),
+        (
+            "total_net_repl_output_bytes",
+            sum(|worker| &worker.net_repl_output_bytes),
+        ),
     ]);
     for (name, value) in [
         ("instantaneous_input_kbps", kbps(Rate::InputBytes)),
@@ -47,9 +50,15 @@ pub(super) fn stats(report: &mut Report, cx: &Context<'_>) {
             "rejected_connections",
             sum(|worker| &worker.connections_rejected),
         ),
-        ("sync_full", 0),
-        ("sync_partial_ok", 0),
-        ("sync_partial_err", 0),
+        ("sync_full", node.replicas.full.load(Ordering::Relaxed)),
+        (
+            "sync_partial_ok",
+            node.replicas.partial.load(Ordering::Relaxed),
+        ),
+        (
+            "sync_partial_err",
+            node.replicas.refused.load(Ordering::Relaxed),
+        ),
         ("expired_keys", node.keyspace.counters().expired_keys),
     ]);
     report.field("expired_stale_perc", "0.00");

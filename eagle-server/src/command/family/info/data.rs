@@ -5,6 +5,7 @@ use crate::command::context::Context;
 use crate::metrics::info::Report;
 use crate::persist::loading;
 use crate::persist::snapshot::Progress;
+use crate::repl::Phase;
 use eagle_core::store::DATABASES_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,7 +133,29 @@ pub(super) fn replication(report: &mut Report, cx: &Context<'_>) {
     } else {
         report.field("role", "master");
     }
-    report.field("connected_slaves", 0);
+    report.field("connected_slaves", cx.node.replicas.len());
+    let replication = &cx.config.replication;
+    let lag_max_s = u64::from(replication.min_replicas_max_lag);
+    if replication.min_replicas_to_write != 0 && lag_max_s != 0 {
+        let good = cx.node.replicas.count_good(lag_max_s, cx.now_ms / 1000);
+        report.field("min_slaves_good_slaves", good);
+    }
+    for (index, replica) in cx.node.replicas.all().iter().enumerate() {
+        let (phase, port) = (replica.phase(), replica.offer.port);
+        let lag_s = match phase {
+            Phase::Online => replica.lag_s(cx.now_ms / 1000),
+            _ => 0,
+        };
+        report.field(
+            &format!("slave{index}"),
+            format_args!(
+                "ip={},port={port},state={},offset={},lag={lag_s}",
+                replica.address(),
+                phase.name(),
+                replica.acked(),
+            ),
+        );
+    }
     report.field("master_failover_state", "no-failover");
     let identity = cx.node.history.identity();
     let (before, end) = identity.before.unzip();
