@@ -17,8 +17,8 @@ use crate::metrics::{
 use crate::persist::{Loading, Saving};
 use crate::propagation::Stream;
 use crate::pubsub::Broker;
-use crate::repl::{History, Replicas, Syncs};
 pub use crate::repl::random_hex_id;
+use crate::repl::{History, Replicas, Syncs};
 use crate::script;
 use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
 use crate::tracking::{Delivery, Tracking};

@@ -34,12 +34,7 @@ pub fn follow(config: &Live) {
 
 /// Directives whose promise this version cannot keep. To ignore them would leave a server open to
 /// others, or without the copies somebody relies on, so any value but the default is refused.
-const NOT_SERVED: &[&str] = &[
-    "tls-port",
-    "tls-cluster",
-    "tls-replication",
-    "replicaof",
-];
+const NOT_SERVED: &[&str] = &["tls-port", "tls-cluster", "tls-replication", "replicaof"];
 
 /// The first directive of `config` that asks for what this version cannot do.
 pub fn not_served(config: &Config) -> Option<&'static str> {

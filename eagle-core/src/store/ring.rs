@@ -3,7 +3,9 @@
 
 use super::keyspace::{Guard, Keyspace, OpenError};
 use super::view::Access;
-use crate::pmem::{self, ANY_STATE, OutOfSpace, Pool, RING_LABEL_BYTES, RingReader, RingRecord, RingState};
+use crate::pmem::{
+    self, ANY_STATE, OutOfSpace, Pool, RING_LABEL_BYTES, RingReader, RingRecord, RingState,
+};
 use std::path::Path;
 
 /// Reads the log ring of a pool file that no process has open: the position of its first byte, and its bytes. Opens the

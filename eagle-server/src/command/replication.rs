@@ -22,6 +22,10 @@ impl Rounds {
     pub fn follow(&mut self, node: &Arc<Node>) {
         start_due(node);
         let now_s = unix_ms() / 1000;
+        if !node.replicas.follow() {
+            // The first ping comes a period after the first replica.
+            self.pinged_at_s = now_s;
+        }
         if now_s == self.looked_at_s || node.replicas.is_empty() {
             return;
         }
@@ -46,7 +50,10 @@ fn end_silent(node: &Node, timeout_s: u64, now_s: u64) {
                 Phase::Online => "streaming sync",
                 _ => "full sync",
             };
-            tracing::warn!("Disconnecting timedout replica ({what}): {}", replica.name());
+            tracing::warn!(
+                "Disconnecting timedout replica ({what}): {}",
+                replica.name()
+            );
             replica.client.kill();
         }
     }
@@ -61,24 +68,26 @@ pub fn start_due(node: &Arc<Node>) {
         members_enough: replication.repl_diskless_sync_max_replicas as usize,
     };
     let owner = node.clone();
-    let started = node.syncs.start_due(terms, unix_ms(), move |batch, progress| {
-        // The stream has to be kept before the cut.
-        owner.follow_ring();
-        let config = owner.config.snapshot();
-        let job = Job {
-            keyspace: &owner.keyspace,
-            history: &owner.history,
-            form: saving::form(&config, batch.parts),
-            dir: PathBuf::from(&config.process.dir),
-            batch,
-            progress,
-        };
-        tell(batch, "begins");
-        match job.run() {
-            Ok(()) => tell(batch, "has sent everything"),
-            Err(error) => tracing::warn!("Synchronization with replicas failed: {error}"),
-        }
-    });
+    let started = node
+        .syncs
+        .start_due(terms, unix_ms(), move |batch, progress| {
+            // The stream has to be kept before the cut.
+            owner.follow_ring();
+            let config = owner.config.snapshot();
+            let job = Job {
+                keyspace: &owner.keyspace,
+                history: &owner.history,
+                form: saving::form(&config, batch.parts),
+                dir: PathBuf::from(&config.process.dir),
+                batch,
+                progress,
+            };
+            tell(batch, "begins");
+            match job.run() {
+                Ok(()) => tell(batch, "has sent everything"),
+                Err(error) => tracing::warn!("Synchronization with replicas failed: {error}"),
+            }
+        });
     if let Err(error) = started {
         tracing::warn!("Can't synchronize in background: {error}");
     }
@@ -88,7 +97,11 @@ fn tell(batch: &Batch, what: &str) {
     tracing::info!(
         "Full synchronization of {} replicas {what} (target: {})",
         batch.members.len(),
-        if batch.is_diskless { "replicas sockets" } else { "disk" }
+        if batch.is_diskless {
+            "replicas sockets"
+        } else {
+            "disk"
+        }
     );
 }
 
@@ -111,7 +124,5 @@ pub fn lacks_replicas(node: &Node, config: &Config) -> bool {
         replication.min_replicas_to_write as usize,
         u64::from(replication.min_replicas_max_lag),
     );
-    wanted != 0
-        && lag_max_s != 0
-        && node.replicas.count_good(lag_max_s, unix_ms() / 1000) < wanted
+    wanted != 0 && lag_max_s != 0 && node.replicas.count_good(lag_max_s, unix_ms() / 1000) < wanted
 }

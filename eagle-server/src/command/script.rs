@@ -12,6 +12,7 @@ use super::keys;
 use super::permission;
 use super::plan::names_patterns;
 use super::redirect;
+use super::replication::lacks_replicas;
 use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, Lookup, table};
 use crate::acl::Place;
@@ -327,6 +328,10 @@ impl ScriptHost<'_, '_> {
                 some,
                 "Write commands are not allowed from read-only scripts.",
             );
+        }
+        if entry.has(Flags::WRITE) && lacks_replicas(cx.node, cx.config) {
+            let error = told_error::<()>(&super::errors::NO_REPLICAS);
+            return Err((some, error.unwrap_err()));
         }
         if self.out_of_memory && !self.wrote && entry.has(Flags::DENYOOM) {
             let error = told_error::<()>(&super::errors::OUT_OF_MEMORY);

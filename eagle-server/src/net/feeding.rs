@@ -12,8 +12,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// How often the ring is looked at while its stream cannot be sent.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often it is looked how much waits, while that cannot be sent.
+const LOOK: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
 
 /// Why the loop goes on.
@@ -110,6 +110,11 @@ impl Connection {
             match progress {
                 Progress::Drained { room } => {
                     self.make_room(room);
+                    let unread = self.input.len();
+                    let info = &self.session.info;
+                    info.query_bytes.store(unread, Ordering::Relaxed);
+                    let room = self.input.capacity() - unread;
+                    info.query_room_bytes.store(room, Ordering::Relaxed);
                     return true;
                 }
                 Progress::Yield => {}

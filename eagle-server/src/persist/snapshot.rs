@@ -141,7 +141,14 @@ pub fn stream<W: Write + Send + 'static>(
         .begin_snapshot(sink.clone())
         .ok_or_else(|| io::Error::other("too many snapshots are under way"))?;
     let notes = at_cut(&snapshot)?;
-    head(&mut output.writer, keyspace, form, &snapshot, &notes, progress)?;
+    head(
+        &mut output.writer,
+        keyspace,
+        form,
+        &snapshot,
+        &notes,
+        progress,
+    )?;
     drop(held);
     let mut keys = 0;
     while form.parts.data && snapshot.step(STEP_BUCKETS) {

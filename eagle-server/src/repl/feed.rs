@@ -2,22 +2,18 @@
 //!
 //! ```text
 //!   transfer (snapshot) --+
-//!   held back ------------+--> out --> socket
-//!   log ring -------------+
+//!   unsent (stream) ------+--> out --> socket
 //! ```
-//!
-//! The stream is read from the log ring. While a replica cannot take it (its snapshot is not through, or its socket is
-//! full), the ring goes on and would lap its reader; so once that has come halfway, the stream is taken out of the ring and
-//! held back in memory, within `client-output-buffer-limit replica`.
 //!
 //! After a snapshot that ends with a mark nothing is sent before the replica has said that it found the mark.
 
 use super::replicas::{Membership, Replica};
 use super::transfer::{End, Transfer};
+use super::unsent::Unsent;
 use crate::clock::unix_ms;
-use bytes::{Buf, Bytes, BytesMut};
-use eagle_core::store::{Lapped, RingReader};
-use std::collections::VecDeque;
+use bytes::{Buf, BytesMut};
+use eagle_core::store::RingReader;
+use parking_lot::MutexGuard;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,8 +21,6 @@ use std::task::Context;
 
 /// Bytes made ready for the socket in one go.
 const OUT_BYTES: usize = 64 << 10;
-/// Bytes of the stream held back in one piece.
-const HELD_BYTES: usize = 256 << 10;
 
 /// What a replica gets first.
 pub enum Start {
@@ -40,10 +34,6 @@ pub enum Start {
 pub struct Feed {
     membership: Membership,
     transfer: Option<Arc<Transfer>>,
-    reader: Option<RingReader>,
-    /// Taken out of the ring before it was overwritten.
-    held: VecDeque<Bytes>,
-    held_bytes: usize,
     out: BytesMut,
     /// The stream waits for the replica to say that it has its snapshot.
     awaits_ack: bool,
@@ -54,9 +44,6 @@ impl Feed {
         let mut feed = Feed {
             membership,
             transfer: None,
-            reader: None,
-            held: VecDeque::new(),
-            held_bytes: 0,
             out: BytesMut::new(),
             awaits_ack: false,
         };
@@ -64,7 +51,7 @@ impl Feed {
             Start::Full(transfer) => feed.transfer = Some(transfer),
             Start::Partial { answer, reader } => {
                 feed.out.extend_from_slice(answer.as_bytes());
-                feed.reader = Some(reader);
+                feed.unsent().open(reader);
                 feed.replica().set_online(unix_ms() / 1000);
             }
         }
@@ -92,22 +79,27 @@ impl Feed {
             self.fill_from_transfer()?;
         }
         if self.is_streaming() {
-            self.fill_from_stream().map_err(io::Error::other)?;
+            let unsent = &self.membership.replica.unsent;
+            let taken = unsent.lock().take(&mut self.out, OUT_BYTES);
+            taken.map_err(io::Error::other)?;
         }
-        self.keep_up().map_err(io::Error::other)?;
         let waiting = self.waiting_bytes() as usize;
         let info = &self.replica().client;
         info.output_bytes.store(waiting, Ordering::Relaxed);
         // Nothing is left of the stream: who adds to it wakes the task.
         if self.out.is_empty()
             && self.is_streaming()
-            && let Some(reader) = &self.reader
+            && let Some(reader) = self.unsent().reader()
             && reader.poll(cx.waker())
         {
             // It has come meanwhile.
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.replica().unsent.lock()
     }
 
     fn is_streaming(&self) -> bool {
@@ -118,9 +110,6 @@ impl Feed {
         let Some(transfer) = &self.transfer else {
             return Ok(());
         };
-        if self.reader.is_none() {
-            self.reader = transfer.take_reader();
-        }
         transfer.take(&mut self.out, OUT_BYTES);
         // The snapshot is through when the socket has all of it.
         let Some(end) = transfer.ended().filter(|_| self.out.is_empty()) else {
@@ -144,58 +133,18 @@ impl Feed {
         Ok(())
     }
 
-    fn fill_from_stream(&mut self) -> Result<(), Lapped> {
-        while self.out.len() < OUT_BYTES
-            && let Some(chunk) = self.held.pop_front()
-        {
-            self.held_bytes -= chunk.len();
-            self.out.extend_from_slice(&chunk);
-        }
-        if let Some(reader) = &mut self.reader
-            && self.held.is_empty()
-            && self.out.len() < OUT_BYTES
-        {
-            let (behind, _) = reader.behind();
-            let from = self.out.len();
-            let room = (OUT_BYTES - from).min(behind as usize);
-            self.out.resize(from + room, 0);
-            let read = reader.read(&mut self.out[from..])?;
-            self.out.truncate(from + read);
-        }
-        Ok(())
-    }
-
-    /// Takes the stream out of the ring if it is about to be overwritten.
-    fn keep_up(&mut self) -> Result<(), Lapped> {
-        let Some(reader) = &mut self.reader else {
-            return Ok(());
-        };
-        let (behind, room) = reader.behind();
-        if behind < room {
-            return Ok(());
-        }
-        let mut left = behind as usize;
-        while left > 0 {
-            let mut chunk = vec![0; HELD_BYTES.min(left)];
-            let read = reader.read(&mut chunk)?;
-            chunk.truncate(read);
-            left -= read;
-            self.held_bytes += read;
-            self.held.push_back(chunk.into());
-        }
-        Ok(())
-    }
-
     /// Bytes that the replica has yet to take.
     fn waiting_bytes(&self) -> u64 {
-        let unread = self.reader.as_ref().map_or(0, |reader| reader.behind().0);
-        let transfer = self.transfer.as_ref().map_or(0, |transfer| transfer.bytes());
-        unread + (self.out.len() + self.held_bytes + transfer) as u64
+        let transfer = self
+            .transfer
+            .as_ref()
+            .map_or(0, |transfer| transfer.bytes());
+        self.unsent().bytes() + (self.out.len() + transfer) as u64
     }
 
-    /// Whether the ring has to be watched: what is added to it cannot be sent at once.
+    /// Whether something waits: how much is to be looked at often.
     pub fn is_pressed(&self) -> bool {
-        self.reader.is_some() && (!self.out.is_empty() || !self.is_streaming())
+        !self.out.is_empty() || (self.unsent().is_open() && !self.is_streaming())
     }
 
     /// To be called once a second: a replica that waits for its snapshot hears that it is not forgotten.

@@ -5,6 +5,7 @@ mod history;
 mod replicas;
 mod sync;
 mod transfer;
+mod unsent;
 
 pub use feed::{Feed, Start};
 pub use history::{History, Identity, random_hex_id};

@@ -11,11 +11,16 @@
 //!
 //! A replica is one from the moment its SYNC or PSYNC is accepted to the end of its connection: it lives as long as its
 //! [`Membership`]. The bytes it is sent are the business of its [`Feed`](super::Feed).
+//!
+//! While there are any, a thread of their own sees to it that none of them holds up the writers ([`Unsent`]). It is none of
+//! those that serve clients: they may be the ones that wait.
 
+use super::unsent::Unsent;
 use crate::session::{ClientInfo, ReplicaOffer};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 const RELAXED: Ordering = Ordering::Relaxed;
@@ -59,6 +64,8 @@ pub struct Replica {
     has_acked: AtomicBool,
     /// When its socket took bytes last (Unix seconds).
     took_at_s: AtomicU64,
+    /// The stream, as far as it has yet to be sent.
+    pub(super) unsent: Mutex<Unsent>,
 }
 
 impl Replica {
@@ -72,6 +79,7 @@ impl Replica {
             acked_at_s: AtomicU64::new(0),
             has_acked: AtomicBool::new(false),
             took_at_s: AtomicU64::new(0),
+            unsent: Mutex::default(),
         }
     }
 
@@ -156,6 +164,8 @@ pub struct Replicas {
     list: RwLock<Vec<Arc<Replica>>>,
     /// Those that follow the stream, or will.
     followers: AtomicUsize,
+    /// The thread that keeps up with the ring for them runs.
+    is_kept_up: Mutex<bool>,
     /// Told of every acknowledgement.
     pub acknowledged: Notify,
     /// The stream position behind the last request for acknowledgements.
@@ -174,6 +184,7 @@ impl Replicas {
         Replicas {
             list: RwLock::default(),
             followers: AtomicUsize::new(0),
+            is_kept_up: Mutex::new(false),
             acknowledged: Notify::new(),
             asked_at: AtomicU64::new(0),
             left_at_s: AtomicU64::new(now_s),
@@ -193,12 +204,43 @@ impl Replicas {
         let replica = Arc::new(Replica::new(client.clone(), offer, acknowledges));
         if !replica.offer.snapshot_only {
             self.followers.fetch_add(1, Ordering::AcqRel);
+            self.keep_up();
         }
         client.is_replica.store(true, RELAXED);
         self.list.write().push(replica.clone());
         Membership {
             replicas: self.clone(),
             replica,
+        }
+    }
+
+    /// Has a thread keep up with the ring for as long as somebody follows.
+    fn keep_up(self: &Arc<Self>) {
+        /// How long writers may have to wait for it.
+        const PERIOD: Duration = Duration::from_millis(5);
+        let mut runs = self.is_kept_up.lock();
+        if *runs {
+            return;
+        }
+        let replicas = self.clone();
+        let thread = std::thread::Builder::new().name("replicas".to_owned());
+        let spawned = thread.spawn(move || {
+            loop {
+                for replica in replicas.all() {
+                    replica.unsent.lock().keep_up();
+                }
+                let mut runs = replicas.is_kept_up.lock();
+                if !replicas.follow() {
+                    *runs = false;
+                    return;
+                }
+                drop(runs);
+                std::thread::sleep(PERIOD);
+            }
+        });
+        match spawned {
+            Ok(_) => *runs = true,
+            Err(error) => tracing::error!("Can't start a thread for the replicas: {error}"),
         }
     }
 
@@ -275,6 +317,7 @@ impl Drop for Membership {
         let mut list = self.replicas.list.write();
         list.retain(|other| !Arc::ptr_eq(other, replica));
         drop(list);
+        replica.unsent.lock().close();
         replica.client.is_replica.store(false, RELAXED);
         if !replica.offer.snapshot_only
             && self.replicas.followers.fetch_sub(1, Ordering::AcqRel) == 1

@@ -209,8 +209,7 @@ impl Job<'_> {
             Ok(Some(Box::new(move || hand_on(&members, &bytes, &progress))))
         };
         let (form, progress) = (&self.form, self.progress);
-        let mut rest =
-            snapshot::stream(self.keyspace, form, progress, Vec::new(), at_cut, pause)?;
+        let mut rest = snapshot::stream(self.keyspace, form, progress, Vec::new(), at_cut, pause)?;
         rest.extend_from_slice(mark.as_bytes());
         hand_on(&self.batch.members, &rest.into(), progress)
     }
@@ -245,14 +244,14 @@ impl Job<'_> {
             replica, transfer, ..
         } in &self.batch.members
         {
-            let reader = self.keyspace.ring_reader(head, false);
-            if reader.is_none() && !replica.offer.snapshot_only {
-                return Err(io::Error::other("there is no log ring to follow"));
+            if !replica.offer.snapshot_only {
+                let reader = self.keyspace.ring_reader(head, true);
+                let none = || io::Error::other("there is no log ring to follow");
+                replica.unsent.lock().open(reader.ok_or_else(none)?);
             }
             if replica.acknowledges {
                 transfer.push(format!("+FULLRESYNC {id} {head}\r\n").into(), false);
             }
-            transfer.open(reader.filter(|_| !replica.offer.snapshot_only));
             replica.set_phase(Phase::Saving);
         }
         Ok(vec![

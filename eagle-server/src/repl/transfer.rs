@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   thread of the synchronisation            task of the connection
-//!     open(reader)                ------->     takes the reader
 //!     push(bytes) ... wait_for_room <----->    take(bytes) ...
 //!     end(whole?)                 ------->     the stream, or the end
 //! ```
@@ -11,7 +10,6 @@
 
 use crate::session::ClientInfo;
 use bytes::{Bytes, BytesMut};
-use eagle_core::store::RingReader;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,8 +28,6 @@ pub struct Transfer {
 
 #[derive(Default)]
 struct State {
-    /// Reads what follows the snapshot.
-    reader: Option<RingReader>,
     chunks: VecDeque<Bytes>,
     bytes: usize,
     /// The payload proper has begun: nothing may be put between its bytes.
@@ -59,12 +55,6 @@ impl Transfer {
             state: Mutex::default(),
             room: Condvar::new(),
         }
-    }
-
-    /// Hands over the reader of what follows the snapshot.
-    pub fn open(&self, reader: Option<RingReader>) {
-        self.state.lock().reader = reader;
-        self.client.outbox.wake();
     }
 
     /// Adds bytes.
@@ -107,10 +97,6 @@ impl Transfer {
 
     pub fn is_abandoned(&self) -> bool {
         self.state.lock().is_abandoned
-    }
-
-    pub(super) fn take_reader(&self) -> Option<RingReader> {
-        self.state.lock().reader.take()
     }
 
     /// Moves bytes to `out` until that has `len_max`, about.

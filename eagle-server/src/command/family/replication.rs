@@ -61,7 +61,10 @@ fn follow(cx: &mut Context<'_>, from: Option<(&[u8], &[u8], bool)>) -> Outcome {
         return Ok(Flow::Done);
     }
     if let Some((id, _, true)) = from {
-        tracing::warn!("Failover request received for replid {}.", id.escape_ascii());
+        tracing::warn!(
+            "Failover request received for replid {}.",
+            id.escape_ascii()
+        );
         return Err(CommandError::new(
             "ERR PSYNC FAILOVER can't be sent to a master.",
         ));
@@ -135,7 +138,7 @@ fn partial(cx: &Context<'_>, id: &[u8], offset: i64) -> Option<Start> {
     }
     // The first byte of a stream has offset 1.
     let position = u64::try_from(offset).ok()?.checked_sub(1)?;
-    let Some(reader) = cx.node.keyspace.ring_reader(position, false) else {
+    let Some(reader) = cx.node.keyspace.ring_reader(position, true) else {
         tracing::info!(
             "Unable to partial resync for lack of backlog (Replica request was: {offset})."
         );
@@ -242,8 +245,8 @@ fn acknowledge(cx: &mut Context<'_>, value: &[u8]) {
 
 /// Of the snapshot only these parts are wanted.
 fn filter(cx: &mut Context<'_>, value: &[u8]) -> Result<(), CommandError> {
-    let parts = split_args(value)
-        .map_err(|_| CommandError::new("ERR Missing rdb-filter-only values"))?;
+    let parts =
+        split_args(value).map_err(|_| CommandError::new("ERR Missing rdb-filter-only values"))?;
     let offer = &mut cx.session.offer;
     (offer.is_filtered, offer.functions) = (true, false);
     for part in &parts {

@@ -78,20 +78,21 @@ fn one_line(text: &str) -> String {
 
 pub(super) fn clients(report: &mut Report, cx: &Context<'_>) {
     let clients = cx.node.clients.all();
-    let (mut input_max, mut output_max, mut blocked) = (0, 0, 0);
+    let (mut input_max, mut output_max, mut blocked, mut replicas) = (0, 0, 0, 0);
     for client in &clients {
         let input = client.query_bytes.load(Ordering::Relaxed)
             + client.query_room_bytes.load(Ordering::Relaxed);
         input_max = input_max.max(input);
         output_max = output_max.max(client.output_bytes.load(Ordering::Relaxed));
         blocked += usize::from(client.blocked.load(Ordering::Relaxed));
+        replicas += usize::from(client.is_replica.load(Ordering::Relaxed));
     }
     let cluster = cx.node.cluster.as_ref();
     let links = cluster.map_or(0, |cluster| {
         cluster.look(|state| state.link_reports().len())
     });
     report.fields(&[
-        ("connected_clients", clients.len()),
+        ("connected_clients", clients.len() - replicas),
         ("cluster_connections", links),
         ("maxclients", cx.config.clients.maxclients as usize),
         ("client_recent_max_input_buffer", input_max),
