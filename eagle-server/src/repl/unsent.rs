@@ -142,7 +142,7 @@ mod tests {
             append(&keyspace, 100, &mut stream);
             unsent.keep_up();
             assert_eq!(unsent.bytes() as usize + sent.len(), stream.len());
-            if round % 7 == 0 {
+            if round % 90 == 89 {
                 let len = sent.len() + 1000;
                 unsent.take(&mut sent, len).unwrap();
             }
@@ -160,7 +160,7 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.open(keyspace.ring_reader(0, true).unwrap());
         keyspace.append_apart(b"small");
-        keyspace.append_apart(&vec![b'x'; 100 << 10]);
+        keyspace.append_apart(&vec![b'x'; 300 << 10]);
         unsent.keep_up();
         assert!(unsent.take(&mut BytesMut::new(), 100).is_err());
     }

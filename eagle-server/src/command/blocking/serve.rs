@@ -5,7 +5,7 @@ use crate::clock::{Moment, unix_ms};
 use crate::cluster::Topology;
 use crate::cluster::route::{DOWN, Route, UNBOUND, redirection};
 use crate::command::account::account_served;
-use crate::command::call::{Batch, in_context, reply_error};
+use crate::command::call::{Batch, in_context, remove_if_expired, reply_error};
 use crate::command::context::Context;
 use crate::command::effect::Effects;
 use crate::command::errors::CommandError;
@@ -69,7 +69,12 @@ fn serve_key(batch: &mut Batch<'_>, db: u8, key: &[u8]) -> Looked {
             return Looked::Later;
         }
         let holds = view.find(db, key).map(|entry| entry.kind());
+        let has_ended = holds.is_none() && view.met_expired();
         if !waiter.is_concerned_by(holds) {
+            if has_ended {
+                drop(view);
+                remove_if_expired(node, &mut worker, batch.guard, db, key);
+            }
             found = Some(holds);
             continue;
         }
