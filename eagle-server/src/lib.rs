@@ -36,5 +36,6 @@ pub mod shutdown;
 mod socket;
 mod startup;
 pub mod tracking;
+mod whole_file;
 
 pub use startup::main;

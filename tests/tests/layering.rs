@@ -44,6 +44,7 @@ const CRATES: [Layers; 2] = [
                 "propagation",
                 "shutdown",
                 "reference",
+                "whole_file",
             ],
         ],
         leaves: &[
@@ -53,6 +54,7 @@ const CRATES: [Layers; 2] = [
             "log",
             "propagation",
             "shutdown",
+            "whole_file",
         ],
     },
 ];

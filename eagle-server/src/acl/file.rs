@@ -4,11 +4,11 @@ use super::rule_error::RuleError;
 use super::selector::has_spaces;
 use super::user::{Setting, User};
 use crate::config::special::os_error_text;
+use crate::whole_file::{Draft, sync_folder};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -177,26 +177,26 @@ pub(super) fn write_file(path: &str, lines: &[Vec<u8>]) -> io::Result<()> {
         text.extend_from_slice(line);
         text.push(b'\n');
     }
-    let draft = PathBuf::from(format!("{path}.tmp-{}", std::process::id()));
-    let outcome = write_draft(&draft, &text).and_then(|()| fs::rename(&draft, path));
-    if outcome.is_err() {
-        // The failure that led here is told; a draft that stays is in nobody's way.
-        let _ = fs::remove_file(&draft);
-        return outcome;
-    }
-    let dir = Path::new(path)
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+    let target = Path::new(path);
+    let beside = PathBuf::from(format!("{path}.tmp-{}", std::process::id()));
+    let mut draft = Draft::create(beside, target, 0o644)?;
+    draft.write_all(&text)?;
+    draft.replace()?;
+    sync_folder(target)
 }
 
-fn write_draft(draft: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(draft)?;
-    file.write_all(text)?;
-    file.sync_all()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::whole_file::testing::every_call_fails;
+
+    #[test]
+    fn whatever_fails_the_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.acl");
+        every_call_fails(&path, |number| {
+            let lines = [format!("alice on nopass ~{number}").into_bytes()];
+            write_file(path.to_str().unwrap(), &lines)
+        });
+    }
 }

@@ -5,9 +5,10 @@
 //! ```
 //! The magic's last character is the version of the body.
 
+use crate::whole_file::Draft;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"EAGLELC1";
@@ -36,10 +37,9 @@ impl Manifest {
 
     /// Writes the manifest so that it is there whole or not at all.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let beside = path.with_extension("tmp");
-        std::fs::write(&beside, self.encode()?)?;
-        std::fs::File::open(&beside)?.sync_all()?;
-        std::fs::rename(&beside, path)
+        let mut draft = Draft::create(path.with_extension("tmp"), path, 0o666)?;
+        draft.write_all(&self.encode()?)?;
+        draft.replace().map(drop)
     }
 
     fn encode(&self) -> io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@
 //! whether the rename itself is flushed is the caller's choice.
 
 use super::config_file::{ClusterFile, ParseError};
+use crate::whole_file::{Draft, sync_folder};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -87,23 +88,12 @@ impl ConfigStore {
     pub fn save(&mut self, text: &str, fsync: bool) -> io::Result<()> {
         let mut beside = self.path.clone().into_os_string();
         beside.push(format!(".tmp-{}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&beside)?;
-        file.try_lock().map_err(io::Error::from)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        std::fs::rename(&beside, &self.path)?;
-        self.locked = file;
+        let mut draft = Draft::create(beside.into(), &self.path, 0o666)?;
+        draft.file().try_lock().map_err(io::Error::from)?;
+        draft.write_all(text.as_bytes())?;
+        self.locked = draft.replace()?;
         if fsync {
-            let folder = self
-                .path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+            sync_folder(&self.path)?;
         }
         Ok(())
     }
@@ -126,6 +116,7 @@ fn lock(file: &File, path: &Path) -> Result<(), OpenError> {
 mod tests {
     use super::*;
     use crate::cluster::NodeId;
+    use crate::whole_file::testing::every_call_fails;
 
     #[test]
     fn the_file_is_created_locked_and_replaced() {
@@ -151,6 +142,18 @@ mod tests {
         );
         drop(store);
         assert_eq!(ConfigStore::open(&path).unwrap().1, Some(file));
+    }
+
+    #[test]
+    fn whatever_fails_the_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodes.conf");
+        every_call_fails(&path, |number| {
+            let (mut store, _) = ConfigStore::open(&path).expect("neither torn nor in use");
+            let mut file = ClusterFile::fresh(NodeId::parse(&[b'a'; 40]).unwrap());
+            file.current_epoch = u64::from(number);
+            store.save(&file.to_string(), true)
+        });
     }
 
     #[test]

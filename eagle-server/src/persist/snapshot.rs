@@ -8,9 +8,9 @@
 use crate::persist::rdb::keyspace::write_value;
 use crate::persist::rdb::writer::{Use, Writer};
 use crate::persist::rdb::{Compression, VERSION};
+use crate::whole_file::{Draft, sync_folder};
 use eagle_core::store::{DATABASES_MAX, Entry, Keyspace, Snapshot, SnapshotSink, View};
 use parking_lot::Mutex;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,28 +79,8 @@ pub type Pause = Box<dyn FnOnce() -> io::Result<()>>;
 
 /// Writes a snapshot. An error leaves the file that was there before.
 pub fn write(keyspace: &Keyspace, plan: &Plan, progress: &Arc<Progress>) -> io::Result<()> {
-    let temporary = temporary(&plan.path);
-    let written = write_to(&temporary, keyspace, plan, progress)
-        .and_then(|()| std::fs::rename(&temporary, &plan.path))
-        .and_then(|()| sync_directory(&plan.path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// The name of the snapshot `path` while it is being written.
-pub fn temporary(path: &Path) -> PathBuf {
-    path.with_file_name(format!("temp-{}.rdb", std::process::id()))
-}
-
-fn write_to(
-    path: &Path,
-    keyspace: &Keyspace,
-    plan: &Plan,
-    progress: &Arc<Progress>,
-) -> io::Result<()> {
-    let out = BufWriter::with_capacity(256 << 10, Counted::create(path)?);
+    let draft = Draft::create(temporary(&plan.path), &plan.path, 0o666)?;
+    let out = BufWriter::with_capacity(256 << 10, Counted { draft, bytes: 0 });
     let mut unsynced = 0;
     let flush = |out: &mut BufWriter<Counted>| -> io::Result<Option<Pause>> {
         let bytes = out.get_ref().bytes;
@@ -108,12 +88,18 @@ fn write_to(
             return Ok(None);
         }
         unsynced = bytes;
-        let file = out.get_ref().file.try_clone()?;
+        let file = out.get_ref().draft.file().try_clone()?;
         Ok(Some(Box::new(move || file.sync_data())))
     };
     let no_notes = |_: &Snapshot<'_>| Ok(Notes::new());
     let out = stream(keyspace, &plan.form, progress, out, no_notes, flush)?;
-    out.into_inner()?.file.sync_all()
+    out.into_inner()?.draft.replace()?;
+    sync_folder(&plan.path)
+}
+
+/// The name of the snapshot `path` while it is being written.
+pub fn temporary(path: &Path) -> PathBuf {
+    path.with_file_name(format!("temp-{}.rdb", std::process::id()))
 }
 
 /// Writes a snapshot into `out`. `at_cut` is called once it is certain what is in the snapshot, `pause` after each step.
@@ -123,7 +109,7 @@ pub fn stream<W: Write + Send + 'static>(
     progress: &Arc<Progress>,
     out: W,
     at_cut: impl FnOnce(&Snapshot<'_>) -> io::Result<Notes>,
-    mut pause: impl FnMut(&mut W) -> io::Result<Option<Pause>>,
+    pause: impl FnMut(&mut W) -> io::Result<Option<Pause>>,
 ) -> io::Result<W> {
     let sink = Arc::new(Sink {
         output: Mutex::new(Some(Output {
@@ -134,6 +120,20 @@ pub fn stream<W: Write + Send + 'static>(
         form: form.clone(),
         progress: progress.clone(),
     });
+    let written = write_keys(&sink, keyspace, at_cut, pause);
+    // Whoever is about to hand a key over may hold the sink for longer, but what it writes to must be done with.
+    let output = sink.output.lock().take().expect(OPEN);
+    written.and(output.outcome)?;
+    output.writer.finish()
+}
+
+fn write_keys<W: Write + Send + 'static>(
+    sink: &Arc<Sink<W>>,
+    keyspace: &Keyspace,
+    at_cut: impl FnOnce(&Snapshot<'_>) -> io::Result<Notes>,
+    mut pause: impl FnMut(&mut W) -> io::Result<Option<Pause>>,
+) -> io::Result<()> {
+    let (form, progress) = (&sink.form, &sink.progress);
     // Whoever hands a key over waits until the head of the file is written.
     let mut held = sink.output.lock();
     let output = held.as_mut().expect(OPEN);
@@ -166,10 +166,7 @@ pub fn stream<W: Write + Send + 'static>(
             work()?;
         }
     }
-    drop(snapshot);
-    let output = sink.output.lock().take().expect(OPEN);
-    output.outcome?;
-    output.writer.finish()
+    Ok(())
 }
 
 const OPEN: &str = "the file is closed at the end only";
@@ -230,38 +227,21 @@ pub(super) fn rest(key_delay: i32, keys: u64) {
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
-}
-
-/// A file that knows how long it is.
+/// A draft that knows how long it is.
 struct Counted {
-    file: File,
+    draft: Draft,
     bytes: u64,
-}
-
-impl Counted {
-    fn create(path: &Path) -> io::Result<Counted> {
-        Ok(Counted {
-            file: File::create(path)?,
-            bytes: 0,
-        })
-    }
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.draft.write(bytes)?;
         self.bytes += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.draft.flush()
     }
 }
 
@@ -303,5 +283,52 @@ impl<W: Write + Send> SnapshotSink for Sink<W> {
         }
         output.outcome = outcome;
         self.progress.keys.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::whole_file::testing::every_call_fails;
+    use eagle_core::store::{Access, PoolOptions, StringForm, Ttl};
+
+    #[test]
+    fn whatever_fails_the_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dump.rdb");
+        let options = PoolOptions {
+            path: None,
+            size: 16 << 20,
+            boot_id: [0; 16],
+            seed: [1; 32],
+        };
+        let (keyspace, _) = Keyspace::open(&options).unwrap();
+        let mut worker = keyspace.worker();
+        let plan = Plan {
+            path: path.clone(),
+            incremental_fsync: true,
+            form: Form {
+                parts: Parts::ALL,
+                compression: Compression::Off,
+                is_checked: true,
+                key_delay: 0,
+                now_s: 1,
+                last_use: |_, _| Use::Unknown,
+            },
+        };
+        // More than fits in the buffer.
+        let values = [vec![b'a'; 300 << 10], vec![b'b'; 300 << 10]];
+        every_call_fails(&path, |number| {
+            let guard = keyspace.pin();
+            let mut view = keyspace.view(&mut worker, &guard, Access::All, 1);
+            for key in [&b"one"[..], b"two"] {
+                let value = &values[number as usize];
+                view.set_string(0, key, value, StringForm::Auto, Ttl::Clear)
+                    .unwrap();
+            }
+            view.commit();
+            drop(guard);
+            write(&keyspace, &plan, &Arc::default())
+        });
     }
 }
