@@ -4,8 +4,19 @@
 # The targets stand beside what they test (`eagle-*/fuzz`), as `cargo fuzz` wants them. This script needs neither that
 # tool nor a nightly compiler: it passes the same instrumentation to the stable one. Corpora are kept in target/fuzz, so
 # a later run goes on where this one stopped; an input that breaks something is left there too, and named.
+#
+# `tests/fuzz.sh check` only looks whether all targets compile against the crates as they are: without instrumentation, so
+# that it takes seconds. `tests/run.sh unit` does that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if [[ ${1:-} == check ]]; then
+  # The fuzzing library itself is not needed for that: a name spares building it.
+  export CUSTOM_LIBFUZZER_PATH=$PWD/target/libfuzzer.a
+  for crate in eagle-core eagle-server; do
+    cargo check --quiet --manifest-path $crate/fuzz/Cargo.toml --bins --target-dir target
+  done
+  exit
+fi
 seconds=${1:-30}
 shift || true
 export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/target/fuzz

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test there is, after installing what is missing: `tests/run.sh`.
 #
-#   unit         unit and property tests of the crates
+#   unit         unit and property tests of the crates; whether the fuzz targets still compile
 #   loom         the lock-free protocols, every interleaving up to LOOM_MAX_PREEMPTIONS
 #   integration  real processes and clients (tests/tests/*.rs) against the binary
 #   redis        the pinned part of Redis's own suite (redis-tests/run.sh)
@@ -15,6 +15,7 @@ phases=("$@")
 
 unit() {
   cargo test --workspace --exclude eagledb-tests
+  tests/fuzz.sh check
 }
 
 loom() {
