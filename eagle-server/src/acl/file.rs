@@ -188,11 +188,11 @@ pub(super) fn write_file(path: &str, lines: &[Vec<u8>]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::whole_file::testing::every_call_fails;
+    use crate::whole_file::testing::{every_call_fails, folder};
 
     #[test]
     fn whatever_fails_the_file_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = folder.path().join("users.acl");
         every_call_fails(&path, |number| {
             let lines = [format!("alice on nopass ~{number}").into_bytes()];

@@ -116,7 +116,7 @@ fn lock(file: &File, path: &Path) -> Result<(), OpenError> {
 mod tests {
     use super::*;
     use crate::cluster::NodeId;
-    use crate::whole_file::testing::every_call_fails;
+    use crate::whole_file::testing::{every_call_fails, folder};
 
     #[test]
     fn the_file_is_created_locked_and_replaced() {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn whatever_fails_the_file_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = folder.path().join("nodes.conf");
         every_call_fails(&path, |number| {
             let (mut store, _) = ConfigStore::open(&path).expect("neither torn nor in use");

@@ -163,7 +163,7 @@ mod tests {
     use crate::config::command_line::Sources;
     use crate::config::file::{Surroundings, load};
     use crate::reference::{Reference, text};
-    use crate::whole_file::testing::every_call_fails;
+    use crate::whole_file::testing::{every_call_fails, folder};
     use std::fs::Permissions;
     use std::path::PathBuf;
 
@@ -318,8 +318,8 @@ mod tests {
 
     #[test]
     fn whatever_fails_the_file_is_whole() {
-        let (_guard, dir) = tempdir();
-        let path = dir.join("whole.conf");
+        let folder = folder();
+        let path = folder.path().join("whole.conf");
         let config = Config::started_in("/");
         let mut save = |number: u32| {
             let users = [format!("alice on nopass ~{number}").into_bytes()];

@@ -289,12 +289,12 @@ impl<W: Write + Send> SnapshotSink for Sink<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::whole_file::testing::every_call_fails;
+    use crate::whole_file::testing::{every_call_fails, folder};
     use eagle_core::store::{Access, PoolOptions, StringForm, Ttl};
 
     #[test]
     fn whatever_fails_the_file_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = folder.path().join("dump.rdb");
         let options = PoolOptions {
             path: None,

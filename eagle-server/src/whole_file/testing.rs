@@ -5,6 +5,14 @@ use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::path::Path;
+use tempfile::TempDir;
+
+/// A folder for such a test: in memory if possible, because hundreds of files are synced.
+pub fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .expect("a place for temporary files")
+}
 
 /// More calls than any save makes here.
 const CALLS_MAX: usize = 200;
