@@ -321,7 +321,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("whole.conf");
         let config = Config::started_in("/");
-        let mut save = |number: u32| {
+        let save = |number: u32| {
             let users = [format!("alice on nopass ~{number}").into_bytes()];
             rewrite(&path, &config, &users, true)
         };
