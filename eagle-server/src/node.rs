@@ -99,7 +99,7 @@ pub struct Node {
     pub loading: Loading,
     /// What the last file held that was loaded.
     pub loaded: LoadedCounts,
-    /// Changes to the keyspace since the last snapshot (INFO `rdb_changes_since_last_save`).
+    /// Changes to the keyspace that no worker has counted, less those the last snapshot has; see [`Node::changes`].
     pub dirty: AtomicU64,
     /// The data is larger than `maxmemory`: the keyspace thread goes on evicting.
     pub evicting: AtomicBool,
@@ -206,6 +206,18 @@ impl Node {
         if changes != 0 {
             self.dirty.fetch_add(changes, Ordering::Relaxed);
         }
+    }
+
+    /// Changes to the keyspace since the last snapshot (INFO `rdb_changes_since_last_save`).
+    pub fn changes(&self) -> u64 {
+        let counted = self.stats.sum(|worker| &worker.changes);
+        // What was forgiven is taken from the shared count, which wraps.
+        self.dirty.load(Ordering::Relaxed).wrapping_add(counted)
+    }
+
+    /// Takes changes off that a snapshot has.
+    pub fn forgive_changes(&self, changes: u64) {
+        self.dirty.fetch_sub(changes, Ordering::Relaxed);
     }
 }
 

@@ -15,7 +15,6 @@ use eagle_core::store::{Keyspace, OpenReport, PoolOptions};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// What a pool notes instead of a file's fingerprint while the file is being loaded.
@@ -123,7 +122,7 @@ impl Snapshot {
             "Fatal error loading the DB, check server logs. Exiting.".to_owned()
         })?;
         note(self.fingerprint)?;
-        node.dirty.store(0, Relaxed);
+        node.forgive_changes(node.changes());
         Ok(())
     }
 }

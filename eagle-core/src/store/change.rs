@@ -5,7 +5,6 @@
 //! links, then the table, whose publish is the last store, then the frees.
 
 use parking_lot::MutexGuard;
-use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::blob::{Blob, Draft, has_ttl};
@@ -20,6 +19,7 @@ use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
 use super::known::{KnownKey, hash_of};
 use super::medium::{Reader, Writer};
+use super::notes::Notes;
 use super::object;
 use super::root::{self, Counts};
 use super::totals::Delta;
@@ -120,75 +120,6 @@ pub(super) enum Contents {
     Discard,
     /// Another entry has taken it over.
     Keep,
-}
-
-/// What a view has changed so far, as far as it is not in the pool.
-#[derive(Default)]
-pub(super) struct Notes {
-    pub(super) deltas: SmallVec<[Delta; 2]>,
-    pub(super) touched: Vec<(u8, Box<[u8]>)>,
-    pub(super) expired: Vec<(u8, Box<[u8]>)>,
-    pub(super) created: Vec<(u8, Box<[u8]>)>,
-    pub(super) lapsed: Vec<Lapsed>,
-    /// Slots in whose index of expiring fields something was put, and when that is due.
-    pub(super) dues: SmallVec<[(u8, u16, u64); 1]>,
-    /// Databases with such slots that were exchanged with others.
-    pub(super) swapped: Vec<u8>,
-    pub(super) dirty: u64,
-}
-
-/// Fields of a hash that were removed because their time had come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lapsed {
-    /// The database.
-    pub db: u8,
-    /// The hash.
-    pub key: Box<[u8]>,
-    /// The fields, at least one.
-    pub fields: Vec<Box<[u8]>>,
-    /// They were the last ones: the key is gone.
-    pub key_gone: bool,
-}
-
-/// A state of [`Notes`] to go back to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NotesMark {
-    deltas: usize,
-    touched: usize,
-    expired: usize,
-    created: usize,
-    lapsed: usize,
-    dues: usize,
-    swapped: usize,
-    dirty: u64,
-}
-
-impl Notes {
-    /// The state now.
-    pub(super) fn mark(&self) -> NotesMark {
-        NotesMark {
-            deltas: self.deltas.len(),
-            touched: self.touched.len(),
-            expired: self.expired.len(),
-            created: self.created.len(),
-            lapsed: self.lapsed.len(),
-            dues: self.dues.len(),
-            swapped: self.swapped.len(),
-            dirty: self.dirty,
-        }
-    }
-
-    /// Goes back to a state.
-    pub(super) fn rewind(&mut self, mark: &NotesMark) {
-        self.deltas.truncate(mark.deltas);
-        self.touched.truncate(mark.touched);
-        self.expired.truncate(mark.expired);
-        self.created.truncate(mark.created);
-        self.lapsed.truncate(mark.lapsed);
-        self.dues.truncate(mark.dues);
-        self.swapped.truncate(mark.swapped);
-        self.dirty = mark.dirty;
-    }
 }
 
 /// A change under way.
@@ -429,17 +360,17 @@ impl<'a> Change<'_, 'a> {
 
     pub(super) fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
-            self.notes.touched.push((db, key.into()));
+            self.notes.rare_mut().touched.push((db, key.into()));
         }
     }
 
     fn note_created(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.settings().note_created.load(Relaxed) {
-            self.notes.created.push((db, key.into()));
+            self.notes.rare_mut().created.push((db, key.into()));
         }
     }
 
     fn note_expired(&mut self, db: u8, key: &[u8]) {
-        self.notes.expired.push((db, key.into()));
+        self.notes.rare_mut().expired.push((db, key.into()));
     }
 }

@@ -96,7 +96,7 @@ impl Change<'_, '_> {
             None => self.make_index(place)?,
         };
         if let Some((due, _)) = new {
-            self.notes.dues.push((place.db, place.slot, due));
+            self.notes.rare_mut().dues.push((place.db, place.slot, due));
         }
         move_due(tree, &mut self.writer, place.key, old, new)
     }

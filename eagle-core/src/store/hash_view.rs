@@ -1,9 +1,9 @@
 //! A view's changes of hashes.
 
-use super::change::Lapsed;
 use super::entry::{FieldTtl, HashField, Ttl};
 use super::error::StoreError;
 use super::hash_ref::MetField;
+use super::notes::Lapsed;
 use super::object::hash_expiry::{FieldChange, FieldRule};
 use super::object::member_table::Pair;
 use super::view::View;
@@ -114,7 +114,7 @@ impl View<'_> {
     /// Fields that this view removed because their time had come; the caller propagates the deletions and sends the
     /// events.
     pub fn lapsed(&self) -> &[Lapsed] {
-        &self.notes.lapsed
+        self.notes.rare().map_or(&[], |rare| &rare.lapsed)
     }
 
     /// Fields that were looked up after their time: still there, unless this view has removed them. The caller may see to

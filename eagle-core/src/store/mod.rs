@@ -22,6 +22,7 @@ mod check;
 mod check_hash;
 mod check_list;
 mod check_stream;
+mod committed;
 pub(crate) mod dash;
 mod defrag;
 mod encoding;
@@ -40,6 +41,7 @@ mod known;
 mod list_view;
 mod located;
 mod medium;
+mod notes;
 mod object;
 mod prefetch;
 mod relocate;
@@ -61,8 +63,8 @@ mod view;
 mod zset_range;
 mod zset_ref;
 
-pub use change::Lapsed;
 pub use check::{CheckReport, check};
+pub use committed::Committed;
 pub use defrag::{DefragCursor, Moved};
 pub use entry::{Encoding, Entry, FieldTtl, HashField, Kind, StringForm, StringValue, Text, Ttl};
 pub use error::StoreError;
@@ -73,6 +75,7 @@ pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
 pub use known::{KnownKey, KnownKeys};
+pub use notes::Lapsed;
 pub use object::hash_expiry::{FieldChange, FieldRule};
 pub use object::list::End;
 pub use object::list::read::{ListIter, ListRef};
@@ -90,7 +93,7 @@ pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot, SnapshotSink};
 pub use string_view::{MakePart, StringWindow};
-pub use view::{Access, Committed, Savepoint, SlotHeld, View};
+pub use view::{Access, Savepoint, SlotHeld, View};
 pub use zset_range::{LexBound, LexRange, ScoreRange};
 pub use zset_ref::{ZsetIter, ZsetRef};
 

@@ -129,7 +129,7 @@ impl Slots {
             Access::LockFree => Held::None,
             Access::Slots(slots) => {
                 assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
-                let mut held = SmallVec::new();
+                let mut held = SmallVec::with_capacity(slots.len());
                 for &slot in slots {
                     held.push((slot, take(slot)?));
                 }

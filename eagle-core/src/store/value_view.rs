@@ -28,10 +28,12 @@ impl View<'_> {
         value: &[u8],
         form: StringForm,
     ) -> Result<(), StoreError> {
-        let (dirty, touched) = (self.notes.dirty, self.notes.touched.len());
+        let (dirty, touched) = (self.notes.dirty, self.touched().len());
         self.set_string(db, key, value, form, Ttl::Keep)?;
         self.notes.dirty = dirty;
-        self.notes.touched.truncate(touched);
+        if self.touched().len() > touched {
+            self.notes.rare_mut().touched.truncate(touched);
+        }
         Ok(())
     }
 }

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use super::change::{Change, Contents, Here, Lapsed, Notes, NotesMark, Place, entry_of};
+use super::change::{Change, Contents, Here, Place, entry_of};
+use super::committed::Committed;
 use super::dash::{Words, WordsMut};
 use super::entry::{Entry, StringForm, Text, Ttl};
 use super::error::StoreError;
@@ -15,6 +16,7 @@ use super::keyspace::{Guard, Keyspace, Worker, counts};
 use super::known::{KnownKey, hash_of};
 use super::located::{FormOf, Located};
 use super::medium::{Pending, Reader, Writer, WriterState};
+use super::notes::{Notes, NotesMark, Rare};
 use super::object::hash::HashForm;
 use super::object::set::SetForm;
 use super::root::{self, ARRAY_BYTES};
@@ -42,20 +44,6 @@ pub struct Savepoint {
     /// `None` if the view had changed nothing yet.
     tx: Option<pmem::Savepoint>,
     notes: NotesMark,
-}
-
-/// The slots of a view that has ended, still locked.
-#[must_use = "the slots are locked as long as this lives"]
-pub struct Committed<'a> {
-    /// See [`View::expired`].
-    pub expired: Vec<(u8, Box<[u8]>)>,
-    /// See [`View::touched`].
-    pub touched: Vec<(u8, Box<[u8]>)>,
-    /// See [`View::lapsed`].
-    pub lapsed: Vec<Lapsed>,
-    /// The head of the log ring after the record, if one was added.
-    pub ring_head: Option<u64>,
-    _locks: Locks<'a>,
 }
 
 /// One command, or one EXEC or script. Dropped without [`View::commit`], it leaves no trace.
@@ -646,7 +634,7 @@ impl<'a> View<'a> {
             }
             let timed = |array| field_index::index_of(&reader, array).is_some();
             if timed(a_array) || timed(b_array) {
-                change.notes.swapped.extend([a, b]);
+                change.notes.rare_mut().swapped.extend([a, b]);
             }
             change.notes.dirty += 1;
             Ok(())
@@ -689,18 +677,18 @@ impl<'a> View<'a> {
     /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero, or if somebody waits
     /// for a key of their slot ([`Keyspace::awaited`]). FLUSHDB and SWAPDB record nothing: the caller knows.
     pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
-        &self.notes.touched
+        self.notes.rare().map_or(&[], |rare| &rare.touched)
     }
 
     /// Keys this view removed because a write met them after their time; the caller propagates the
     /// deletions and sends the events.
     pub fn expired(&self) -> &[(u8, Box<[u8]>)] {
-        &self.notes.expired
+        self.notes.rare().map_or(&[], |rare| &rare.expired)
     }
 
     /// Keys this view created, in order; recorded only while [`Settings::note_created`](super::Settings) is set.
     pub fn created(&self) -> &[(u8, Box<[u8]>)] {
-        &self.notes.created
+        self.notes.rare().map_or(&[], |rare| &rare.created)
     }
 
     /// Whether the view has locked slots, so that it may write.
@@ -742,9 +730,7 @@ impl<'a> View<'a> {
             (None, None) => {}
         }
         Committed {
-            expired: std::mem::take(&mut self.notes.expired),
-            touched: std::mem::take(&mut self.notes.touched),
-            lapsed: std::mem::take(&mut self.notes.lapsed),
+            rare: self.notes.take_rare(),
             ring_head,
             _locks: self.locks.take(),
         }
@@ -757,21 +743,24 @@ impl<'a> View<'a> {
                 .totals(delta.db)
                 .change(delta.slot, delta.keys, delta.expires);
         }
-        self.keyspace.add_expired(self.notes.expired.len());
-        if self.notes.dues.is_empty()
-            && self.notes.lapsed.is_empty()
-            && self.notes.swapped.is_empty()
-        {
-            return;
+        if let Some(rare) = self.notes.rare() {
+            self.settle_rare_books(rare);
         }
-        for &(db, slot, due) in &self.notes.dues {
+    }
+
+    #[cold]
+    fn settle_rare_books(&self, rare: &Rare) {
+        self.keyspace.add_expired(rare.expired.len());
+        for &(db, slot, due) in &rare.dues {
             let group = usize::from(slot) / GROUP_SLOTS;
             self.keyspace.totals(db).lower_fields_due(group, due);
         }
-        for db in &self.notes.swapped {
+        for db in &rare.swapped {
             self.keyspace.look_for_due_fields(*db);
         }
-        let lapsed = self.notes.lapsed.iter().map(|lapsed| lapsed.fields.len());
-        self.keyspace.add_expired_fields(lapsed.sum());
+        let lapsed: usize = rare.lapsed.iter().map(|lapsed| lapsed.fields.len()).sum();
+        if lapsed > 0 {
+            self.keyspace.add_expired_fields(lapsed);
+        }
     }
 }

@@ -481,15 +481,16 @@ fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
     let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
     let met_fields = cx.view.take_met_fields();
     let stream = std::mem::take(&mut cx.stream);
+    cx.thread.stats.changes.add(cx.view.dirty());
     let committed = commit(cx.node, &mut cx.view, stream);
     if let Some(head) = committed.ring_head {
         cx.session.written = head;
     }
-    note_ready(cx.node, &committed.touched, ready);
+    note_ready(cx.node, committed.touched(), ready);
     if late {
         return Some(Late { events, met_fields });
     }
-    let stale = update_caches(cx.thread, cx.session, &cx.events, &committed.touched);
+    let stale = update_caches(cx.thread, cx.session, &cx.events, committed.touched());
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
@@ -555,9 +556,10 @@ pub(super) fn apply_on<T>(
     let mut view = node.keyspace.view(worker, &guard, access, unix_ms());
     let (mut stream, mut notices) = (node.stream(), Vec::new());
     let result = change(&mut view, &mut stream, &mut notices);
+    node.note_changes(view.dirty());
     let committed = commit(node, &mut view, stream);
-    post_ready(node, &committed.touched);
-    tell_caches(node, &committed.touched);
+    post_ready(node, committed.touched());
+    tell_caches(node, committed.touched());
     send_all(node, &notices);
     drop(committed);
     result
@@ -583,7 +585,7 @@ pub(super) fn remove_if_expired(
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(&mut view);
-        post_ready(node, &committed.touched);
+        post_ready(node, committed.touched());
         publish_expired(node, &committed);
     }
 }
@@ -606,17 +608,17 @@ pub(super) fn remove_lapsed(
     {
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
+        node.note_changes(view.dirty());
         let committed = commit(node, &mut view, stream);
-        post_ready(node, &committed.touched);
+        post_ready(node, committed.touched());
         publish_expired(node, &committed);
     }
 }
 
 /// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots
-/// stay locked for what else there is to tell.
+/// stay locked for what else there is to tell. The caller has counted the changes.
 #[inline]
 pub(super) fn commit<'a>(node: &Node, view: &mut View<'a>, stream: Stream) -> Committed<'a> {
-    node.note_changes(view.dirty());
     if view.dirty() != 0 {
         node.slots_in_transfer.note_change(|slot| view.covers(slot));
     }

@@ -400,11 +400,11 @@ pub(super) fn by_hash(met: &[MetField]) -> Vec<HashFields<'_>> {
 
 /// Tells whoever wants to know of keys and fields that were removed because their time has come.
 pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
-    tell_caches(node, &committed.touched);
-    for (db, key) in &committed.expired {
+    tell_caches(node, committed.touched());
+    for (db, key) in committed.expired() {
         publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
     }
-    for (class, notice) in committed.lapsed.iter().flat_map(lapsed_notices) {
+    for (class, notice) in committed.lapsed().iter().flat_map(lapsed_notices) {
         if node
             .config
             .load()

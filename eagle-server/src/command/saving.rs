@@ -59,12 +59,12 @@ pub fn now(node: &Node) -> Result<(), SaveError> {
 fn write(node: &Node, turn: Turn<'_>) -> io::Result<()> {
     let config = node.config.snapshot();
     // What is changed after this is not known to be in the snapshot.
-    let changes = node.dirty.load(Relaxed);
+    let changes = node.changes();
     let started = Instant::now();
     let written = snapshot::write(&node.keyspace, &plan(&config), &turn.progress);
     match &written {
         Ok(()) => {
-            node.dirty.fetch_sub(changes, Relaxed);
+            node.forgive_changes(changes);
             turn.succeed(unix_ms() / 1000);
             tracing::info!(
                 "DB saved on disk in {:.3} seconds",
@@ -119,7 +119,7 @@ pub fn file(config: &Config) -> PathBuf {
 pub fn follow_save_points(node: &Arc<Node>) {
     let config = node.config.load();
     let points = &config.persistence.save;
-    let changes = node.dirty.load(Relaxed);
+    let changes = node.changes();
     if node.loading.current().is_some() {
         return;
     }

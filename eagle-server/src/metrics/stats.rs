@@ -94,6 +94,8 @@ macro_rules! worker_counters {
         pub struct WorkerStats {
             $($(#[$doc])* pub $name: Counter,)+
             pub commands: Box<[CommandCounters]>,
+            /// Changes of the keyspace since the start: not a statistic, so never reset.
+            pub changes: Counter,
         }
 
         impl WorkerStats {
@@ -101,6 +103,7 @@ macro_rules! worker_counters {
                 WorkerStats {
                     $($name: Counter::default(),)+
                     commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+                    changes: Counter::default(),
                 }
             }
 

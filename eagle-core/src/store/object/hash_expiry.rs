@@ -4,10 +4,11 @@ use super::hash::HashForm;
 use super::member_table::{MemberTable, Removal};
 use super::timed_table::{Gone, TimedTable};
 use crate::store::blob::{Blob, Draft};
-use crate::store::change::{Change, Contents, Here, Lapsed, Place};
+use crate::store::change::{Change, Contents, Here, Place};
 use crate::store::dash::WordsMut;
 use crate::store::entry::{Encoding, HashField, Kind, Ttl};
 use crate::store::error::StoreError;
+use crate::store::notes::Lapsed;
 
 /// Which fields get a new expiry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -370,7 +371,7 @@ impl Change<'_, '_> {
     }
 
     fn note_lapsed(&mut self, place: &Place<'_>, names: &[&[u8]], key_gone: bool) {
-        self.notes.lapsed.push(Lapsed {
+        self.notes.rare_mut().lapsed.push(Lapsed {
             db: place.db,
             key: place.key.into(),
             fields: names.iter().map(|name| Box::from(*name)).collect(),

@@ -32,10 +32,7 @@ pub(super) fn persistence(report: &mut Report, cx: &Context<'_>) {
     report.fields(&[
         ("current_save_keys_processed", done),
         ("current_save_keys_total", total),
-        (
-            "rdb_changes_since_last_save",
-            cx.node.dirty.load(Ordering::Relaxed),
-        ),
+        ("rdb_changes_since_last_save", cx.node.changes()),
         ("rdb_bgsave_in_progress", current.is_some().into()),
         ("rdb_last_save_time", past.saved_at_s),
     ]);

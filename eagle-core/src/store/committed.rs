@@ -1,0 +1,31 @@
+//! The end of a view.
+
+use super::notes::{Lapsed, Rare};
+use super::slot::Locks;
+
+/// The slots of a view that has ended, still locked.
+#[must_use = "the slots are locked as long as this lives"]
+pub struct Committed<'a> {
+    pub(super) rare: Option<Box<Rare>>,
+    /// The head of the log ring after the record, if one was added.
+    pub ring_head: Option<u64>,
+    pub(super) _locks: Locks<'a>,
+}
+
+impl Committed<'_> {
+    /// See [`View::expired`](super::View::expired).
+    pub fn expired(&self) -> &[(u8, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.expired)
+    }
+
+    /// See [`View::touched`](super::View::touched).
+    #[inline]
+    pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.touched)
+    }
+
+    /// See [`View::lapsed`](super::View::lapsed).
+    pub fn lapsed(&self) -> &[Lapsed] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.lapsed)
+    }
+}

@@ -1,0 +1,113 @@
+//! What a view has changed so far, as far as it is not in the pool.
+
+use smallvec::SmallVec;
+
+use super::totals::Delta;
+
+/// A database and a key of it.
+type KeyName = (u8, Box<[u8]>);
+
+/// The notes of a view. Every command has a view, and few have more to note than counts: what is rare is apart, so that
+/// nothing is spent on it where there is none.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) deltas: SmallVec<[Delta; 2]>,
+    pub(super) dirty: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few views note.
+#[derive(Default)]
+pub(super) struct Rare {
+    pub(super) touched: Vec<KeyName>,
+    pub(super) expired: Vec<KeyName>,
+    pub(super) created: Vec<KeyName>,
+    pub(super) lapsed: Vec<Lapsed>,
+    /// Slots in whose index of expiring fields something was put, and when that is due.
+    pub(super) dues: Vec<(u8, u16, u64)>,
+    /// Databases with such slots that were exchanged with others.
+    pub(super) swapped: Vec<u8>,
+}
+
+/// Fields of a hash that were removed because their time had come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapsed {
+    /// The database.
+    pub db: u8,
+    /// The hash.
+    pub key: Box<[u8]>,
+    /// The fields, at least one.
+    pub fields: Vec<Box<[u8]>>,
+    /// They were the last ones: the key is gone.
+    pub key_gone: bool,
+}
+
+/// A state of [`Notes`] to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotesMark {
+    deltas: usize,
+    dirty: u64,
+    /// `None` if there was nothing.
+    rare: Option<RareMark>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RareMark {
+    touched: usize,
+    expired: usize,
+    created: usize,
+    lapsed: usize,
+    dues: usize,
+    swapped: usize,
+}
+
+impl Notes {
+    /// What few views note, if this one has.
+    #[inline]
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// The same, to add something.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Takes it out.
+    #[inline]
+    pub(super) fn take_rare(&mut self) -> Option<Box<Rare>> {
+        self.rare.take()
+    }
+
+    /// The state now.
+    #[inline]
+    pub(super) fn mark(&self) -> NotesMark {
+        NotesMark {
+            deltas: self.deltas.len(),
+            dirty: self.dirty,
+            rare: self.rare().map(|rare| RareMark {
+                touched: rare.touched.len(),
+                expired: rare.expired.len(),
+                created: rare.created.len(),
+                lapsed: rare.lapsed.len(),
+                dues: rare.dues.len(),
+                swapped: rare.swapped.len(),
+            }),
+        }
+    }
+
+    /// Goes back to a state.
+    pub(super) fn rewind(&mut self, mark: &NotesMark) {
+        self.deltas.truncate(mark.deltas);
+        self.dirty = mark.dirty;
+        if let Some(rare) = &mut self.rare {
+            let mark = mark.rare.unwrap_or_default();
+            rare.touched.truncate(mark.touched);
+            rare.expired.truncate(mark.expired);
+            rare.created.truncate(mark.created);
+            rare.lapsed.truncate(mark.lapsed);
+            rare.dues.truncate(mark.dues);
+            rare.swapped.truncate(mark.swapped);
+        }
+    }
+}
