@@ -21,7 +21,7 @@ pub use crate::repl::random_hex_id;
 use crate::repl::{History, Replicas, Syncs};
 use crate::script;
 use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
-use crate::tracking::{Delivery, Tracking};
+use crate::tracking::{Changed, Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -240,7 +240,7 @@ pub struct Thread {
     /// Connections to other nodes for forwarded commands.
     pub proxy: Rc<Pool>,
     /// Keys that the present turn of a connection has changed, for clients that track them by prefix, and who did.
-    pub broadcasts: RefCell<Vec<(Box<[u8]>, Option<u64>)>>,
+    pub broadcasts: RefCell<Vec<Changed>>,
     /// The keys that this thread evicts next when memory is short.
     pub candidates: RefCell<Candidates>,
     config: Local,

@@ -46,6 +46,9 @@ pub struct Tracking {
     prefixes: Prefixes,
 }
 
+/// A changed key, and the client that changed it itself.
+pub type Changed = (Box<[u8]>, Option<u64>);
+
 /// How messages get to clients.
 pub struct Delivery<'a> {
     pub clients: &'a Registry,
