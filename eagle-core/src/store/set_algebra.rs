@@ -30,13 +30,26 @@ pub fn intersection<'a>(sets: &[Operand<'_, 'a>], limit: usize, visit: &mut dyn 
 
 /// The members that any set has.
 pub fn union<'a>(sets: &[Operand<'_, 'a>], intset_entries_max: usize) -> Vec<Text<'a>> {
-    let mut seen = HashSet::new();
+    /// Sets before a member's own up to which they are asked for it; if there are more, all members are remembered.
+    const ASKED_MAX: usize = 4;
+    let sets: Vec<SetRef<'_, 'a>> = sets.iter().flatten().copied().collect();
     let mut members = Vec::new();
-    for member in sets.iter().flatten().flat_map(SetRef::iter) {
-        let member = member.canonical();
-        if seen.insert(member) {
-            members.push(member);
+    if sets.len() <= ASKED_MAX + 1 {
+        let longest = sets.iter().map(SetRef::len).max();
+        members.reserve(longest.unwrap_or(0) as usize);
+        let mut buffer = itoa::Buffer::new();
+        for (number, set) in sets.iter().enumerate() {
+            let is_new = |member: &Text<'a>, buffer: &mut itoa::Buffer| {
+                let bytes = member.as_bytes(buffer);
+                !sets[..number].iter().any(|set| set.contains(bytes))
+            };
+            let new = set.iter().filter(|member| is_new(member, &mut buffer));
+            members.extend(new.map(Text::canonical));
         }
+    } else {
+        let mut seen = HashSet::new();
+        let all = sets.iter().flat_map(SetRef::iter).map(Text::canonical);
+        members.extend(all.filter(|member| seen.insert(*member)));
     }
     arranged(members, intset_entries_max)
 }

@@ -466,7 +466,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Replaces whatever `key` holds by a set of these members (SUNIONSTORE, RESTORE). No members: removes the key.
+    /// Replaces whatever `key` holds by a set of these distinct members (SUNIONSTORE, RESTORE). No members: removes the key.
     pub fn set_set(
         &mut self,
         db: u8,

@@ -4,10 +4,16 @@
 //! it would serve nobody else meanwhile; so a thread of its own does, with the key's slot locked, and the reply comes
 //! later. Who wants that slot waits, as for any other holder of it; reads without locks go on.
 
-use crate::node::Node;
-use eagle_core::store::Worker;
+use super::call;
+use super::errors::CommandError;
+use super::event::Notice;
+use crate::node::{Node, Thread};
+use crate::propagation::Stream;
+use eagle_core::resp::{Protocol, Writer};
+use eagle_core::store::{View, Worker};
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More would be in each other's way, and in that of the threads that serve clients.
 pub const THREADS_MAX: usize = 2;
@@ -33,5 +39,82 @@ pub(super) async fn run<T: Send + 'static>(
         Ok(value) => Some(value),
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(_) => None,
+    }
+}
+
+/// What became of a key, or of its slot, is not known any more: the client is to look again.
+pub(super) const SLOT_MOVED: CommandError =
+    CommandError::new("TRYAGAIN The slot was changed while the value was being processed");
+
+/// Fails if the slot, which the caller has locked, is no longer of this node. Who is `asking` may use one that is being
+/// imported.
+pub(super) fn check_slot(node: &Node, slot: u16, asking: bool) -> Result<(), CommandError> {
+    let Some(cluster) = &node.cluster else {
+        return Ok(());
+    };
+    let topology = cluster.topology();
+    let is_imported = asking && topology.importing_from(slot).is_some();
+    if topology.is_mine(slot) || is_imported {
+        Ok(())
+    } else {
+        Err(SLOT_MOVED)
+    }
+}
+
+/// Does `work` with `slots`, ascending and distinct, locked and none of them in transfer; then commits it, as a command
+/// is.
+pub(super) fn change<T>(
+    node: &Node,
+    worker: &mut Worker,
+    slots: &[u16],
+    work: impl Fn(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
+) -> T {
+    /// How long a slot in transfer is left alone.
+    const TRANSFER_WAIT: Duration = Duration::from_millis(1);
+    loop {
+        let done = call::apply_on(node, worker, slots, |view, stream, notices| {
+            let may_write = !node.slots_in_transfer.any_of(slots);
+            may_write.then(|| work(view, stream, notices))
+        });
+        match done {
+            Some(done) => return done,
+            None => std::thread::sleep(TRANSFER_WAIT),
+        }
+    }
+}
+
+/// The reply of a command that was done on another thread; none if the server shuts down.
+pub(super) fn answer(
+    thread: &Thread,
+    done: Option<Result<&'static [u8], CommandError>>,
+) -> Vec<u8> {
+    match done {
+        Some(Ok(reply)) => reply.to_vec(),
+        Some(Err(error)) => {
+            let mut out = Writer::new(Protocol::Resp2);
+            call::reply_error(thread, &mut out, &error);
+            out.take().into()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// `bytes` as a bulk string. They are not copied elsewhere: there may be very many.
+pub(super) fn reply(mut bytes: Vec<u8>) -> Vec<u8> {
+    let head = format!("${}\r\n", bytes.len());
+    bytes.reserve_exact(head.len() + 2);
+    bytes.extend_from_slice(b"\r\n");
+    bytes.splice(0..0, head.into_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_a_bulk_string() {
+        assert_eq!(reply(b"value".to_vec()), b"$5\r\nvalue\r\n");
+        assert_eq!(reply(Vec::new()), b"$0\r\n\r\n");
     }
 }

@@ -22,7 +22,7 @@ impl Context<'_> {
     }
 
     /// How many allocations a value is made of, about.
-    fn free_effort(&self, key: &[u8]) -> u64 {
+    pub fn free_effort(&self, key: &[u8]) -> u64 {
         /// Elements of a list that share one.
         const LIST_NODE: u64 = 128;
         let (view, db) = (&self.view, self.db());

@@ -20,7 +20,7 @@ use crate::command::{self, Batch, Counted, Flow};
 use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
 use crate::repl::Feed;
-use crate::session::{Alert, ClientInfo, Session};
+use crate::session::{Alert, ClientInfo, Session, Taker};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
 use eagle_core::store::{KnownKeys, PREFETCH_MAX};
@@ -339,7 +339,8 @@ impl Connection {
                         }
                     };
                     info.blocked.store(false, Ordering::Relaxed);
-                    self.out.raw(&reply);
+                    self.replies.push(&mut self.out);
+                    self.replies.push_message(reply.into());
                     continue;
                 }
                 Progress::Blocked(blocked) => {
@@ -584,6 +585,7 @@ impl Connection {
             let mut argv: SmallVec<[&[u8]; ARGUMENTS_INLINE]> = SmallVec::new();
             argv.extend(self.parser.argv(input).iter());
             let counted = command::counted(batch, &self.session, &argv, self.out.len());
+            self.session.handover.offer();
             let flow = command::run(batch, &mut self.session, &mut self.out, &argv);
             drop(argv);
             if let Flow::Paused { wait_ms } = flow {
@@ -596,7 +598,12 @@ impl Connection {
             if self.session.forget_redacted() {
                 self.input[*done..*done + consumed].zeroize();
             }
-            *done += consumed;
+            match self.session.handover.end() {
+                None => *done += consumed,
+                Some(taker) => {
+                    self.hand_over(std::mem::take(done) + consumed, consumed, taker);
+                }
+            }
             match flow {
                 Flow::Done | Flow::Paused { .. } => {}
                 Flow::Later(reply) => return Progress::Later(reply),
@@ -615,6 +622,18 @@ impl Connection {
             }
         }
         Progress::Yield
+    }
+
+    /// Gives the last `consumed` of the first `end` bytes of the read buffer, a request, to who goes on with it. None of
+    /// the bytes before its end are kept.
+    fn hand_over(&mut self, end: usize, consumed: usize, taker: Taker) {
+        self.input.advance(end - consumed);
+        let request = self.input.split_to(consumed).freeze();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.input_size = 0;
+        }
+        taker.give(self.parser.argv(&request).iter(), &request);
     }
 
     /// Adds a request that has run to what its slot has cost.

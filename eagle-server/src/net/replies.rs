@@ -1,7 +1,8 @@
 //! Replies on their way to the socket, in the order of the requests.
 //!
 //! Most replies are bytes already. A forwarded request's reply arrives later; whatever is replied
-//! after it waits behind it.
+//! after it waits behind it. What is long goes out from where it was made, since to copy a hundred
+//! megabytes would hold up the other clients of the thread.
 
 use bytes::{Buf, Bytes, BytesMut};
 use eagle_core::resp::Writer;
@@ -39,7 +40,7 @@ impl Replies {
         if out.is_empty() {
             return;
         }
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && out.len() < LONG_BYTES_MIN {
             self.ready.extend_from_slice(out.as_bytes());
             out.clear();
         } else {
@@ -72,18 +73,12 @@ impl Replies {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.poll_arrived(cx);
-        if self.ready.is_empty() {
+        let next = self.next_bytes();
+        if next.is_empty() {
             return Poll::Pending;
         }
-        let count = ready!(Pin::new(writer).poll_write(cx, &self.ready))?;
-        if count < self.ready.len() {
-            self.ready.advance(count);
-        } else if self.ready.capacity() > READY_KEPT_MAX {
-            self.ready = BytesMut::new();
-        } else {
-            // Begins again at its front, so that its room is not used up by and by.
-            self.ready.clear();
-        }
+        let count = ready!(Pin::new(writer).poll_write(cx, next))?;
+        self.drop_sent(count);
         Poll::Ready(if count == 0 {
             Err(io::ErrorKind::WriteZero.into())
         } else {
@@ -93,11 +88,39 @@ impl Replies {
 
     /// Writes what the socket takes at once.
     pub fn send_now(&mut self, socket: &mut impl io::Write) {
-        while !self.ready.is_empty() {
-            let Ok(count @ 1..) = socket.write(&self.ready) else {
+        while !self.next_bytes().is_empty() {
+            let Ok(count @ 1..) = socket.write(self.next_bytes()) else {
                 return;
             };
+            self.drop_sent(count);
+        }
+    }
+
+    /// What is to be written next.
+    fn next_bytes(&self) -> &[u8] {
+        match self.queue.front() {
+            Some(Segment::Ready(bytes)) if self.ready.is_empty() => bytes,
+            _ => &self.ready,
+        }
+    }
+
+    /// Drops so many of [these](Self::next_bytes).
+    fn drop_sent(&mut self, count: usize) {
+        if count < self.ready.len() {
             self.ready.advance(count);
+        } else if self.ready.is_empty() {
+            if let Some(Segment::Ready(bytes)) = self.queue.front_mut() {
+                bytes.advance(count);
+                self.queued_bytes -= count;
+                if bytes.is_empty() {
+                    self.queue.pop_front();
+                }
+            }
+        } else if self.ready.capacity() > READY_KEPT_MAX {
+            self.ready = BytesMut::new();
+        } else {
+            // Begins again at its front, so that its room is not used up by and by.
+            self.ready.clear();
         }
     }
 
@@ -115,13 +138,14 @@ impl Replies {
         self.ready.is_empty() && self.queue.is_empty()
     }
 
-    /// Moves the replies that have arrived, up to the first that has not, to the ready bytes; no more than
-    /// are soon to be sent.
+    /// Moves the replies that have arrived, up to the first that has not or is long, to the ready bytes; no more
+    /// than are soon to be sent.
     fn poll_arrived(&mut self, cx: &mut Context<'_>) {
         while self.ready.len() < READY_KEPT_MAX
             && let Some(front) = self.queue.front_mut()
         {
             match front {
+                Segment::Ready(bytes) if bytes.len() >= LONG_BYTES_MIN => return,
                 Segment::Ready(bytes) => {
                     self.queued_bytes -= bytes.len();
                     self.ready.extend_from_slice(bytes);
@@ -129,8 +153,10 @@ impl Replies {
                 Segment::Pending(reply) => match reply.as_mut().poll(cx) {
                     Poll::Pending => return,
                     Poll::Ready(bytes) => {
-                        self.ready.extend_from_slice(&bytes);
+                        self.queued_bytes += bytes.len();
                         self.pending -= 1;
+                        *front = Segment::Ready(bytes);
+                        continue;
                     }
                 },
             }
@@ -144,6 +170,9 @@ const SHARED_BYTES_MIN: usize = 4 * 1024;
 
 /// A larger buffer is given back once it has been written.
 const READY_KEPT_MAX: usize = 64 * 1024;
+
+/// Bytes from which on a reply is not copied to those before it.
+const LONG_BYTES_MIN: usize = READY_KEPT_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -180,5 +209,61 @@ mod tests {
         assert!(send(&mut replies, &mut socket));
         assert_eq!(socket, b"abcde");
         assert!(replies.is_empty() && !send(&mut replies, &mut socket));
+    }
+
+    /// Takes a few bytes at a time.
+    struct Narrow(Vec<u8>);
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(50_000);
+            self.0.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn long_replies_go_out_between_short_ones_from_where_they_are() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut replies = Replies::default();
+        let mut out = Writer::new(Protocol::Resp2);
+        let (send, later) = oneshot::channel::<Bytes>();
+        let long = |byte: u8, len: usize| Bytes::from(vec![byte; len]);
+        let mut expected = Vec::new();
+        for piece in [
+            long(b'a', 3),
+            long(b'b', LONG_BYTES_MIN),
+            long(b'c', 2),
+            long(b'd', 3 * LONG_BYTES_MIN + 1),
+        ] {
+            expected.extend_from_slice(&piece);
+            out.raw(&piece);
+            replies.push(&mut out);
+        }
+        assert_eq!(replies.ready.len(), 3, "what is long was not copied");
+        replies.push_message(long(b'e', 2 * LONG_BYTES_MIN));
+        replies.push_pending(Box::pin(async { later.await.unwrap() }));
+        out.raw(b"g");
+        replies.push(&mut out);
+        send.send(long(b'f', LONG_BYTES_MIN + 7)).unwrap();
+        expected.extend_from_slice(&long(b'e', 2 * LONG_BYTES_MIN));
+        expected.extend_from_slice(&long(b'f', LONG_BYTES_MIN + 7));
+        expected.push(b'g');
+        assert_eq!(replies.len() + LONG_BYTES_MIN + 7, expected.len());
+        let mut socket = Narrow(Vec::new());
+        while replies.poll_send(&mut socket, &mut cx).is_ready() {}
+        assert!(socket.0 == expected && replies.is_empty() && replies.len() == 0);
     }
 }

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod caching;
+mod handover;
 mod memory;
 mod monitors;
 mod multi;
@@ -15,6 +16,7 @@ mod watch_elsewhere;
 
 pub use blocked::{Answer, Arrival, Awaited, BlockedTable, Claim, ReadyKey, Waiter, timed_out};
 pub use caching::{Caching, CachingFlags};
+pub use handover::{Handover, Taker, Words};
 pub use memory::ClientMemory;
 pub use monitors::Monitors;
 pub use multi::{Multi, Queued};
@@ -86,6 +88,8 @@ pub struct Session {
     pub order: Rc<Order>,
     /// The connection ends once the replies so far are written.
     pub closing: bool,
+    /// What becomes of the bytes of the request being run.
+    pub handover: Handover,
     /// Arguments of the request being run that are secret: logs show a placeholder, and the bytes
     /// are wiped from the read buffer.
     redacted: SmallVec<[usize; 2]>,
@@ -114,6 +118,7 @@ impl Session {
             written: 0,
             order: Rc::default(),
             closing: false,
+            handover: Handover::default(),
             redacted: SmallVec::new(),
         }
     }

@@ -131,7 +131,7 @@ impl Change<'_, '_> {
         Ok(all.len() - set.len())
     }
 
-    /// Replaces whatever is at a place by a set of these members; repetitions count once. No members: removes it.
+    /// Replaces whatever is at a place by a set of these members, which are distinct. No members: removes it.
     pub(in crate::store) fn put_set(
         &mut self,
         place: &Place<'_>,
@@ -150,7 +150,7 @@ impl Change<'_, '_> {
             return self.put_value(place, (Kind::Set, Encoding::Intset), &value, ttl);
         }
         let members: Vec<Cow<'_, [u8]>> = members.iter().map(Text::to_cow).collect();
-        let members = distinct(members.iter().map(Cow::as_ref));
+        let members: Vec<&[u8]> = members.iter().map(Cow::as_ref).collect();
         self.put_set_table(place, &members, ttl)
     }
 

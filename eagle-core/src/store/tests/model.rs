@@ -298,7 +298,7 @@ impl Op {
                 members,
                 ttl,
             } => {
-                let names = member_names(members);
+                let names: BTreeSet<_> = member_names(members).into_iter().collect();
                 let members: Vec<_> = names.iter().map(|name| Text::Bytes(name)).collect();
                 view.set_set(*db, &key_name(*key), &members, *ttl)
             }

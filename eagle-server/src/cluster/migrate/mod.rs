@@ -17,7 +17,10 @@
 //! clients are sent to. A client that goes away does not stop the transfer, it runs as a task of
 //! its own.
 //!
-//! Large values are encoded between 1 and 2, on a thread of their own: see `command::bulk`.
+//! Large values are encoded between 1 and 2, on a thread of their own: see `command::bulk`. Such a value is encoded as a
+//! whole before it is sent, and the other node has it as a whole before it builds the key. That takes memory beside the
+//! pool: here as much as the payload, there up to six times the value, since all elements of a payload are decoded
+//! first. Two values at a time are being encoded or decoded, no more.
 //!
 //! What can still change a key in between is expiry, and a command on all slots (FLUSHALL, SWAPDB).
 //! So step 3 compares the expiry with what was sent and, if such a command has changed anything, the

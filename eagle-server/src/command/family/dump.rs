@@ -1,22 +1,22 @@
 //! Serialized values: DUMP, RESTORE, RESTORE-ASKING.
 
 use crate::command::args::Args;
+use crate::command::bulk;
 use crate::command::clock::{CLOCK_MASK, lfu_clock, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::event::Notice;
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, KeyFlags, KeySpec, Scope};
-use crate::command::{bulk, call};
 use crate::config::special::EventClasses;
 use crate::node::{Node, unix_ms};
 use crate::persist::rdb::dump::{self, DumpError};
 use crate::persist::rdb::{Compression, DecodeError, Value, keyspace};
 use crate::propagation::Stream;
-use eagle_core::resp::{Protocol, Writer};
+use bytes::Bytes;
+use eagle_core::resp::Writer;
 use eagle_core::store::{Access, Entry, Ttl, View, Worker, key_slot};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 pub const FAMILY: Family = Family {
     name: "dump",
@@ -65,32 +65,28 @@ fn dump_command(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 /// DUMP of a value that takes long.
 fn dump_later(cx: &Context<'_>, key: Vec<u8>) -> Flow {
     let (node, db, compression) = (cx.thread.node.clone(), cx.db(), cx.compression());
-    let mut out = Writer::new(cx.out.protocol());
+    let protocol = cx.out.protocol();
     Flow::Later(Box::pin(async move {
         let dumped = bulk::run(&node, move |node, worker| {
             let (guard, slot) = (node.keyspace.pin(), [key_slot(&key)]);
             let access = Access::Slots(&slot);
             let view = node.keyspace.view(worker, &guard, access, unix_ms());
-            match view.find(db, &key) {
-                Some(entry) => payload(&view, db, &entry, compression).map(Some),
-                None => Ok(None),
+            let dumped = view.find(db, &key);
+            let dumped = dumped.map(|entry| payload(&view, db, &entry, compression));
+            drop(view);
+            let mut out = Writer::new(protocol);
+            match dumped.transpose() {
+                Ok(Some(payload)) => return bulk::reply(payload),
+                // The key was removed, or moved to another node, since it was found.
+                Ok(None) if node.cluster.is_some() => out.error(bulk::SLOT_MOVED.as_bytes()),
+                Ok(None) => out.null(),
+                Err(error) => out.error(error.as_bytes()),
             }
+            out.take().into()
         });
-        match dumped.await {
-            Some(Ok(Some(payload))) => out.bulk_owned(payload),
-            // The key was removed, or moved to another node, since it was found.
-            Some(Ok(None)) if node.cluster.is_some() => out.error(SLOT_MOVED.as_bytes()),
-            Some(Ok(None)) => out.null(),
-            Some(Err(error)) => out.error(error.as_bytes()),
-            None => {}
-        }
-        out.take().into()
+        dumped.await.unwrap_or_default()
     }))
 }
-
-/// What became of the key, or of its slot, is not known any more: the client is to look again.
-const SLOT_MOVED: CommandError =
-    CommandError::new("TRYAGAIN The slot was changed while the value was being processed");
 
 /// The value of `entry`, a key of `db` whose slot is locked, as DUMP serializes it.
 pub(super) fn payload(
@@ -238,35 +234,39 @@ fn absolute_words<'w>(argv: &[&'w [u8]], at_ms: &'w str) -> SmallVec<[&'w [u8]; 
 }
 
 /// RESTORE of a value that takes long: it is decoded and built on another thread.
-fn restore_later(cx: &Context<'_>, argv: &[&[u8]], options: RestoreOptions, ttl: u64) -> Flow {
-    let node = cx.thread.node.clone();
-    let restoration = Restoration {
-        db: cx.db(),
-        words: argv.iter().map(|word| word.to_vec()).collect(),
-        ttl,
-        clock: options.clock(cx),
-        options,
-        asking: cx.session.asking || cx.entry.has(Flags::ASKING),
-    };
+fn restore_later(cx: &mut Context<'_>, argv: &[&[u8]], options: RestoreOptions, ttl: u64) -> Flow {
     let thread = cx.thread.clone();
+    let db = cx.db();
+    let clock = options.clock(cx);
+    let asking = cx.session.asking || cx.entry.has(Flags::ASKING);
+    let words = cx.session.handover.take(argv);
     Flow::Later(Box::pin(async move {
-        let restored = bulk::run(&node, move |node, worker| restoration.run(node, worker));
-        match restored.await {
-            Some(Ok(())) => b"+OK\r\n".to_vec(),
-            Some(Err(error)) => {
-                let mut out = Writer::new(Protocol::Resp2);
-                call::reply_error(&thread, &mut out, &error);
-                out.take().into()
-            }
-            None => Vec::new(),
-        }
+        let Some(words) = words.arrive().await else {
+            return Vec::new();
+        };
+        let restoration = Restoration {
+            db,
+            words,
+            ttl,
+            clock,
+            options,
+            asking,
+        };
+        // The words, which are long, are given up there, too.
+        let restored = bulk::run(&thread.node, move |node, worker| {
+            restoration.run(node, worker)
+        });
+        bulk::answer(
+            &thread,
+            restored.await.map(|done| done.map(|()| &b"+OK\r\n"[..])),
+        )
     }))
 }
 
 /// A RESTORE on another thread.
 struct Restoration {
     db: u8,
-    words: Vec<Vec<u8>>,
+    words: Vec<Bytes>,
     ttl: u64,
     options: RestoreOptions,
     clock: Option<u32>,
@@ -276,20 +276,11 @@ struct Restoration {
 
 impl Restoration {
     fn run(&self, node: &Node, worker: &mut Worker) -> Result<(), CommandError> {
-        /// How long a slot in transfer is left alone.
-        const TRANSFER_WAIT: Duration = Duration::from_millis(1);
         let value = read(node, &self.words[3])?;
         let slots = [key_slot(&self.words[1])];
-        loop {
-            let outcome = call::apply_on(node, worker, &slots, |view, stream, notices| {
-                let may_write = !node.slots_in_transfer.any_of(&slots);
-                may_write.then(|| self.store(node, view, stream, notices, &value))
-            });
-            match outcome {
-                Some(outcome) => return outcome,
-                None => std::thread::sleep(TRANSFER_WAIT),
-            }
-        }
+        bulk::change(node, worker, &slots, |view, stream, notices| {
+            self.store(node, view, stream, notices, &value)
+        })
     }
 
     /// What the command does at last; what it was refused for at its beginning is looked at again.
@@ -302,13 +293,7 @@ impl Restoration {
         value: &Value<'_>,
     ) -> Result<(), CommandError> {
         let (db, key, now_ms) = (self.db, &self.words[1][..], unix_ms());
-        if let Some(cluster) = &node.cluster {
-            let (topology, slot) = (cluster.topology(), key_slot(key));
-            let is_imported = self.asking && topology.importing_from(slot).is_some();
-            if !topology.is_mine(slot) && !is_imported {
-                return Err(SLOT_MOVED);
-            }
-        }
+        bulk::check_slot(node, key_slot(key), self.asking)?;
         if !self.options.replace && view.find(db, key).is_some() {
             return Err(BUSY_KEY);
         }
@@ -338,7 +323,7 @@ impl Restoration {
         }
         notify(EventClasses::NEW_KEY, "new");
         notify(EventClasses::GENERIC, "restore");
-        let argv: SmallVec<[&[u8]; 8]> = self.words.iter().map(Vec::as_slice).collect();
+        let argv: SmallVec<[&[u8]; 8]> = self.words.iter().map(AsRef::as_ref).collect();
         match expiry {
             Ttl::At(at_ms) if !self.options.absolute => {
                 let mut digits = itoa::Buffer::new();

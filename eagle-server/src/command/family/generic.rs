@@ -1,5 +1,6 @@
 //! Commands on keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, TOUCH, OBJECT and kin.
 
+use super::long_value::{self, Deed};
 use crate::command::args::Args;
 use crate::command::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
@@ -194,10 +195,14 @@ const RENAME: Command = Command::new(
 
 fn rename(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (from, to, db) = (args.word()?, args.word()?, cx.db());
-    if cx.view.find(db, from).is_none() {
+    let Some(entry) = cx.view.find(db, from) else {
         return Err(errors::NO_SUCH_KEY);
-    }
+    };
     if from != to {
+        if cx.may_block && long_value::is_long_to_rename(&entry) {
+            let way = [(db, from), (db, to)];
+            return Ok(long_value::later(cx, args.argv(), Deed::Rename, way));
+        }
         let replaces = cx.view.find(db, to).is_some();
         cx.view.rename(db, from, db, to)?;
         if replaces {
@@ -236,11 +241,15 @@ const RENAMENX: Command = Command::new(
 
 fn renamenx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (from, to, db) = (args.word()?, args.word()?, cx.db());
-    if cx.view.find(db, from).is_none() {
+    let Some(entry) = cx.view.find(db, from) else {
         return Err(errors::NO_SUCH_KEY);
-    }
+    };
     if cx.view.find(db, to).is_some() {
         return cx.reply_integer(0);
+    }
+    if cx.may_block && long_value::is_long_to_rename(&entry) {
+        let way = [(db, from), (db, to)];
+        return Ok(long_value::later(cx, args.argv(), Deed::RenameNew, way));
     }
     cx.view.rename(db, from, db, to)?;
     cx.notify(EventClasses::GENERIC, "rename_from", from);
@@ -284,10 +293,15 @@ fn copy(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if from_db == to_db && from == to {
         return Err(errors::SAME_OBJECT);
     }
-    if cx.view.find(from_db, from).is_none() || (!replace && cx.view.find(to_db, to).is_some()) {
-        return cx.reply_integer(0);
-    }
     let replaces = cx.view.find(to_db, to).is_some();
+    let entry = cx.view.find(from_db, from);
+    let Some(entry) = entry.filter(|_| replace || !replaces) else {
+        return cx.reply_integer(0);
+    };
+    if cx.may_block && long_value::is_long_to_copy(cx, from, &entry) {
+        let (deed, way) = (Deed::Copy { replace }, [(from_db, from), (to_db, to)]);
+        return Ok(long_value::later(cx, args.argv(), deed, way));
+    }
     cx.view.copy(from_db, from, to_db, to)?;
     if replaces {
         // To Redis the key was removed and made again.
@@ -322,8 +336,13 @@ fn move_key(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if from_db == to_db {
         return Err(errors::SAME_OBJECT);
     }
-    if cx.view.find(from_db, key).is_none() || cx.view.find(to_db, key).is_some() {
+    let entry = cx.view.find(from_db, key);
+    let Some(entry) = entry.filter(|_| cx.view.find(to_db, key).is_none()) else {
         return cx.reply_integer(0);
+    };
+    if cx.may_block && long_value::is_long_to_rename(&entry) {
+        let way = [(from_db, key), (to_db, key)];
+        return Ok(long_value::later(cx, args.argv(), Deed::Move, way));
     }
     cx.view.rename(from_db, key, to_db, key)?;
     cx.notify(EventClasses::GENERIC, "move_from", key);

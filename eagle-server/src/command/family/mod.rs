@@ -20,6 +20,7 @@ mod info;
 mod keyspace;
 mod latency;
 mod list;
+mod long_value;
 mod memory;
 mod migrate;
 mod module;
