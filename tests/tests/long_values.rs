@@ -162,8 +162,8 @@ fn long_values_are_moved_in_a_cluster_and_in_the_stream_of_changes() {
     let ok = Reply::Simple(b"OK".to_vec());
     let expected = [number(1), number(0), ok, number(1), number(LONG), number(2)];
     assert_eq!(replies(&mut client, &lines), expected);
-    ours.stop();
     let pool = ours.pool_path().expect("a pool");
+    ours.stop();
     server::check_pool(&pool);
     let log = server::run_to_exit(ours.dir(), &["pool", "log", pool.to_str().unwrap()]);
     let log = log.success();
