@@ -115,6 +115,7 @@ fn steps(seed: u64, table: &Arc<[Documented]>) -> Vec<Step> {
         // QUIT and CLIENT REPLY end the conversation, a pause delays the kill's victims. SORT turns a packed sorted set of
         // Redis into a skip list, where a later score of -0 keeps its sign; ours stays packed, which forgets it.
         if step.connection < 2
+            && !step.expires
             && !["quit", "reply", "pause", "sleep", "sort", "sort_ro"]
                 .iter()
                 .any(|name| has(name))

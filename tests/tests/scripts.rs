@@ -203,5 +203,6 @@ fn step(line: &str) -> Step {
         connection: 0,
         args,
         compare,
+        expires: false,
     }
 }

@@ -35,6 +35,35 @@ pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     found
 }
 
+/// The keys as `COMMAND GETKEYS` and ACL rules see them: where specs say everything they are preferred to the
+/// command's own way of finding keys, which leaves out words that a later one overrules.
+pub fn find_declared(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    let is_vague = |spec: &KeySpec| {
+        spec.flags.has(KeyFlags::INCOMPLETE)
+            || matches!(spec.begin, BeginSearch::Unknown)
+            || matches!(spec.find, FindKeys::Unknown)
+    };
+    let specs = entry.command.keys;
+    if specs
+        .iter()
+        .any(|spec| spec.flags.has(KeyFlags::VARIABLE_FLAGS))
+    {
+        return find(entry, argv);
+    }
+    let mut found = KeyRefs::new();
+    for spec in specs {
+        if !spec.flags.has(KeyFlags::NOT_KEY)
+            && (is_vague(spec) || !find_by_spec(spec, argv, &mut found))
+        {
+            return find(entry, argv);
+        }
+    }
+    match found.is_empty() {
+        true => find(entry, argv),
+        false => found,
+    }
+}
+
 /// Channels and other routed words that are not keys count for routing too.
 pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     if let Some(find) = entry.command.find_keys {

@@ -55,7 +55,7 @@ const CHANNELS: &[(&str, usize, bool, bool)] = &[
 
 /// The request `argv`, which names `entry`, as access control sees it.
 pub fn request<'a>(entry: &Entry, argv: &'a [&'a [u8]]) -> Request<'a> {
-    let keys = keys::find(entry, argv);
+    let keys = keys::find_declared(entry, argv);
     let writes = |flags: KeyFlags| {
         [KeyFlags::INSERT, KeyFlags::DELETE, KeyFlags::UPDATE]
             .iter()

@@ -12,11 +12,13 @@ use super::policy::{Policy, policy};
 use super::pools::*;
 use super::run::{AUDITOR, BLOCKER, CONNECTIONS, SUBSCRIBER};
 use super::script;
-use super::{BLOCKING, Compare, GRAMMAR, LISTENING, Rule, Step};
+use super::{BLOCKING, Compare, DEEP, EXPIRING, FINDING, GRAMMAR, LISTENING, Rule, Step};
 
 const KEYS: u32 = 8;
 /// Enough fields for a hash to outgrow its packed form once its limit was lowered.
 const FIELDS: u32 = 12;
+/// More than most limits of packed forms that are set.
+const MANY_MAX: u32 = 160;
 
 /// An endless source of steps.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Generator {
     /// How many keys the command being made has named by number, or at last.
     keys_named: usize,
     keys_wanted: Option<usize>,
+    /// What follows a step at once.
+    next: Option<Step>,
 }
 
 impl Generator {
@@ -37,6 +41,7 @@ impl Generator {
             documented,
             keys_named: 1,
             keys_wanted: None,
+            next: None,
         }
     }
 
@@ -44,6 +49,7 @@ impl Generator {
     pub fn sequence(&mut self, len: usize) -> Vec<Step> {
         let mut steps = self.settings();
         steps.extend((0..len).map(|_| self.step()));
+        steps.extend(self.next.take());
         steps.extend(audit());
         steps
     }
@@ -70,17 +76,61 @@ impl Generator {
 
     /// The next command.
     pub fn step(&mut self) -> Step {
-        match self.rng.random_range(0..40) {
+        if let Some(step) = self.next.take() {
+            return step;
+        }
+        match self.rng.random_range(0..48) {
             0 => self.by_rules(LISTENING, SUBSCRIBER),
             1 => self.by_rules(BLOCKING, BLOCKER),
             2 => self.by_listening_syntax(),
             3..=5 => self.scripted(),
             6..=15 if !self.documented.is_empty() => self.by_syntax(),
+            16..=22 => {
+                let connection = self.connection();
+                let step = self.by_rules(DEEP, connection);
+                self.ask_encoding(step)
+            }
+            23 => self.expiring(),
             _ => {
                 let connection = self.connection();
                 self.by_rules(GRAMMAR, connection)
             }
         }
+    }
+
+    /// Half of the time the form of the key that a step names first is asked for next.
+    fn ask_encoding(&mut self, step: Step) -> Step {
+        let key = step.args.get(1).filter(|arg| is_key(arg));
+        if let Some(key) = key.cloned()
+            && self.one_in(2)
+        {
+            let words = ["OBJECT", "ENCODING"].map(|word| word.as_bytes().to_vec());
+            self.next = Some(Step {
+                args: [&words[..], &[key]].concat(),
+                compare: Compare::Encoding,
+                ..step.clone()
+            });
+        }
+        step
+    }
+
+    /// A key that is over before the next step, and a command that finds it gone. Redis keeps such a key until it is
+    /// looked up, and counts it, tells of it and replaces it as if it were there; so it is looked up at once.
+    fn expiring(&mut self) -> Step {
+        let rule = EXPIRING.choose(&mut self.rng).expect("has rules");
+        let args = self.expand(rule.words);
+        let key = args[1].clone();
+        let (mut finds, compare) = self.rule_command(FINDING);
+        finds[1] = key;
+        // The auditor's commands are never queued.
+        let step = |args, compare, expires| Step {
+            connection: AUDITOR,
+            args,
+            compare,
+            expires,
+        };
+        self.next = Some(step(finds, compare, false));
+        step(args, rule.compare, true)
     }
 
     /// A command on data or on the transaction, by the rules alone, on one of `connections` connections: for tests of
@@ -111,14 +161,27 @@ impl Generator {
     }
 
     fn by_rules(&mut self, rules: &[Rule], connection: usize) -> Step {
-        let rule = rules.choose(&mut self.rng).expect("the grammar has rules");
-        let args = self.expand(rule.words);
-        self.finish(connection, args, rule.compare)
+        let (args, compare) = self.rule_command(rules);
+        self.finish(connection, args, compare)
     }
 
     /// Any command that is made from its syntax, on an ordinary connection.
     fn by_syntax(&mut self) -> Step {
         let connection = self.connection();
+        let (args, compare) = self.documented_command();
+        // What keys a command has, and who may run it, is known without running it.
+        let asks: &[&str] = match self.rng.random_range(0..24) {
+            0 => &["COMMAND", "GETKEYS"],
+            1 => &["COMMAND", "GETKEYSANDFLAGS"],
+            2 => &["ACL", "DRYRUN", "u1"],
+            _ => return self.finish(connection, args, compare),
+        };
+        let mut line: Vec<Vec<u8>> = asks.iter().map(|word| word.as_bytes().to_vec()).collect();
+        line.extend(args);
+        self.finish(connection, line, Compare::Unordered)
+    }
+
+    fn documented_command(&mut self) -> (Vec<Vec<u8>>, Compare) {
         let all = self.documented.clone();
         loop {
             let command = all.choose(&mut self.rng).expect("not empty");
@@ -127,9 +190,13 @@ impl Generator {
                 Some(Policy::As(compare)) => compare,
                 Some(_) => continue,
             };
-            let args = self.documented_line(command);
-            return self.finish(connection, args, compare);
+            return (self.documented_line(command), compare);
         }
+    }
+
+    fn rule_command(&mut self, rules: &[Rule]) -> (Vec<Vec<u8>>, Compare) {
+        let rule = rules.choose(&mut self.rng).expect("has rules");
+        (self.expand(rule.words), rule.compare)
     }
 
     fn by_listening_syntax(&mut self) -> Step {
@@ -147,29 +214,38 @@ impl Generator {
         }
     }
 
-    /// Commands inside a script or function. Replies pass through Lua, so only those that are the
-    /// same to the last byte are asked for.
+    /// Commands inside a script or function. Replies pass through Lua, so where there are several only those that
+    /// are the same to the last byte are asked for.
     fn scripted(&mut self) -> Step {
         let connection = self.connection();
+        let form = self.rng.random_range(0..script::FORMS);
+        let count = match script::takes_several(form) {
+            true => self.rng.random_range(1..4),
+            false => 1,
+        };
         let mut commands = Vec::new();
-        for _ in 0..self.rng.random_range(1..4) {
-            let rule = loop {
-                let rule = GRAMMAR.choose(&mut self.rng).expect("has rules");
-                if rule.compare == Compare::Exact && script::allows(rule.words) {
-                    break rule;
-                }
+        let mut compare = Compare::Exact;
+        while commands.len() < count {
+            let (mut args, allowed) = match self.rng.random_range(0..4) {
+                0 if !self.documented.is_empty() => self.documented_command(),
+                1 => self.rule_command(DEEP),
+                _ => self.rule_command(GRAMMAR),
             };
-            let mut args = self.expand(rule.words);
-            if self.one_in(8) {
+            let loose = matches!(allowed, Compare::Unordered | Compare::Pairs);
+            if !(script::allows(&args[0]) && (allowed == Compare::Exact || loose && count == 1)) {
+                continue;
+            }
+            compare = allowed;
+            if self.one_in(8) && !loose {
                 self.spoil(&mut args);
             }
             commands.push(args);
         }
-        let form = self.rng.random_range(0..script::FORMS);
         Step {
             connection,
             args: script::line(form, &commands),
-            compare: Compare::Exact,
+            compare,
+            expires: false,
         }
     }
 
@@ -185,6 +261,7 @@ impl Generator {
             connection,
             args,
             compare,
+            expires: false,
         }
     }
 
@@ -350,10 +427,11 @@ impl Generator {
     fn expand(&mut self, words: &str) -> Vec<Vec<u8>> {
         let mut args = Vec::new();
         for word in words.split(' ') {
-            let (unit, repeats) = match (word.strip_suffix('?'), word.strip_suffix('+')) {
-                (Some(unit), _) => (unit, self.rng.random_range(0..2)),
-                // A lone sign is a literal.
-                (_, Some(unit)) if !unit.is_empty() => (unit, self.rng.random_range(1..5)),
+            // A lone sign is a literal.
+            let (unit, repeats) = match word.split_at_checked(word.len().saturating_sub(1)) {
+                Some((unit, "?")) => (unit, self.rng.random_range(0..2)),
+                Some((unit, "+")) if !unit.is_empty() => (unit, self.rng.random_range(1..5)),
+                Some((unit, "%")) => (unit, self.rng.random_range(20..MANY_MAX)),
                 _ => (word, 1),
             };
             for _ in 0..repeats {
@@ -381,6 +459,15 @@ impl Generator {
                 "<value>" => self.value(),
                 "<member>" => self.member(),
                 "<int>" => self.number(INTS),
+                "<packed>" => self.packed(),
+                "<large>" => vec![b'v'; self.pick(LARGE_LENS)],
+                "<bits>" => {
+                    let sign = self.pick(&["i", "u"]);
+                    format!("{sign}{}", self.rng.random_range(1..66)).into()
+                }
+                "<bit-offset>" => self.number(BIT_OFFSETS),
+                "<setting>" => self.pick(SETTINGS).into(),
+                "<setting-name>" => self.pick(DIRECTIVES).0.into(),
                 "<float>" => self.number(FLOATS),
                 "<index>" => self.pick(INDEXES).into(),
                 "<ttl>" => self.number(TTLS),
@@ -405,6 +492,8 @@ impl Generator {
                 "<channel>" => self.pick(CHANNELS).into(),
                 "<channels>" => self.pick(CHANNEL_PATTERNS).into(),
                 "<script>" => self.pick(script::SOURCES).into(),
+                "<walk>" => script::WALK.into(),
+                "<walk-all>" => script::WALK_ALL.into(),
                 "<sha>" => self.pick(script::SHAS).into(),
                 "<library>" => self.pick(script::LIBRARIES).into(),
                 "<directive>" => {
@@ -455,6 +544,15 @@ impl Generator {
         }
     }
 
+    /// An element at a border of the packed forms.
+    fn packed(&mut self) -> Vec<u8> {
+        match self.rng.random_range(0..4) {
+            0 => vec![b'p'; self.pick(PACKED_LENS)],
+            1 => self.rng.random_range(0..200).to_string().into(),
+            _ => self.pick(PACKED_INTS).into(),
+        }
+    }
+
     fn value(&mut self) -> Vec<u8> {
         match self.rng.random_range(0..12) {
             // Either side of the border between the embedded and the raw string, and of packed hashes.
@@ -495,8 +593,10 @@ impl Generator {
             _ => args.push(junk),
         }
         for (name, words) in EXTENDED {
-            if args[0].eq_ignore_ascii_case(name) {
-                args.truncate(*words);
+            // In a line that asks for the keys of another, too.
+            let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(name));
+            if let Some(at) = at {
+                args.truncate(at + *words);
             }
         }
     }
@@ -508,6 +608,10 @@ impl Generator {
     fn pick<T: Copy>(&mut self, pool: &[T]) -> T {
         *pool.choose(&mut self.rng).expect("no pool is empty")
     }
+}
+
+fn is_key(arg: &[u8]) -> bool {
+    matches!(arg, [b'k', digit] if digit.is_ascii_digit())
 }
 
 /// What is asked when a sequence has ended: the digest of the whole keyspace, and what of each key

@@ -6,7 +6,8 @@
 //! <member> <score> <score-edge> <lex-edge> <place> <radius> <id> <channel> <channels> <script> <sha> <library>`; a place
 //! is two words, and so is `<directive>`; `<line>` is a whole other rule.
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
-//! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words).
+//! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words), `%` repeats it many times.
+//! What lies behind borders of size and time is in `depth`.
 
 use super::Compare::{self, Encoding, Exact, Pairs, Refusal, Shape, Time, Unordered};
 
@@ -17,7 +18,7 @@ pub struct Rule {
     pub compare: Compare,
 }
 
-const fn rule(words: &'static str, compare: Compare) -> Rule {
+pub(super) const fn rule(words: &'static str, compare: Compare) -> Rule {
     Rule { words, compare }
 }
 

@@ -4,6 +4,7 @@
 //!   docs      the command table of the reference, with the syntax of each command
 //!   policy    commands that are not generated like all others, and why
 //!   grammar   hand-written rules, where the syntax does not say enough
+//!   depth     rules for large values, many elements, keys that expire soon
 //!   pools     the values of arguments
 //!   script    commands inside scripts and functions
 //!   generate  steps from all of these
@@ -14,6 +15,7 @@
 
 mod compare;
 mod coverage;
+mod depth;
 pub mod docs;
 mod generate;
 mod grammar;
@@ -24,6 +26,7 @@ mod script;
 
 pub use compare::{Compare, same};
 pub use coverage::Coverage;
+pub use depth::{DEEP, EXPIRING, FINDING};
 pub use generate::Generator;
 pub use grammar::{BLOCKING, GRAMMAR, LISTENING, Rule};
 pub use policy::{POLICIES, Policy};

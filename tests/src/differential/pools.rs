@@ -263,7 +263,10 @@ pub const DATABASES: &[&str] = &["0", "1", "2"];
 pub const DIRECTIVES: &[(&str, &[&str])] = &[
     ("hash-max-listpack-entries", &["512", "8", "3", "0"]),
     ("hash-max-listpack-value", &["64", "8", "0"]),
-    ("list-max-listpack-size", &["-2", "4", "1", "-1", "8"]),
+    (
+        "list-max-listpack-size",
+        &["-2", "4", "1", "-1", "8", "-5", "0"],
+    ),
     ("list-compress-depth", &["0", "1", "2"]),
     ("set-max-intset-entries", &["512", "4", "0"]),
     ("zset-max-listpack-entries", &["128", "4", "0"]),
@@ -283,5 +286,74 @@ pub const DIRECTIVES: &[(&str, &[&str])] = &[
     ("lazyfree-lazy-user-del", &["no", "yes"]),
     ("lazyfree-lazy-user-flush", &["no", "yes"]),
     ("lua-time-limit", &["5000"]),
-    ("proto-max-bulk-len", &["536870912"]),
+    ("proto-max-bulk-len", &["536870912", "1048576"]),
+    ("lazyfree-lazy-server-del", &["no", "yes"]),
+    ("lazyfree-lazy-expire", &["no", "yes"]),
+    ("acl-pubsub-default", &["resetchannels", "allchannels"]),
+    ("lfu-log-factor", &["10", "0"]),
+    ("maxmemory-samples", &["5", "1"]),
+];
+/// Elements at the borders of the forms that packed lists and sets of integers keep them in.
+pub const PACKED_INTS: &[&str] = &[
+    "0",
+    "1",
+    "12",
+    "13",
+    "127",
+    "128",
+    "-1",
+    "-128",
+    "-129",
+    "255",
+    "256",
+    "4095",
+    "4096",
+    "-4096",
+    "-4097",
+    "32767",
+    "32768",
+    "-32768",
+    "-32769",
+    "8388607",
+    "8388608",
+    "-8388609",
+    "2147483647",
+    "2147483648",
+    "-2147483648",
+    "-2147483649",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "00",
+    "-0",
+    "1e3",
+];
+/// Lengths at the borders of packed strings and of the limits of packed lists.
+pub const PACKED_LENS: &[usize] = &[0, 1, 8, 9, 63, 64, 65, 253, 254, 4095, 4096];
+/// Lengths at the borders of chunks, pages and requests.
+pub const LARGE_LENS: &[usize] = &[
+    4000, 4096, 8100, 8191, 8192, 8193, 16_384, 20_000, 32_767, 65_535, 65_536, 100_000,
+];
+pub const BIT_OFFSETS: &[&str] = &[
+    "0", "1", "7", "8", "63", "64", "100", "#0", "#1", "#7", "#100", "4096", "-1", "#-1", "x",
+];
+/// Values for directives that few of them take.
+pub const SETTINGS: &[&str] = &[
+    "0",
+    "1",
+    "5",
+    "-1",
+    "yes",
+    "no",
+    "1k",
+    "1kb",
+    "1mb",
+    "10",
+    "x",
+    "",
+    "1.5",
+    "KEA",
+    "-5",
+    "100",
+    "noeviction",
 ];

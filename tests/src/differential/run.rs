@@ -34,12 +34,17 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a mismatch may be made shorter.
 const SHORTEN_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// After this time a key that was to expire in a millisecond has done so.
+const SOON: Duration = Duration::from_millis(3);
+
 /// One command on one connection.
 #[derive(Clone)]
 pub struct Step {
     pub connection: usize,
     pub args: Vec<Vec<u8>>,
     pub compare: Compare,
+    /// Leaves a key that is over in [`SOON`].
+    pub expires: bool,
 }
 
 impl Step {
@@ -49,6 +54,7 @@ impl Step {
             connection,
             args: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
             compare,
+            expires: false,
         }
     }
 }
@@ -145,6 +151,9 @@ impl Pair {
                     _ if is_end_of_multi(&step.args[0]) => queue.clear(),
                     _ => {}
                 }
+            }
+            if step.expires {
+                std::thread::sleep(SOON);
             }
         }
         None
@@ -276,6 +285,8 @@ impl Side<'_> {
         }
         let mut reset: Vec<Vec<&str>> = vec![
             vec!["CLIENT", "UNPAUSE"],
+            // Keys expire when they are looked at, by both servers at the same step.
+            vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
             vec!["FLUSHALL"],
             vec!["FUNCTION", "FLUSH"],
             vec!["SCRIPT", "FLUSH"],

@@ -43,7 +43,110 @@ pub const SOURCES: &[&str] = &[
     "return redis.call('nosuch')",
     "return redis.call()",
     "return math.floor(3.7) .. string.format('%5.1f', 2.25)",
+    // Conversions, both ways.
+    "redis.setresp(3) return redis.call('debug', 'protocol', ARGV[1])",
+    "redis.setresp(3) return {redis.call('debug', 'protocol', 'map'), redis.call('debug', 'protocol', 'set')}",
+    "redis.setresp(3) local d = redis.call('debug', 'protocol', 'double') return {type(d), tostring(d.double), d}",
+    "redis.setresp(3) local n = redis.call('debug', 'protocol', 'null') return {n == nil, type(n), n}",
+    "redis.setresp(3) return {redis.call('debug', 'protocol', 'true'), redis.call('debug', 'protocol', 'false')}",
+    "redis.setresp(3) local b = redis.call('debug', 'protocol', 'bignum') return b",
+    "redis.setresp(3) local v = redis.call('debug', 'protocol', 'verbatim') return v.verbatim_string.string",
+    "return {map={a=1}}",
+    "return {set={a=true}}",
+    "return {double=3.5}",
+    "return {double=1e100}",
+    "return {big_number='123456789012345678901234567890'}",
+    "return {verbatim_string={string='text', format='txt'}}",
+    "return {true, false}",
+    "return true",
+    "return -3.99",
+    "return {1, {2, {3, {}}}, nil, 5}",
+    "return {a=1}",
+    "return {err='no code'}",
+    "return {err='CODE and text'}",
+    "return {1, {err='ERR inside'}}",
+    "error({err='ERR thrown'})",
+    "error('thrown text')",
+    "error()",
+    "return redis.error_reply('-made up')",
+    "return redis.error_reply('')",
+    "return redis.error_reply()",
+    "return redis.status_reply()",
+    "return redis.call('set', KEYS[1])",
+    "return redis.pcall('nosuch').err",
+    "return redis.pcall('lpush', KEYS[1], 1, {})",
+    "return {redis.pcall('zadd', KEYS[1], 'x', 'y')}",
+    "return redis.acl_check_cmd('set', KEYS[1], 'x')",
+    "return redis.acl_check_cmd('nosuch')",
+    "return redis.REDIS_VERSION .. redis.REDIS_VERSION_NUM",
+    "return redis.set_repl(redis.REPL_ALL)",
+    "return redis.set_repl(55)",
+    "redis.log(redis.LOG_DEBUG, 'x') return redis.LOG_WARNING",
+    "return redis.log('x')",
+    "return redis.setresp(4)",
+    "return redis.sha1hex()",
+    "return redis.replicate_commands()",
+    "return redis.breakpoint()",
+    "math.randomseed(5) return {math.random(100), math.random(100), tostring(math.random())}",
+    "return tostring(1e15) .. tostring(2^53) .. tostring(0.1)",
+    "return {tostring(1/0), tostring(-1/0), tostring(2^63)}",
+    "return string.format('%q %s %d %g', 'a\\n', 'b', 3, 1e20)",
+    "return {('x'):byte(), ('abc'):sub(-2), ('a,b'):gsub(',', ';')}",
+    "local t = {5, 3, 9} table.sort(t) return table.concat(t, '-')",
+    "return loadstring('return 1 + 1')()",
+    "return pcall(function() error('x') end)",
+    "return {pcall(redis.call, 'incr', KEYS[1])}",
+    "setmetatable(_G, {})",
+    "redis.call = 1",
+    "string.x = 1",
+    "return type(os.clock()) .. type(os.time)",
+    "return {type(print), type(require), type(io), type(dofile), type(getfenv), type(newproxy)}",
+    "return cjson.encode({1, 2, {a = cjson.null}})",
+    "return cjson.encode({[1] = 1, [3] = 3})",
+    "return cjson.decode('{\"a\": 1e400}')",
+    "return cjson.decode('[1, 2')",
+    "return tostring(cjson.decode('1.0'))",
+    "return cjson.encode(0.1) .. cjson.encode(1e20) .. cjson.encode('\\/\\0')",
+    "return cmsgpack.pack({1, -1, 300, 70000, 2^40, 1.5, 'x', true, {}})",
+    "return cmsgpack.unpack('\\255\\254')",
+    "return {cmsgpack.unpack(cmsgpack.pack(1, 2, 3))}",
+    "return {cmsgpack.unpack_one(cmsgpack.pack(1, 2, 3))}",
+    "return cmsgpack.unpack('')",
+    "return struct.pack('<i4>I2bHs', 1, 2, 3, 4, 'x')",
+    "return {struct.unpack('<i4>I2', struct.pack('<i4>I2', -5, 700))}",
+    "return struct.size('<i4>I2bh')",
+    "return struct.pack('z', 1)",
+    "return struct.unpack('>I8', 'short')",
+    "return {bit.tobit(2^32 + 5), bit.bnot(1), bit.bor(1, 2, 4), bit.lshift(1, 31), bit.arshift(-8, 1), bit.bswap(1)}",
+    "return bit.tohex(-1, -4)",
+    "return bit.band('x')",
+    "return #redis.call('keys', '*') >= 0",
+    "return {redis.call('ping'), redis.call('echo', 'x'), redis.call('type', KEYS[1])}",
+    "for i = 1, 30 do redis.call('rpush', KEYS[1], i) end return redis.call('llen', KEYS[1])",
+    "return redis.call('exists', KEYS[1], KEYS[1])",
+    "return redis.call('get', KEYS[1], {})",
+    "return redis.call('mget', KEYS[1], 'k1', 'k2')",
+    "return redis.call('multi')",
+    "return redis.call('blpop', KEYS[1], 0)",
+    "return redis.call('subscribe', 'c1')",
+    "#!lua flags=allow-cross-slot-keys,no-writes\nreturn redis.call('get', KEYS[1])",
+    "#!lua flags=nosuch\nreturn 1",
+    "#!lua flags=no-cluster\nreturn 1",
+    "#!lua flags=allow-oom\nreturn redis.call('set', KEYS[1], 'x')",
+    "#!lua nosuch=1\nreturn 1",
+    "#!lua",
+    "#!",
+    "",
 ];
+
+/// Walks a key by a cursor, a few elements at a time, and replies with all it was given, in order and once each.
+pub const WALK: &str = "local seen, c = {}, '0' repeat local r = redis.call(ARGV[1], KEYS[1], c, 'COUNT', ARGV[2]) \
+    c = r[1] for i = 1, #r[2] do seen[r[2][i]] = 1 end until c == '0' \
+    local all = {} for e in pairs(seen) do all[#all + 1] = e end table.sort(all) return all";
+/// The same for the whole keyspace.
+pub const WALK_ALL: &str = "local seen, c = {}, '0' repeat local r = redis.call('scan', c, 'COUNT', ARGV[1], 'MATCH', ARGV[2]) \
+    c = r[1] for i = 1, #r[2] do seen[r[2][i]] = 1 end until c == '0' \
+    local all = {} for e in pairs(seen) do all[#all + 1] = e end table.sort(all) return all";
 
 /// Of two of the sources, one of them in capitals too, and of none.
 pub const SHAS: &[&str] = &[
@@ -65,6 +168,19 @@ pub const LIBRARIES: &[&str] = &[
     "no header",
     "#!lua name=lib2\nredis.call('set', 'k1', 'x')",
     "#!lua name=lib2\nsyntax error here",
+    "#!lua name=lib2\nredis.register_function('two', 'x')",
+    "#!lua name=lib2\nredis.register_function('two')",
+    "#!lua name=lib2\nredis.register_function{function_name='two', callback=function() end, flags={'nosuch'}}",
+    "#!lua name=lib2\nredis.register_function{function_name='two', callback=function() end, nosuch=1}",
+    "#!lua name=lib2\nredis.register_function('two', function() end) redis.register_function('two', function() end)",
+    "#!lua name=lib2\nlocal n = 0 redis.register_function('two', function() n = n + 1 return n end)",
+    "#!lua name=lib2\nredis.register_function('bad name', function() end)",
+    "#!lua name=lib2\nredis.register_function('two', function(keys) redis.setresp(3) return redis.call('hgetall', keys[1]) end)",
+    "#!lua name=lib2\nx = 1",
+    "#!lua name=bad!\nreturn 1",
+    "#!lua name=lib2 name=lib3\nreturn 1",
+    "#!lua nosuch=1\nreturn 1",
+    "",
 ];
 
 /// The load of a library that the functions of [`line`] are in.
@@ -73,12 +189,18 @@ const LOAD: &[&str] = &["FUNCTION", "LOAD", "REPLACE", LIBRARY];
 /// How many forms [`line`] knows.
 pub const FORMS: usize = 12;
 
-/// Whether the commands of a rule may stand in a script of a run: they come back with a reply of their own.
-pub fn allows(words: &str) -> bool {
+/// Whether a command may stand in a script of a run: it comes back with a reply of its own.
+pub fn allows(name: &[u8]) -> bool {
     // What an error says of a script in a script is the same, but says nothing either.
+    let name = name.to_ascii_uppercase();
     !["EVAL", "FCALL", "FUNCTION", "SCRIPT"]
         .iter()
-        .any(|name| words.starts_with(name))
+        .any(|other| name.starts_with(other.as_bytes()))
+}
+
+/// Whether a form of [`line`] runs more than the first command.
+pub fn takes_several(form: usize) -> bool {
+    (6..10).contains(&form)
 }
 
 /// A command line that runs `commands` in one of several ways; those for one command run the first.

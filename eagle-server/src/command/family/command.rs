@@ -239,7 +239,7 @@ fn keys_of(request: &[&[u8]]) -> Result<KeyRefs, CommandError> {
             "ERR Invalid number of arguments specified for command",
         ));
     }
-    let keys = keys::find(entry, request);
+    let keys = keys::find_declared(entry, request);
     if keys.is_empty() && !entry.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CommandError::new(
             "ERR Invalid arguments specified for command",

@@ -45,6 +45,12 @@ const DEBUG: Command = Command::new(
 .family(Categories::SCRIPTING);
 
 fn debug(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
+    // The reply of EXEC has begun.
+    if cx.session.in_exec {
+        return Err(CommandError::new(
+            "ERR SCRIPT DEBUG must be called outside a pipeline",
+        ));
+    }
     if args.accept("NO") {
         return cx.reply_ok();
     }
