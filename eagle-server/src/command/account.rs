@@ -61,7 +61,9 @@ pub(super) fn account_slow(
         let len_max = config.monitoring.slowlog_max_len as usize;
         let mut shown: SmallVec<[&[u8]; 16]> = argv.into();
         for position in cx.session.redacted() {
-            shown[*position] = b"(redacted)";
+            if let Some(word) = shown.get_mut(*position) {
+                *word = b"(redacted)";
+            }
         }
         let info = &cx.session.info;
         cx.node.slowlog.push(

@@ -4,14 +4,18 @@ use super::call::Batch;
 use super::context::Flow;
 use super::errors::{self, CommandError};
 use super::evict::{Evictor, Room};
+use super::forward;
 use super::permission;
+use super::redirect;
 use super::replication::lacks_replicas;
 use super::script;
 use super::spec::Flags;
 use super::table::{Entry, Lookup, queued_entry, table};
+use crate::cluster::route::Route;
 use crate::config::Permission;
 use crate::session::{PauseMode, Session};
 use eagle_core::resp::Protocol;
+use eagle_core::store::Access;
 use std::sync::atomic::Ordering;
 
 /// What the gates decided.
@@ -41,7 +45,12 @@ fn pass_gates(request: &Request<'_>) -> Result<(), CommandError> {
     permitted(request)?;
     authenticated(request)?;
     allowed_in_multi(request)?;
-    allowed_to_user(request)?;
+    allowed_to_user(request)
+}
+
+/// What concerns only commands that run here: a client is sent elsewhere all the same.
+#[inline]
+fn pass_gates_here(request: &Request<'_>) -> Result<(), CommandError> {
     memory(request)?;
     on_disk(request)?;
     followed(request)?;
@@ -77,10 +86,42 @@ pub(super) fn admit(batch: &Batch<'_>, session: &Session, argv: &[&[u8]]) -> Ver
     if let Err(error) = pass_gates(&request) {
         return Verdict::Refuse(Some(entry), error);
     }
+    if let Err(error) = pass_gates_here(&request) {
+        return match is_elsewhere(&request) {
+            true => Verdict::Pass(entry),
+            false => Verdict::Refuse(Some(entry), error),
+        };
+    }
     match pause(&request) {
         Some(flow) => Verdict::Wait(flow),
         None => Verdict::Pass(entry),
     }
+}
+
+/// Whether the request is answered by a redirection, or forwarded.
+#[cold]
+fn is_elsewhere(request: &Request<'_>) -> bool {
+    let batch = request.batch;
+    let thread = batch.thread;
+    let Some(cluster) = &thread.node.cluster else {
+        return false;
+    };
+    if forward::is_on(&batch.config, request.session) && allowed_among_messages(request).is_err() {
+        return false;
+    }
+    // Beside a script on this thread it cannot be known.
+    let Ok(mut worker) = thread.worker.try_borrow_mut() else {
+        return false;
+    };
+    let keyspace = &thread.node.keyspace;
+    let view = keyspace.view(&mut worker, batch.guard, Access::LockFree, batch.now_ms);
+    let Request {
+        session,
+        entry,
+        argv,
+        ..
+    } = *request;
+    redirect::decide(&cluster.topology(), batch, session, entry, argv, &view) != Route::Here
 }
 
 /// Commands that could harm the server are refused unless the configuration allows them.

@@ -95,6 +95,9 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         }
         Verdict::Refuse(entry, error) => {
             refuse(batch, session, out, entry, &error);
+            if !session.in_multi() {
+                session.asking &= entry.is_some_and(|entry| entry.command.name == "asking");
+            }
             Flow::Done
         }
         Verdict::Pass(entry) => {
@@ -195,7 +198,8 @@ fn queue(
             return Flow::Done;
         }
     }
-    if let Some(multi) = &mut session.multi {
+    // What EXEC will not run is not kept, and has no part in where EXEC belongs.
+    if let Some(multi) = session.multi.as_mut().filter(|multi| !multi.aborted) {
         multi.push(Queued::new(entry.id, argv));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
@@ -717,6 +721,8 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
             reply_error(cx.thread, cx.out, &permission::refusal_in_exec(denial));
             continue;
         }
+        // The secrets of one are at other positions than those of the next.
+        cx.session.take_redacted();
         // A command that replies later cannot do so from inside a transaction.
         if let Flow::Later(_) | Flow::Forwarded(_) = invoke(cx, queued_entry(queued), &words) {
             reply_error(
@@ -726,6 +732,7 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
             );
         }
     }
+    cx.session.take_redacted();
     cx.session.in_exec = false;
     cx.may_block = may_block;
     cx.entry = exec;

@@ -3,7 +3,6 @@
 use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 use super::table::Entry;
 use eagle_core::store::key_slot;
-use eagle_core::text::integer;
 use smallvec::SmallVec;
 
 /// A key's position among the arguments and what is done with it.
@@ -107,7 +106,7 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
         FindKeys::KeyNum { index, first, step } => {
             let count = argv
                 .get(begin + usize::from(index))
-                .and_then(|word| integer::parse_i64(word));
+                .map(|word| leading_number(word));
             let Some(count) = count
                 .and_then(|count| usize::try_from(count).ok())
                 .filter(|count| *count > 0)
@@ -124,6 +123,21 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
             push_range(first, end, step, argv.len(), spec.flags, found)
         }
     }
+}
+
+/// A number of keys as the C library reads it: white space before it and anything behind it do not matter. The command
+/// itself may be stricter.
+fn leading_number(word: &[u8]) -> i64 {
+    let word = word.trim_ascii_start();
+    let digits = word.strip_prefix(b"+").unwrap_or(word);
+    digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0i64, |number, byte| {
+            number
+                .saturating_mul(10)
+                .saturating_add(i64::from(byte - b'0'))
+        })
 }
 
 /// Pushes nothing, and says so, when the range leaves the arguments.

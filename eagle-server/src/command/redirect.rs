@@ -97,7 +97,7 @@ pub(super) fn decide_call(
         is_write: entry.has(Flags::WRITE),
         asking: cx.session.asking || entry.has(Flags::ASKING),
         readonly: false,
-        is_migrate: false,
+        is_migrate: entry.command.name == "migrate",
         is_shard_channel: entry.has(Flags::PUBSUB),
         allow_shard_channels_when_down: cx.config.cluster.cluster_allow_pubsubshard_when_down,
         allow_reads_when_down: cx.config.cluster.cluster_allow_reads_when_down,

@@ -368,6 +368,14 @@ impl ScriptHost<'_, '_> {
         Ok(())
     }
 
+    /// Whether a routing that needs to know which keys are here could look at all of them.
+    fn covers_routed(&self, entry: &'static Entry, argv: &[&[u8]]) -> bool {
+        self.cx.node.cluster.is_none()
+            || keys::slots(&keys::find_routed(entry, argv), argv)
+                .into_iter()
+                .all(|slot| self.cx.view.covers(slot))
+    }
+
     /// Locks what the command needs besides what is locked already.
     fn lock(&mut self, entry: &'static Entry, argv: &[&[u8]]) -> Result<(), Refusal> {
         let keyless_read = entry.has(Flags::READONLY)
@@ -441,7 +449,10 @@ impl ScriptHost<'_, '_> {
         }
         self.cx.session.in_script = true;
         let before = self.cx.view.touched().len();
+        let outer = self.cx.session.take_redacted();
         let flow = invoke(self.cx, entry, argv);
+        self.cx.session.take_redacted();
+        self.cx.session.put_redacted(outer);
         let changes = before..self.cx.view.touched().len();
         self.cx.events.note_script(changes);
         self.cx.session.in_script = false;
@@ -497,9 +508,15 @@ impl Host for ScriptHost<'_, '_> {
                 run.wrote.store(true, Ordering::Release);
             }
         }
-        let ready = self
-            .route(entry, argv)
-            .and_then(|()| self.lock(entry, argv));
+        let ready = self.route(entry, argv).and_then(|()| {
+            let could_look = self.covers_routed(entry, argv);
+            self.lock(entry, argv)?;
+            // A key that the script did not declare may be missing in a slot that is being moved.
+            match could_look {
+                true => Ok(()),
+                false => self.route(entry, argv),
+            }
+        });
         if let Err(refusal) = ready {
             self.refused(Some(entry), &refusal);
             return Err(refusal);

@@ -93,6 +93,8 @@ pub struct Session {
     /// Arguments of the request being run that are secret: logs show a placeholder, and the bytes
     /// are wiped from the read buffer.
     redacted: SmallVec<[usize; 2]>,
+    /// A command inside of the request being run had secret arguments.
+    held_secrets: bool,
 }
 
 impl Session {
@@ -120,6 +122,7 @@ impl Session {
             closing: false,
             handover: Handover::default(),
             redacted: SmallVec::new(),
+            held_secrets: false,
         }
     }
 
@@ -153,11 +156,21 @@ impl Session {
         &self.redacted
     }
 
+    /// Begins or ends a command inside of another, which has secrets of its own: those until now.
+    pub fn take_redacted(&mut self) -> SmallVec<[usize; 2]> {
+        self.held_secrets |= !self.redacted.is_empty();
+        std::mem::take(&mut self.redacted)
+    }
+
+    /// Goes on with the outer command.
+    pub fn put_redacted(&mut self, positions: SmallVec<[usize; 2]>) {
+        self.redacted = positions;
+    }
+
     /// Ends a request; whether it held secrets.
     pub fn forget_redacted(&mut self) -> bool {
-        let any = !self.redacted.is_empty();
-        self.redacted.clear();
-        any
+        self.take_redacted();
+        std::mem::take(&mut self.held_secrets)
     }
 
     /// Whether commands are being queued.

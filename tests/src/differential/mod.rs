@@ -6,6 +6,7 @@
 //!   grammar   hand-written rules, where the syntax does not say enough
 //!   depth     rules for large values, many elements, keys that expire soon
 //!   pools     the values of arguments
+//!   cluster   sequences for nodes of clusters, that redirect or forward
 //!   script    commands inside scripts and functions
 //!   generate  steps from all of these
 //!   run       steps on two servers, over several connections
@@ -13,6 +14,7 @@
 //!   coverage  what has been generated
 //! ```
 
+mod cluster;
 mod compare;
 mod coverage;
 mod depth;
@@ -24,10 +26,11 @@ mod pools;
 mod run;
 mod script;
 
+pub use cluster::{COMING, Kinds, LEAVING, OWNED_ELSEWHERE, forwarded, redirected};
 pub use compare::{Compare, same};
 pub use coverage::Coverage;
 pub use depth::{DEEP, EXPIRING, FINDING};
 pub use generate::Generator;
 pub use grammar::{BLOCKING, GRAMMAR, LISTENING, Rule};
 pub use policy::{POLICIES, Policy};
-pub use run::{AUDITOR, BLOCKER, Heard, Mismatch, Pair, SUBSCRIBER, Step, default_settings};
+pub use run::{AUDITOR, BLOCKER, Heard, Mismatch, Pair, Party, SUBSCRIBER, Step, default_settings};

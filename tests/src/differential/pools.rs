@@ -277,7 +277,8 @@ pub const DIRECTIVES: &[(&str, &[&str])] = &[
     // Without `m`: an event for each look-up in vain tells how often an implementation looks.
     (
         "notify-keyspace-events",
-        &["", "KEA", "KEA", "KEAn", "Kg$", "Elshzxedt"],
+        // `n` not beside `A`: Redis forgets it where a CONFIG SET of several directives is taken back.
+        &["", "KEA", "KEA", "KEg$lshzn", "Kg$", "Elshzxedt"],
     ),
     (
         "maxmemory-policy",
@@ -350,7 +351,6 @@ pub const SETTINGS: &[&str] = &[
     "1mb",
     "10",
     "x",
-    "",
     "1.5",
     "KEA",
     "-5",

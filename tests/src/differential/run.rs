@@ -9,8 +9,10 @@
 //!               while it waits is a CLIENT UNBLOCK
 //!   AUDITOR     settings before a sequence, questions after it
 //! ```
+//!
+//! A side may be a cluster: the commands go to one of its nodes, the auditor may sit at another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
@@ -114,22 +116,64 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// One side of a run: a server, or a cluster of which one node is asked.
+#[derive(Debug)]
+pub struct Party {
+    pub asked: Server,
+    /// The rest of its cluster.
+    pub others: Vec<Server>,
+    /// The asked node has none of the keys: the first of the others does, and the auditor sits there.
+    pub is_elsewhere: bool,
+    /// Words of error replies that only this side says, such as addresses, and what they count as.
+    pub words: Vec<(String, &'static str)>,
+}
+
+impl Party {
+    /// A server by itself.
+    pub fn alone(asked: Server) -> Party {
+        Party {
+            asked,
+            others: Vec::new(),
+            is_elsewhere: false,
+            words: Vec::new(),
+        }
+    }
+
+    /// The server that has the keys.
+    fn owner(&self) -> &Server {
+        match self.is_elsewhere {
+            true => &self.others[0],
+            false => &self.asked,
+        }
+    }
+}
+
 /// The server under test and the reference.
 #[derive(Debug)]
 pub struct Pair {
-    ours: Server,
-    theirs: Server,
+    ours: Party,
+    theirs: Party,
 }
 
 impl Pair {
     /// Both servers, running.
     pub fn new(ours: Server, theirs: Server) -> Pair {
+        Pair::of(Party::alone(ours), Party::alone(theirs))
+    }
+
+    /// Both sides, running.
+    pub fn of(ours: Party, theirs: Party) -> Pair {
         Pair { ours, theirs }
     }
 
     /// The server under test, and the reference.
     pub fn into_servers(self) -> (Server, Server) {
-        (self.ours, self.theirs)
+        (self.ours.asked, self.theirs.asked)
+    }
+
+    /// The reference that is asked.
+    pub fn reference(&self) -> &Server {
+        &self.theirs.asked
     }
 
     /// Runs the steps on empty servers with new connections; the first difference ends the run.
@@ -191,7 +235,13 @@ fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs:
     let [mut a, mut b] = [ours, theirs].map(|heard| heard.pushes.clone());
     a.dedup();
     b.dedup();
-    if (a, &ours.served) != (b, &theirs.served) {
+    if ours.served != theirs.served {
+        return false;
+    }
+    // By the same habit it takes only the first of these changes for the key's, which NOLOOP may spare the client,
+    // though the second was another's.
+    let tells_more = ours.served.is_some() && invalidated(&b).is_subset(&invalidated(&a));
+    if a != b && !tells_more {
         return false;
     }
     if ours.messages != theirs.messages && streams(&ours.messages) != streams(&theirs.messages) {
@@ -216,6 +266,20 @@ fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs:
         }
         (ours, theirs, _) => same(step.compare, ours, theirs),
     }
+}
+
+/// The keys that pushes tell a client to forget.
+fn invalidated(pushes: &[Reply]) -> BTreeSet<&[u8]> {
+    let keys = pushes.iter().filter_map(|push| match push {
+        Reply::Push(items) => items.get(1),
+        _ => None,
+    });
+    keys.flat_map(|keys| match keys {
+        Reply::Array(keys) => &keys[..],
+        _ => &[],
+    })
+    .filter_map(Reply::bytes)
+    .collect()
 }
 
 /// What the subscriber heard, by kind of message and by pattern. A client that listens to several patterns
@@ -263,10 +327,55 @@ pub fn default_settings(server: &Server) -> Vec<&'static str> {
     settings
 }
 
-/// The connections to one server.
+/// Undoes what an earlier run has left.
+fn make_as_new(server: &Server) {
+    let mut client = server.client();
+    let mut reset: Vec<Vec<&str>> = vec![
+        vec!["CLIENT", "UNPAUSE"],
+        // Keys expire when they are looked at, by both servers at the same step.
+        vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
+        vec!["FLUSHALL"],
+        vec!["FUNCTION", "FLUSH"],
+        vec!["SCRIPT", "FLUSH"],
+        vec!["ACL", "DELUSER", "u1", "u2"],
+        vec!["SLOWLOG", "RESET"],
+        vec!["ACL", "LOG", "RESET"],
+        script::load_words().to_vec(),
+    ];
+    reset.push(default_settings(server));
+    for reply in client.pipeline(&reset) {
+        assert_eq!(reply.error(), None, "a server is made as new");
+    }
+}
+
+/// The reply with the words in its errors that only one side says replaced.
+fn translated(reply: Reply, words: &[(String, &str)]) -> Reply {
+    let all = |items: Vec<Reply>| {
+        items
+            .into_iter()
+            .map(|item| translated(item, words))
+            .collect()
+    };
+    match reply {
+        reply if words.is_empty() => reply,
+        Reply::Error(text) => {
+            let mut text = String::from_utf8_lossy(&text).into_owned();
+            for (word, meaning) in words {
+                text = text.replace(word.as_str(), meaning);
+            }
+            Reply::Error(text.into_bytes())
+        }
+        Reply::Array(items) => Reply::Array(all(items)),
+        other => other,
+    }
+}
+
+/// The connections to one side.
 struct Side<'s> {
-    server: &'s Server,
+    party: &'s Party,
     clients: Vec<Client>,
+    /// The auditor's eye on the asked node, where it sits at another.
+    asker: Option<Client>,
     blocker_id: String,
     /// The blocker waits.
     waits: bool,
@@ -276,36 +385,26 @@ struct Side<'s> {
 }
 
 impl Side<'_> {
-    fn fresh(server: &Server) -> Side<'_> {
-        let mut auditor = server.client();
+    fn fresh(party: &Party) -> Side<'_> {
+        let mut auditor = party.owner().client();
         // Clients of the run before may still be on their way out, and would be counted.
         let deadline = Instant::now() + BLOCK_TIMEOUT;
-        while auditor.info("connected_clients") != "1" && Instant::now() < deadline {
+        while party.others.is_empty()
+            && auditor.info("connected_clients") != "1"
+            && Instant::now() < deadline
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut reset: Vec<Vec<&str>> = vec![
-            vec!["CLIENT", "UNPAUSE"],
-            // Keys expire when they are looked at, by both servers at the same step.
-            vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
-            vec!["FLUSHALL"],
-            vec!["FUNCTION", "FLUSH"],
-            vec!["SCRIPT", "FLUSH"],
-            vec!["ACL", "DELUSER", "u1", "u2"],
-            vec!["SLOWLOG", "RESET"],
-            vec!["ACL", "LOG", "RESET"],
-            script::load_words().to_vec(),
-        ];
-        let settings = default_settings(server);
-        reset.push(settings);
-        for reply in auditor.pipeline(&reset) {
-            assert_eq!(reply.error(), None, "a server is made as new");
+        for server in party.others.iter().chain([&party.asked]) {
+            make_as_new(server);
         }
-        let mut clients: Vec<Client> = (0..AUDITOR).map(|_| server.client()).collect();
+        let mut clients: Vec<Client> = (0..AUDITOR).map(|_| party.asked.client()).collect();
         let blocker_id = clients[BLOCKER].call(&["CLIENT", "ID"]).int().to_string();
         clients.push(auditor);
         Side {
-            server,
+            party,
             clients,
+            asker: party.is_elsewhere.then(|| party.asked.client()),
             blocker_id,
             waits: false,
             listens: false,
@@ -333,11 +432,16 @@ impl Side<'_> {
             true => self.listen((step.connection == SUBSCRIBER).then_some(&step.args[..])),
             false => Ok(Vec::new()),
         };
+        let words = &self.party.words;
+        let messages = messages.unwrap_or_else(|error| vec![lost(error)]);
         Heard {
-            reply: reply.unwrap_or_else(lost),
+            reply: translated(reply.unwrap_or_else(lost), words),
             pushes,
-            messages: messages.unwrap_or_else(|error| vec![lost(error)]),
-            served,
+            messages: messages
+                .into_iter()
+                .map(|message| translated(message, words))
+                .collect(),
+            served: served.map(|reply| translated(reply, words)),
         }
     }
 
@@ -351,7 +455,7 @@ impl Side<'_> {
             }
         };
         if args[0].eq_ignore_ascii_case(b"quit") && reply.error().is_none() {
-            *client = self.server.client();
+            *client = self.party.asked.client();
         }
         Ok(reply)
     }
@@ -386,7 +490,11 @@ impl Side<'_> {
                 "TIMEOUT"
             };
             let id = self.blocker_id.clone();
-            return self.clients[AUDITOR].try_call(&["CLIENT", "UNBLOCK", &id, how]);
+            let asker = match &mut self.asker {
+                Some(asker) => asker,
+                None => &mut self.clients[AUDITOR],
+            };
+            return asker.try_call(&["CLIENT", "UNBLOCK", &id, how]);
         }
         self.clients[BLOCKER].send(args)?;
         self.clients[BLOCKER].flush()?;
@@ -395,7 +503,7 @@ impl Side<'_> {
             if self.clients[BLOCKER].has_reply_within(Duration::from_millis(1))? {
                 return self.clients[BLOCKER].receive();
             }
-            if self.blocked_clients() == "1" {
+            if self.blocked_clients().iter().all(|count| count == "1") {
                 self.waits = true;
                 return Ok(Reply::Simple(b"waits".to_vec()));
             }
@@ -407,19 +515,34 @@ impl Side<'_> {
 
     /// What the waiting client got, if it waits no more.
     fn served(&mut self) -> io::Result<Option<Reply>> {
-        if !self.waits || self.blocked_clients() != "0" {
+        if !self.waits || self.blocked_clients().iter().all(|count| count != "0") {
             return Ok(None);
         }
         self.waits = false;
-        self.clients[BLOCKER].receive().map(Some)
+        let reply = self.clients[BLOCKER].receive()?;
+        // The node that has the keys may hear a little later that the wait is over.
+        let deadline = Instant::now() + BLOCK_TIMEOUT;
+        while self.blocked_clients().iter().any(|count| count != "0") && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Some(reply))
     }
 
-    fn blocked_clients(&mut self) -> String {
-        let info = self.clients[AUDITOR].call(&["INFO", "clients"]).text();
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("blocked_clients:"));
-        line.unwrap_or_default().to_owned()
+    /// How many clients wait, at the node that has the keys and at the one that was asked.
+    fn blocked_clients(&mut self) -> Vec<String> {
+        let nodes = [Some(&mut self.clients[AUDITOR]), self.asker.as_mut()];
+        nodes
+            .into_iter()
+            .flatten()
+            .map(|node| {
+                // The one section: it is asked for after every step.
+                let info = node.call(&["INFO", "clients"]).text();
+                let line = info
+                    .lines()
+                    .find_map(|line| line.strip_prefix("blocked_clients:"));
+                line.unwrap_or_default().to_owned()
+            })
+            .collect()
     }
 }
 

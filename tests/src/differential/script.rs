@@ -232,6 +232,31 @@ pub fn line(form: usize, commands: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
     }
 }
 
+/// The commands that a line of [`line`] runs, whose keys have been declared or not.
+pub fn embedded(args: &[Vec<u8>]) -> Vec<&[Vec<u8>]> {
+    let number = |arg: &Vec<u8>| std::str::from_utf8(arg).ok()?.parse::<usize>().ok();
+    let Some(mut rest) = args
+        .get(2)
+        .and_then(number)
+        .and_then(|keys| args.get(3 + keys..))
+    else {
+        return Vec::new();
+    };
+    let several = [CALL_ALL, PCALL_ALL];
+    if !several.iter().any(|script| args[1] == script.as_bytes()) {
+        return vec![rest];
+    }
+    let mut commands = Vec::new();
+    while let Some((words, left)) = rest
+        .split_first()
+        .and_then(|(count, rest)| rest.split_at_checked(number(count)?))
+    {
+        commands.push(words);
+        rest = left;
+    }
+    commands
+}
+
 /// What a server is told before a run, so that the functions are there.
 pub fn load_words() -> &'static [&'static str] {
     LOAD

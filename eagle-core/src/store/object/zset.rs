@@ -392,6 +392,11 @@ impl<'p> Draftset<'p> {
         self.members.push((name, score));
         self.longest = self.longest.max(name.len());
     }
+
+    /// A zero loses its sign in the packed form, which is that of the first members of a set that outgrows it too.
+    fn forget_sign(&mut self, at: usize) {
+        self.members[at].1 += 0.0;
+    }
 }
 
 /// Puts members in order.
@@ -490,12 +495,19 @@ impl Change<'_, '_> {
                 }
                 (Verdict::Score(score), None) => {
                     draft.push(name, score);
+                    if fits(self.keyspace.settings(), draft.members.len(), draft.longest) {
+                        draft.forget_sign(draft.members.len() - 1);
+                    }
                     done.added += 1;
                     done.score = Some(score);
                 }
                 (Verdict::Score(score), Some(i)) => {
                     if current != Some(score) {
                         draft.members[i].1 = score;
+                        let len = draft.members.len();
+                        if done.added == 0 || fits(self.keyspace.settings(), len, draft.longest) {
+                            draft.forget_sign(i);
+                        }
                         done.updated += 1;
                     }
                     done.score = Some(score);

@@ -126,7 +126,8 @@ pub(in crate::command) fn queue(
 
 /// Whether a command without keys may be part of a transaction elsewhere.
 fn keyless(entry: &Entry, at: &str) -> Result<(), CommandError> {
-    if entry.command.forwarding() == Forwarding::Anywhere {
+    // UNWATCH in a transaction does nothing: EXEC forgets the watched keys anyway.
+    if entry.command.forwarding() == Forwarding::Anywhere || entry.command.name == "unwatch" {
         return Ok(());
     }
     Err(CommandError::owned(format!(

@@ -7,6 +7,7 @@ use crate::command::blocking::{self, Block, Nothing, Served};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::forwarding::{Forwarding, Timeout};
+use crate::command::keys::{KeyRef, KeyRefs};
 use crate::command::spec::{
     BeginSearch, Categories, Command, Docs, FindKeys, Flags, KeyFlags, KeySpec, Scope,
 };
@@ -56,6 +57,35 @@ const fn streams(start: i16) -> KeySpec {
     }
 }
 
+/// The keys of a request whose options are in order. A request that will be refused has none, so that the error, not a
+/// redirection, is the reply.
+fn stream_keys(argv: &[&[u8]]) -> KeyRefs {
+    let mut at = 1;
+    loop {
+        match argv
+            .get(at)
+            .map(|word| word.to_ascii_lowercase())
+            .as_deref()
+        {
+            Some(b"block" | b"count") => at += 2,
+            Some(b"group") => at += 3,
+            Some(b"noack") => at += 1,
+            Some(b"streams") => break,
+            _ => return KeyRefs::new(),
+        }
+    }
+    let words = argv.len() - at - 1;
+    if !words.is_multiple_of(2) {
+        return KeyRefs::new();
+    }
+    (at + 1..at + 1 + words / 2)
+        .map(|position| KeyRef {
+            position,
+            flags: KEY_FLAGS,
+        })
+        .collect()
+}
+
 /// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...] -- entries behind these ids.
 pub(super) const XREAD: Command = Command::new(
     "xread",
@@ -69,6 +99,7 @@ pub(super) const XREAD: Command = Command::new(
 .scope(Scope::Keys)
 .family(Categories::STREAM)
 .keys(&[streams(1)])
+.find_keys(stream_keys)
 .forwarded(Forwarding::Wait(Timeout::Block));
 
 fn xread(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
@@ -88,6 +119,7 @@ pub(super) const XREADGROUP: Command = Command::new(
 .flags(&[Flags::BLOCKING, Flags::WRITE, Flags::MOVABLE_KEYS])
 .family(Categories::STREAM)
 .keys(&[streams(4)])
+.find_keys(stream_keys)
 .forwarded(Forwarding::Wait(Timeout::Block));
 
 fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
