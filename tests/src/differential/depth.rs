@@ -15,7 +15,7 @@ pub const DEEP: &[Rule] = &[
     rule("APPEND <key> <large>", Exact),
     rule("SETRANGE <key> 0|44|4095|65536|1000000 <value>", Exact),
     rule(
-        "SETRANGE <key> 1048570|1048575|1048576|1048577|536870911 <value>",
+        "SETRANGE <key> 1048570|1048575|1048576|1048577|536870912 <value>",
         Exact,
     ),
     rule(
