@@ -132,6 +132,36 @@ pub fn check(pool: &Pool, reachable: impl IntoIterator<Item = Offset>) -> CheckR
     report
 }
 
+/// Bytes of the heap that are no allocated block's: what a transaction may find anything in. The pool is at rest and sound.
+#[cfg(test)]
+pub(crate) fn free_ranges(pool: &Pool) -> Vec<std::ops::Range<u64>> {
+    let heap = pool.heap();
+    let (medium, geometry) = (&heap.medium, heap.geometry);
+    let frontier = medium.load(FRONTIER, Ordering::Relaxed) as u32;
+    let page_at = |page| geometry.page(page).raw();
+    let mut free = Vec::new();
+    for extent in PageWalk::new(medium, geometry, frontier) {
+        let (page, pages, entry) = extent.expect("a sound page table");
+        match entry {
+            PageEntry::Free => free.push(page_at(page)..page_at(page + pages)),
+            PageEntry::Slab { class } => {
+                let shape = &TABLE[usize::from(class)];
+                for block in 0..u64::from(shape.blocks) {
+                    let word = geometry.page(page).plus(8 + block / 64 * 8);
+                    if medium.load(word, Ordering::Relaxed) >> (block % 64) & 1 == 0 {
+                        let bytes = u64::from(shape.block_bytes);
+                        let at = page_at(page) + u64::from(shape.data) + block * bytes;
+                        free.push(at..at + bytes);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    free.push(page_at(frontier)..u64::MAX);
+    free
+}
+
 fn check_slab(
     pool: &Pool,
     report: &mut CheckReport,

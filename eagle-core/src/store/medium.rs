@@ -209,6 +209,16 @@ impl<'a> Writer<'_, 'a> {
         self.state.tx.write_unused(Offset::from_raw(at), bytes);
     }
 
+    /// The same for one word, atomically.
+    #[cfg_attr(test, track_caller)]
+    pub(super) fn append_word(&mut self, at: u64, word: u64) {
+        debug_assert!(
+            !self.state.pending.is_some(),
+            "a change goes on after its publish"
+        );
+        self.state.tx.store_unused_u64(Offset::from_raw(at), word);
+    }
+
     /// Writes bytes beside what is used of a block, which later stores of this change put in use. Logged from the second
     /// change on: what an earlier one has put out of use comes back if it is undone.
     #[cfg_attr(test, track_caller)]

@@ -103,7 +103,9 @@ pub(super) fn push(
     node: u64,
 ) -> Result<(), StoreError> {
     let head = writer.load(head_at);
-    writer.store_apart(kind.link(node), head)?;
+    // Nobody reads the link of what is not in the trash: it comes into use by the store of the head, and goes out of use
+    // again if that is undone.
+    writer.append_word(kind.link(node), head);
     writer.store_apart(head_at, node | kind.code())
 }
 

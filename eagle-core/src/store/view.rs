@@ -580,8 +580,8 @@ impl<'a> View<'a> {
             if let Some(at) = dues_at {
                 change.writer.store_apart(at, 0)?;
             }
-            change.writer.store(slot_at + 8, 0)?;
-            change.writer.store(slot_at, 0)?;
+            change.writer.exclude_readers();
+            change.writer.store_words(slot_at, &[0, 0])?;
             change.notes.dirty += u64::from(counts.keys);
             let (keys, expires) = (-i64::from(counts.keys), -i64::from(counts.expires));
             change.notes.deltas.push(Delta {

@@ -13,6 +13,7 @@ mod hashes;
 mod lists;
 mod model;
 mod mutation;
+mod mutation_scenarios;
 mod sets;
 mod snapshot;
 mod snapshot_model;

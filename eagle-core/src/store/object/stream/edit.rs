@@ -50,7 +50,7 @@ impl<'v, 'a> Change<'v, 'a> {
     }
 
     fn put_empty_stream(&mut self, place: &Place<'_>) -> Result<u64, StoreError> {
-        let header = alloc_part(&mut self.writer, Part::Header)?;
+        let header = alloc_part(&mut self.writer, Part::Header, &[])?;
         self.put_header(place, header, Ttl::Clear)?;
         Ok(header)
     }

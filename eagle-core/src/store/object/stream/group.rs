@@ -29,24 +29,29 @@ pub(super) fn name_draft<'d>(name: &'d [u8], value: &'d [u8]) -> Draft<'d> {
     }
 }
 
-/// A group in fresh memory, which nothing refers to yet.
+/// A group in fresh memory, which nothing refers to yet: the roots of its pendings and consumers, and their numbers.
 pub(super) fn make_group(
     writer: &mut Writer<'_, '_>,
     last: StreamId,
     read: Option<u64>,
+    pendings: (u64, u64),
+    consumers: (u64, u64),
 ) -> Result<u64, StoreError> {
-    let group = alloc_part(writer, Part::Group)?;
-    writer.fill_word(group + LAST_AT, last.ms);
-    writer.fill_word(group + LAST_AT + 8, last.seq);
-    writer.fill_word(group + READ_AT, read.unwrap_or(u64::MAX));
-    Ok(group)
+    let words = [
+        (TREE_AT, pendings.0),
+        (LEN_AT, pendings.1),
+        (TABLE_AT, consumers.0),
+        (TABLE_LEN_AT, consumers.1),
+        (LAST_AT, last.ms),
+        (LAST_AT + 8, last.seq),
+        (READ_AT, read.unwrap_or(u64::MAX)),
+    ];
+    alloc_part(writer, Part::Group, &words)
 }
 
 /// A consumer in fresh memory, which nothing refers to yet.
 pub(super) fn make_consumer(writer: &mut Writer<'_, '_>, seen_ms: u64) -> Result<u64, StoreError> {
-    let consumer = alloc_part(writer, Part::Consumer)?;
-    writer.fill_word(consumer + SEEN_AT, seen_ms);
-    Ok(consumer)
+    alloc_part(writer, Part::Consumer, &[(SEEN_AT, seen_ms)])
 }
 
 /// A pending in fresh memory.
@@ -129,7 +134,7 @@ impl<'a> StreamEdit<'_, '_, 'a> {
             return Ok(false);
         }
         let writer = &mut self.change.writer;
-        let group = make_group(writer, last, read)?;
+        let group = make_group(writer, last, read, (0, 0), (NodeRef::EMPTY.raw(), 0))?;
         insert_named(writer, self.at, name, group)?;
         self.note(1);
         Ok(true)

@@ -120,7 +120,6 @@ impl StreamImage {
 
     /// Writes the stream to fresh memory; its header.
     pub(in crate::store) fn write(&self, writer: &mut Writer<'_, '_>) -> Result<u64, StoreError> {
-        let header = alloc_part(writer, Part::Header)?;
         let mut nodes = Build::<ById>::default();
         for NodeImage(node) in &self.nodes {
             let a = node.first().ms;
@@ -136,24 +135,20 @@ impl StreamImage {
         }
         let group_count = groups.len() as u64;
         let table = table::build(writer, groups.into_iter())?;
-        for (at, word) in [
+        let words = [
             (TREE_AT, root),
             (LEN_AT, self.len()),
             (TABLE_AT, table.raw()),
             (TABLE_LEN_AT, group_count),
+            (LAST_AT, self.last_id.ms),
+            (LAST_AT + 8, self.last_id.seq),
             (ADDED_AT, self.entries_added),
-        ] {
-            writer.fill_word(header + at, word);
-        }
-        for (at, id) in [
-            (LAST_AT, self.last_id),
-            (MAX_DELETED_AT, self.max_deleted_id),
-            (FIRST_AT, self.first_id),
-        ] {
-            writer.fill_word(header + at, id.ms);
-            writer.fill_word(header + at + 8, id.seq);
-        }
-        Ok(header)
+            (MAX_DELETED_AT, self.max_deleted_id.ms),
+            (MAX_DELETED_AT + 8, self.max_deleted_id.seq),
+            (FIRST_AT, self.first_id.ms),
+            (FIRST_AT + 8, self.first_id.seq),
+        ];
+        alloc_part(writer, Part::Header, &words)
     }
 }
 
@@ -188,7 +183,6 @@ impl GroupImage {
     }
 
     fn write(&self, writer: &mut Writer<'_, '_>) -> Result<u64, StoreError> {
-        let group = make_group(writer, self.last_id, self.entries_read)?;
         let mut consumers = Vec::with_capacity(self.consumers.len());
         let mut records = Vec::with_capacity(self.consumers.len());
         for consumer in &self.consumers {
@@ -216,17 +210,20 @@ impl GroupImage {
             *count += 1;
         }
         let root = all.finish(writer)?;
-        writer.fill_word(group + TREE_AT, root);
-        writer.fill_word(group + LEN_AT, self.pendings.len() as u64);
-        writer.fill_word(group + TABLE_LEN_AT, consumers.len() as u64);
+        let consumer_count = consumers.len() as u64;
         for (block, _, own, count) in consumers {
             let root = own.finish(writer)?;
             writer.fill_word(block + TREE_AT, root);
             writer.fill_word(block + LEN_AT, count);
         }
         let table = table::build(writer, records.into_iter())?;
-        writer.fill_word(group + TABLE_AT, table.raw());
-        Ok(group)
+        make_group(
+            writer,
+            self.last_id,
+            self.entries_read,
+            (root, self.pendings.len() as u64),
+            (table.raw(), consumer_count),
+        )
     }
 }
 

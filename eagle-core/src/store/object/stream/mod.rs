@@ -121,10 +121,17 @@ pub(in crate::store) fn len(reader: &Reader<'_>, header: u64) -> u64 {
     reader.load(header + LEN_AT)
 }
 
-/// A block for an empty stream, group or consumer.
-fn alloc_part(writer: &mut Writer<'_, '_>, part: Part) -> Result<u64, StoreError> {
+/// A block for a stream, group or consumer with these words at their offsets; the others are zero.
+fn alloc_part(
+    writer: &mut Writer<'_, '_>,
+    part: Part,
+    filled: &[(u64, u64)],
+) -> Result<u64, StoreError> {
     let mut words = [0; HEADER_WORDS];
     words[PART_AT as usize / 8] = part.code();
+    for &(at, word) in filled {
+        words[at as usize / 8] = word;
+    }
     writer.alloc_words(&words[..part.bytes() as usize / 8])
 }
 

@@ -211,7 +211,7 @@ impl<'b> Patch<'b> {
         let directory = writer.alloc(capacity)?;
         let old = writer.reader().bytes(self.directory, 8 * count as usize);
         writer.fill(directory, old);
-        writer.fill_zero(directory + 8 * count, capacity - 8 * count as usize);
+        writer.fill_zero(directory + 8 * count, 8 * (new_count - count) as usize);
         self.visible
             .push(Visible::Word(self.large.directory_at(), directory));
         self.gone.push(self.directory);
