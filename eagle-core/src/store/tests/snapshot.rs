@@ -89,6 +89,9 @@ fn check(seen: &Keys, model: &Model, applied: usize) {
 #[test]
 fn snapshots_are_the_state_at_their_cut() {
     const WRITERS: usize = 3;
+    const RING_BYTES: u64 = 16 << 20;
+    // As many as the ring keeps: on a busy machine a walk may take so long that they would run over it.
+    const COMMANDS_MAX: u64 = RING_BYTES / 8 / WRITERS as u64;
     let keyspace = super::open(128 << 20);
     keyspace
         .settings()
@@ -100,7 +103,7 @@ fn snapshots_are_the_state_at_their_cut() {
         .stream_node_entries_max
         .store(5, Relaxed);
     keyspace
-        .resize_ring(&keyspace.pin(), Some(16 << 20))
+        .resize_ring(&keyspace.pin(), Some(RING_BYTES))
         .unwrap();
     let ops = commands(4000);
     let done = AtomicBool::new(false);
@@ -113,7 +116,10 @@ fn snapshots_are_the_state_at_their_cut() {
             scope.spawn(move || {
                 let mut worker = keyspace.worker();
                 let mut random = thread as u64 + 1;
-                while !done.load(Relaxed) {
+                for _ in 0..COMMANDS_MAX {
+                    if done.load(Relaxed) {
+                        break;
+                    }
                     random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                     let number = (random >> 33) as usize % ops.len();
                     // Emptying everything again and again would leave little to look at, and what locks all slots
