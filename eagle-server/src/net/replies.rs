@@ -264,6 +264,7 @@ mod tests {
         assert_eq!(replies.len() + LONG_BYTES_MIN + 7, expected.len());
         let mut socket = Narrow(Vec::new());
         while replies.poll_send(&mut socket, &mut cx).is_ready() {}
-        assert!(socket.0 == expected && replies.is_empty() && replies.len() == 0);
+        assert!(socket.0 == expected);
+        assert!(replies.is_empty(), "{} bytes are left", replies.len());
     }
 }

@@ -13,6 +13,10 @@ pub enum Call {
     SyncFolder,
 }
 
+#[cfg(test)]
+pub use plan::{Failure, calls, fail};
+pub use plan::{is_killed, pass, pass_bytes};
+
 #[cfg(not(test))]
 mod plan {
     use super::{Call, io};
@@ -119,7 +123,3 @@ mod plan {
         CALLS.with_borrow(Vec::clone)
     }
 }
-
-#[cfg(test)]
-pub use plan::{Failure, calls, fail};
-pub use plan::{is_killed, pass, pass_bytes};
