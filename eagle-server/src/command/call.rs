@@ -398,6 +398,7 @@ fn execute_as(
         } else {
             Some(invoke(cx, entry, argv))
         };
+        cx.replies_later = matches!(flow, Some(Flow::Later(_)));
         (flow, cx.needs_all)
     });
     let Some(flow) = flow else {
@@ -458,6 +459,7 @@ pub(super) fn in_context<'a, T>(
         events: Events::default(),
         may_block: true,
         needs_all: false,
+        replies_later: false,
         ready: Vec::new(),
     };
     let result = work(&mut cx);
@@ -495,12 +497,19 @@ fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
         return Some(Late { events, met_fields });
     }
     let stale = update_caches(cx.thread, cx.session, &cx.events, committed.touched());
+    let has_flushed = events.iter().any(|event| event.notice == Notice::Flushed);
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
     // What the client has to drop from its own cache it is told after the reply.
+    if cx.replies_later && has_flushed {
+        let mail = cx.session.info.outbox.take();
+        cx.session.behind_reply.extend(mail);
+    }
     for message in stale {
-        if cx.session.reply == ReplyMode::On {
+        if cx.replies_later {
+            cx.session.behind_reply.push(message);
+        } else if cx.session.reply == ReplyMode::On {
             cx.out.raw(&message);
         } else {
             cx.node.send(&cx.session.info, message);

@@ -63,6 +63,8 @@ pub struct Context<'a> {
     pub may_block: bool,
     /// The script being run needs slots that others hold: nothing it did is kept, and it runs again with all locked.
     pub needs_all: bool,
+    /// The handler has replied nothing yet: its reply comes from a future.
+    pub replies_later: bool,
     /// Keys that blocked clients may now be served from, besides those the view has recorded.
     pub ready: Vec<ReadyKey>,
 }

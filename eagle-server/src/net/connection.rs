@@ -341,6 +341,9 @@ impl Connection {
                     info.blocked.store(false, Ordering::Relaxed);
                     self.replies.push(&mut self.out);
                     self.replies.push_message(reply.into());
+                    for message in self.session.behind_reply.drain(..) {
+                        self.replies.push_message(message);
+                    }
                     continue;
                 }
                 Progress::Blocked(blocked) => {

@@ -30,6 +30,7 @@ pub use watch_elsewhere::WatchedElsewhere;
 
 use crate::acl::Identity;
 use crate::cluster::proxy::Order;
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub struct Session {
     pub offer: ReplicaOffer,
     /// The stream position behind its last change, as far as the stream is kept.
     pub written: u64,
+    /// Messages that go behind the reply that is still being worked on.
+    pub behind_reply: Vec<Bytes>,
     /// Its requests that are under way to other nodes.
     pub order: Rc<Order>,
     /// The connection ends once the replies so far are written.
@@ -118,6 +121,7 @@ impl Session {
             routing: None,
             offer: ReplicaOffer::default(),
             written: 0,
+            behind_reply: Vec::new(),
             order: Rc::default(),
             closing: false,
             handover: Handover::default(),
