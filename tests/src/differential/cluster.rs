@@ -60,7 +60,12 @@ pub fn redirected(steps: Vec<Step>, seed: u64) -> Vec<Step> {
             };
             place(arg, tag);
         }
-        if is(&step, "cluster") {
+        // Also where a script runs it.
+        if step
+            .args
+            .iter()
+            .any(|arg| arg.eq_ignore_ascii_case(b"cluster"))
+        {
             step = about_slots(&mut rng, step.connection);
         }
         if tag == COMING && step.connection < CONNECTIONS && rng.random_range(0..3) > 0 {
@@ -144,6 +149,7 @@ pub fn forwarded(steps: Vec<Step>, seed: u64, kinds: &Kinds, reference: &mut Cli
                     kind(kinds, &step.args),
                     Some("owner" | "split" | "wait" | "script" | "transaction" | "anywhere")
                 ) && has_only_its_keys(&step.args, is_script, reference)
+                    && !may_lack_keys(&step)
                     && (!is_script
                         || script::embedded(&step.args)
                             .iter()
@@ -155,6 +161,25 @@ pub fn forwarded(steps: Vec<Step>, seed: u64, kinds: &Kinds, reference: &mut Cli
         }
     }
     placed
+}
+
+/// XREAD and XREADGROUP have no key for routing where their options are out of order, and run at the node that is asked,
+/// but not in a transaction elsewhere; `COMMAND GETKEYS` finds keys all the same.
+fn may_lack_keys(step: &Step) -> bool {
+    if !is(step, "xread") && !is(step, "xreadgroup") {
+        return false;
+    }
+    let mut at = 1;
+    loop {
+        let word = step.args.get(at).map(|word| word.to_ascii_lowercase());
+        match word.as_deref() {
+            Some(b"block" | b"count") => at += 2,
+            Some(b"group") => at += 3,
+            Some(b"noack") => at += 1,
+            Some(b"streams") => return !(step.args.len() - at - 1).is_multiple_of(2),
+            _ => return true,
+        }
+    }
 }
 
 fn may_be_embedded(line: &[Vec<u8>], kinds: &Kinds, reference: &mut Client) -> bool {
