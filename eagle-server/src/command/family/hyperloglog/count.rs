@@ -134,12 +134,14 @@ fn pfcount_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
     match cx
         .view
         .write_string(db, key, hyperloglog::CACHED_AT, &count.to_le_bytes())
-        .map(|_| ())
     {
+        // It reads, as far as its flags tell; others keep the count too.
+        Ok(_) => cx.effects.force(),
         // The answer is right without the cache, too.
-        Ok(()) | Err(StoreError::OutOfSpace) => cx.reply_integer(count as i64),
-        Err(error) => Err(error.into()),
+        Err(StoreError::OutOfSpace) => {}
+        Err(error) => return Err(error.into()),
     }
+    cx.reply_integer(count as i64)
 }
 
 /// PFMERGE destkey [sourcekey ...] -- adds to `destkey` what was added to the source keys.
