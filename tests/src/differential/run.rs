@@ -45,7 +45,7 @@ pub struct Step {
     pub connection: usize,
     pub args: Vec<Vec<u8>>,
     pub compare: Compare,
-    /// Leaves a key that is over in [`SOON`].
+    /// Leaves a key that is over in `SOON`.
     pub expires: bool,
 }
 
