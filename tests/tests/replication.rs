@@ -149,7 +149,7 @@ fn a_dropped_link_and_a_killed_primary_cost_no_snapshot() {
 
 #[test]
 fn a_replica_that_takes_its_time_loses_nothing_of_the_stream() {
-    // The ring goes round many times while the snapshot is written.
+    // The ring goes round several times in the 1.5 s that the snapshot takes.
     let primary = primary()
         .option("repl-backlog-size", "16kb")
         .option("pool-log-size", "64kb")
@@ -182,7 +182,7 @@ fn a_replica_that_takes_its_time_loses_nothing_of_the_stream() {
     });
     assert_same(&primary, &replica);
     let written: u64 = client.info("master_repl_offset").parse().unwrap();
-    assert!(written > 256 << 10, "only {written} bytes were written");
+    assert!(written > 192 << 10, "only {written} bytes were written");
     assert_eq!(client.info("sync_full"), "1");
 }
 

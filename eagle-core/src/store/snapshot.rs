@@ -317,13 +317,18 @@ impl Snapshot<'_> {
             let guard = self.keyspace.pin();
             let slots = [slot];
             let _lock = self.keyspace.slots().lock(Access::Slots(&slots));
-            while self.run.advance(self.keyspace, &guard, slot, Pending::NONE) {
+            loop {
+                let is_more = self.run.advance(self.keyspace, &guard, slot, Pending::NONE);
+                self.passed += usize::from(!is_more);
+                // The last bucket of a slot counts as well: most slots have no other.
                 buckets += 1;
                 if buckets >= buckets_max {
                     return true;
                 }
+                if !is_more {
+                    break;
+                }
             }
-            self.passed += 1;
         }
         false
     }

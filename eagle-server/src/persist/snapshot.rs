@@ -151,7 +151,9 @@ fn write_keys<W: Write + Send + 'static>(
     )?;
     drop(held);
     let mut keys = 0;
-    while form.parts.data && snapshot.step(STEP_BUCKETS) {
+    let mut is_more = form.parts.data;
+    while is_more {
+        is_more = snapshot.step(STEP_BUCKETS);
         if progress.is_cancelled.load(Relaxed) {
             return Err(io::Error::from(io::ErrorKind::Interrupted));
         }

@@ -85,6 +85,40 @@ fn check(seen: &Keys, model: &Model, applied: usize) {
     panic!("after {applied} commands: wanted {missing:?}, found {wrong:?}");
 }
 
+/// Keys that lie apart, one in a slot, are not handed over all at once.
+#[test]
+fn a_step_hands_over_what_it_is_asked_for() {
+    const KEYS: usize = 500;
+    const STEP: usize = 8;
+    let keyspace = super::open(32 << 20);
+    let mut worker = keyspace.worker();
+    let guard = keyspace.pin();
+    let mut slots = std::collections::BTreeSet::new();
+    let mut view = keyspace.view(&mut worker, &guard, Access::All, NOW_MS);
+    for number in 0.. {
+        let key = format!("key:{number}");
+        if slots.insert(key_slot(key.as_bytes())) {
+            view.set_string(0, key.as_bytes(), b"v", StringForm::Auto, Ttl::Clear)
+                .unwrap();
+        }
+        if slots.len() == KEYS {
+            break;
+        }
+    }
+    view.commit();
+    let seen = Arc::new(Collector::default());
+    let mut snapshot = keyspace.begin_snapshot(seen.clone()).unwrap();
+    let mut before = 0;
+    let mut is_more = true;
+    while is_more {
+        is_more = snapshot.step(STEP);
+        let now = seen.0.lock().len();
+        assert!(now - before <= STEP, "{} keys in one step", now - before);
+        before = now;
+    }
+    assert_eq!(before, KEYS);
+}
+
 /// Three threads run commands of every kind; snapshot after snapshot is taken meanwhile.
 #[test]
 fn snapshots_are_the_state_at_their_cut() {
@@ -319,7 +353,7 @@ fn snapshots_under_way_are_bounded() {
     let begin = || keyspace.begin_snapshot_of(&[3, 7], Arc::new(Collector::default()));
     let mut running: Vec<_> = (0..SNAPSHOTS_MAX).map(|_| begin().unwrap()).collect();
     assert!(begin().is_none());
-    assert!(!running[0].step(1) && running[0].slots_done() == 2);
+    assert!(!running[0].step(3) && running[0].slots_done() == 2);
     running.pop();
     assert!(begin().is_some());
 }
