@@ -9,13 +9,8 @@ const BYTES: u64 = 100 << 20;
 const KEY: &[u8] = b"key";
 
 fn open() -> (Keyspace, Worker) {
-    let options = PoolOptions {
-        path: None,
-        size: 4 << 30,
-        boot_id: [0; 16],
-        seed: [1; 32],
-    };
-    let (keyspace, _) = Keyspace::open(&options).expect("memory for a pool");
+    let (keyspace, _) =
+        Keyspace::open(&PoolOptions::in_memory(4 << 30)).expect("memory for a pool");
     let worker = keyspace.worker();
     (keyspace, worker)
 }

@@ -32,13 +32,8 @@ fn name(number: u64) -> [u8; 16] {
 }
 
 fn open() -> (Keyspace, Worker) {
-    let options = PoolOptions {
-        path: None,
-        size: 2 << 30,
-        boot_id: [0; 16],
-        seed: [1; 32],
-    };
-    let (keyspace, _) = Keyspace::open(&options).expect("memory for a pool");
+    let (keyspace, _) =
+        Keyspace::open(&PoolOptions::in_memory(2 << 30)).expect("memory for a pool");
     let worker = keyspace.worker();
     (keyspace, worker)
 }

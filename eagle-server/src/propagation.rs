@@ -204,13 +204,7 @@ mod tests {
 
     /// What a row of transactions leaves in the ring, as one line.
     fn logged(transactions: &[&[(u8, &str)]], apart: bool) -> String {
-        let options = PoolOptions {
-            path: None,
-            size: 16 << 20,
-            boot_id: [0; 16],
-            seed: [1; 32],
-        };
-        let (keyspace, _) = Keyspace::open(&options).unwrap();
+        let (keyspace, _) = Keyspace::open(&PoolOptions::in_memory(16 << 20)).unwrap();
         let mut worker = keyspace.worker();
         let guard = keyspace.pin();
         keyspace.resize_ring(&guard, Some(1 << 16)).unwrap();

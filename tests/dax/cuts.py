@@ -6,7 +6,6 @@ under way when the power went, and nowhere else. Ends with 77 where the machine 
 
 import os
 import random
-
 import signal
 import socket
 import subprocess

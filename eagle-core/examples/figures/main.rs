@@ -47,13 +47,9 @@ fn figure(part: &str, what: &str, value: f64) {
 
 /// A keyspace in anonymous memory.
 fn open(bytes_max: u64) -> Keyspace {
-    let options = PoolOptions {
-        path: None,
-        size: bytes_max,
-        boot_id: [0; 16],
-        seed: [1; 32],
-    };
-    Keyspace::open(&options).expect("memory for a pool").0
+    Keyspace::open(&PoolOptions::in_memory(bytes_max))
+        .expect("memory for a pool")
+        .0
 }
 
 /// A key of 16 bytes.

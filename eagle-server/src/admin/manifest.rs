@@ -5,7 +5,7 @@
 //! ```
 //! The magic's last character is the version of the body.
 
-use crate::whole_file::Draft;
+use crate::whole_file::{Draft, sync_folder};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -35,11 +35,12 @@ impl Manifest {
         Manifest::decode(&std::fs::read(path)?).map(Some)
     }
 
-    /// Writes the manifest so that it is there whole or not at all.
+    /// Writes the manifest so that it is there whole or not at all, and durable.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut draft = Draft::create(path.with_extension("tmp"), path, 0o666)?;
         draft.write_all(&self.encode()?)?;
-        draft.replace().map(drop)
+        draft.replace()?;
+        sync_folder(path)
     }
 
     fn encode(&self) -> io::Result<Vec<u8>> {
@@ -71,6 +72,7 @@ fn damaged(why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::whole_file::testing;
 
     #[test]
     fn round_trip_and_any_damage_is_noticed() {
@@ -86,6 +88,19 @@ mod tests {
             assert!(Manifest::decode(&bad).is_err(), "byte {index}");
             assert!(Manifest::decode(&bytes[..index]).is_err(), "cut at {index}");
         }
+    }
+
+    #[test]
+    fn whatever_fails_the_manifest_is_whole() {
+        let folder = testing::folder();
+        let path = folder.path().join("cluster.manifest");
+        testing::every_call_fails(&path, |number| {
+            let manifest = Manifest {
+                nodes: 3,
+                base_port: 7000 + number as u16,
+            };
+            manifest.write(&path)
+        });
     }
 
     #[test]

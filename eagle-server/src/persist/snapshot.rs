@@ -298,13 +298,7 @@ mod tests {
     fn whatever_fails_the_file_is_whole() {
         let folder = folder();
         let path = folder.path().join("dump.rdb");
-        let options = PoolOptions {
-            path: None,
-            size: 16 << 20,
-            boot_id: [0; 16],
-            seed: [1; 32],
-        };
-        let (keyspace, _) = Keyspace::open(&options).unwrap();
+        let (keyspace, _) = Keyspace::open(&PoolOptions::in_memory(16 << 20)).unwrap();
         let mut worker = keyspace.worker();
         let plan = Plan {
             path: path.clone(),

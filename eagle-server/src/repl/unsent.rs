@@ -111,13 +111,7 @@ mod tests {
     use eagle_core::store::{Keyspace, PoolOptions};
 
     fn keyspace() -> Keyspace {
-        let options = PoolOptions {
-            path: None,
-            size: 16 << 20,
-            boot_id: [0; 16],
-            seed: [1; 32],
-        };
-        let (keyspace, _) = Keyspace::open(&options).unwrap();
+        let (keyspace, _) = Keyspace::open(&PoolOptions::in_memory(16 << 20)).unwrap();
         keyspace
             .resize_ring(&keyspace.pin(), Some(16 << 10))
             .unwrap();

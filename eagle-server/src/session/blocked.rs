@@ -365,13 +365,9 @@ mod tests {
     use eagle_core::store::{Keyspace, PoolOptions};
 
     fn keyspace() -> Keyspace {
-        let options = PoolOptions {
-            path: None,
-            size: 64 << 20,
-            boot_id: [1; 16],
-            seed: [7; 32],
-        };
-        Keyspace::open(&options).expect("anonymous memory").0
+        Keyspace::open(&PoolOptions::in_memory(64 << 20))
+            .expect("anonymous memory")
+            .0
     }
 
     fn arrival(id: u64, keys: &[&[u8]], awaited: Awaited) -> Arrival {

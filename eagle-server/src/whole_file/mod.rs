@@ -1,4 +1,5 @@
-//! Files that are replaced as a whole: `nodes.conf`, the ACL file, the configuration file, snapshots.
+//! Files that are replaced as a whole: `nodes.conf`, the ACL file, the configuration file, snapshots, the
+//! manifest of a local cluster.
 //!
 //! The new content is written to a draft beside the file, made durable, and renamed over it. So at every moment, also after
 //! a crash or a power cut, the file is the old one or the new one:

@@ -28,13 +28,9 @@ use crate::sync::Guard;
 
 /// An empty keyspace in anonymous memory.
 fn open(size: u64) -> Keyspace {
-    let options = PoolOptions {
-        path: None,
-        size,
-        boot_id: [1; 16],
-        seed: [7; 32],
-    };
-    Keyspace::open(&options).expect("a pool in memory").0
+    Keyspace::open(&PoolOptions::in_memory(size))
+        .expect("a pool in memory")
+        .0
 }
 
 /// A keyspace with the one worker of a test.
