@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Runs the pinned part of Redis's own test suite against a server binary: in external mode, once as
-# a standalone server and once as a cluster of one node that owns all slots, and in internal mode, in
-# which the suite starts the servers itself, as its own tree's src/redis-server.
+# Runs the pinned part of Redis's own test suite against a server binary: in external mode, as a standalone
+# server, as one that refuses DEBUG and protected settings (nodebug), and as a cluster of one node that owns
+# all slots; and in internal mode, in which the suite starts the servers itself, as its own tree's src/redis-server.
 #
-# usage: redis-tests/run.sh [--mode standalone|cluster|internal] [--no-skip] [FILE...]
+# usage: redis-tests/run.sh [--mode standalone|nodebug|cluster|internal] [--no-skip] [FILE...]
 #   EAGLEDB_BIN  the server binary (default: target/release/eagledb)
-#   REDIS_TESTS_PORT  first of the 900 ports the run may use (default: 10500)
+#   REDIS_TESTS_PORT  first of the 1200 ports the run may use (default: 10500)
 #   FILE         only these files, such as unit/type/string
 #   --no-skip    ignore the skip lists; with EAGLEDB_BIN=redis-server this measures the suite itself
 #
 # Every test that is not listed in skip/FILE.txt must pass, and every listed one must still fail:
 # a skip that would pass fails the run. A line that begins with '~ ' names a test that fails only
 # because a skipped one before it did not run; it is not run by itself. 'MODE: ' before a name makes the
-# line count in that mode only. Logs are in redis-tests/.work/log.
+# line count in that mode only ('standalone: ' in nodebug too). Logs are in redis-tests/.work/log.
 set -euo pipefail
 cd "$(dirname "$0")"
 binary=${EAGLEDB_BIN:-$PWD/../target/release/eagledb}
 file_seconds_max=300
 port_base=${REDIS_TESTS_PORT:-10500}
-modes=(standalone cluster internal) skipping=yes files=()
+modes=(standalone nodebug cluster internal) skipping=yes files=()
 while (($#)); do
   case $1 in
     --mode) modes=("$2") && shift ;;
@@ -33,14 +33,15 @@ done
 # start_server MODE: one fresh server per file, so that a crash costs one file only.
 start_server() {
   dir=$(mktemp -d) port=$port_base
-  local cluster=no
+  local cluster=no allowed=yes
   [[ $1 == cluster ]] && cluster=yes port=$((port_base + 300))
+  [[ $1 == nodebug ]] && allowed=no port=$((port_base + 900))
   : >"$log.server"
   # As a shell reads them: '""' is an empty value.
   eval "local server_args=($server_options)"
   "$binary" --port "$port" --bind 127.0.0.1 --dir "$dir" --save "" --cluster-enabled $cluster \
-    --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes "${server_args[@]}" \
-    >"$log.server" 2>&1 &
+    --enable-protected-configs $allowed --enable-debug-command $allowed --enable-module-command $allowed \
+    "${server_args[@]}" >"$log.server" 2>&1 &
   server=$!
   for _ in {1..200}; do
     grep -q 'Ready to accept connections' "$log.server" && break
@@ -63,7 +64,7 @@ stop_server() {
 
 # run_suite MODE FILE LOG OPTION...: one run of one file, its output in LOG.
 run_suite() {
-  local mode=$1 file=$2 log=$3 options=()
+  local mode=$1 file=$2 log=$3 options=() tags=-slow
   shift 3
   if [[ $mode == internal ]]; then
     # --name value for a server is --config name value for the suite, which writes it to a file as it is.
@@ -75,9 +76,10 @@ run_suite() {
     return
   fi
   [[ $mode == cluster ]] && options=(--cluster-mode)
+  [[ $mode == nodebug ]] && tags+=' -needs:debug'
   start_server "$mode"
   (cd ".work/$mode" && TERM=dumb timeout $file_seconds_max ./runtest --host 127.0.0.1 --port "$port" \
-    --single "$file" --tags -slow --durable --timeout 90 --baseport $((port + 100)) --portcount 90 \
+    --single "$file" --tags "$tags" --durable --timeout 90 --baseport $((port + 100)) --portcount 90 \
     "${options[@]}" "$@") >"$log" 2>&1 || echo "runtest ended with $?" >>"$log"
   stop_server
 }
@@ -91,8 +93,8 @@ run_file() {
   if [[ $skipping == yes && -f skip/$file.txt ]]; then
     while IFS= read -r skip; do
       case $skip in
-        "$mode: "*) skip=${skip#"$mode: "} ;;
-        'standalone: '* | 'cluster: '* | 'internal: '*) continue ;;
+        "$mode: "* | "${mode/nodebug/standalone}: "*) skip=${skip#*: } ;;
+        'standalone: '* | 'nodebug: '* | 'cluster: '* | 'internal: '*) continue ;;
       esac
       skips+=(--skiptest "${skip#'~ '}")
       [[ $skip == '~ '* ]] || only+=(--only "$skip")
@@ -132,9 +134,11 @@ run_mode() {
   # Each mode has its own tree: a run clears its tree's temporary folder.
   [[ -d .work/$mode ]] || cp -a .work/redis-7.0.15 ".work/$mode"
   [[ $mode != internal ]] || install_server
-  while read -r file standalone cluster internal server_options; do
+  while read -r file standalone nodebug cluster internal server_options; do
     ((${#files[@]} == 0)) || [[ " ${files[*]} " == *" $file "* ]] || continue
     reference=${!mode}
+    # They are EagleDB's own.
+    [[ ${binary##*/} != redis-server ]] || server_options=
     [[ $reference != - ]] || continue
     run_file "$mode" "$file" "$reference" || failed=1
   done < <(grep -v '^#' files.txt)
