@@ -20,7 +20,9 @@ use crate::pubsub::Broker;
 pub use crate::repl::random_hex_id;
 use crate::repl::{History, Replicas, Syncs};
 use crate::script;
-use crate::session::{BlockedTable, ClientInfo, Monitors, Pause, Registry, WatchTable};
+use crate::session::{
+    BlockedTable, CachingFlags, ClientInfo, Monitors, Pause, Registry, WatchTable,
+};
 use crate::tracking::{Changed, Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
@@ -157,9 +159,37 @@ impl Node {
             .keep(&self.keyspace, wanted.then_some(kept_bytes));
     }
 
-    /// Turns tracking off for `client`.
+    /// Turns tracking on for `client`, or changes how.
+    pub fn start_tracking(
+        &self,
+        client: &Arc<ClientInfo>,
+        flags: CachingFlags,
+        redirect: u64,
+        prefixes: &[&[u8]],
+    ) {
+        let was_off = self.tracking.enable(client, flags, redirect, prefixes);
+        if was_off && !client.caching.stop_lingering() {
+            // From now on changes are noted key by key.
+            self.keyspace.watchers().fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Turns tracking off for `client`. What it has read is forgotten when it changes: the client may turn tracking on
+    /// again, and then be told of what else it had read. So changes are noted on, if anything is remembered.
     pub fn stop_tracking(&self, client: &ClientInfo) {
         if self.tracking.disable(client) {
+            if self.tracking.items() > 0 {
+                client.caching.linger();
+            } else {
+                self.keyspace.watchers().fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Ends what `client`, which goes, has begun to track.
+    pub fn end_tracking(&self, client: &ClientInfo) {
+        self.stop_tracking(client);
+        if client.caching.stop_lingering() {
             self.keyspace.watchers().fetch_sub(1, Ordering::AcqRel);
         }
     }

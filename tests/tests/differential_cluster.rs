@@ -85,12 +85,35 @@ fn moving(kind: Kind) -> Party {
 #[test]
 fn a_node_that_redirects_replies_as_redis_does() {
     let pair = Pair::of(moving(Kind::EagleDb), moving(Kind::Redis));
-    // The script did not declare the key, so that it was not locked when the command was routed, and was written.
-    let key = format!("{{{LEAVING}}}k");
-    let script = "return redis.pcall('rpush', ARGV[1], 'x')";
-    let line = ["EVAL", script, "0", &key];
-    if let Some(mismatch) = pair.run(&[Step::new(0, &line, Compare::Exact)]) {
-        panic!("a script and a key that is missing in a slot on its way\n{mismatch}");
+    let (leaving, coming) = (format!("{{{LEAVING}}}k"), format!("{{{COMING}}}k"));
+    let known: [(&str, &str, &str); 3] = [
+        // The script did not declare the key, so that it was not locked when the command was routed, and was written.
+        (
+            "a script and a key that is missing in a slot on its way",
+            "return redis.pcall('rpush', ARGV[1], 'x')",
+            &leaving,
+        ),
+        // It held for all further calls, and for the client's next request.
+        (
+            "ASKING in a script",
+            "redis.call('asking') return redis.pcall('rpush', ARGV[1], 'x')",
+            &coming,
+        ),
+        (
+            "RESTORE-ASKING in a script",
+            "return redis.pcall('restore-asking', ARGV[1], '0', 'x')",
+            &coming,
+        ),
+    ];
+    for (what, script, key) in known {
+        let line = ["EVAL", script, "0", key];
+        let steps = [
+            Step::new(0, &line, Compare::Exact),
+            Step::new(0, &["GET", key], Compare::Exact),
+        ];
+        if let Some(mismatch) = pair.run(&steps) {
+            panic!("{what}\n{mismatch}");
+        }
     }
     compare(&pair, redirected);
 }

@@ -112,12 +112,25 @@ fn watched_keys_may_be_at_another_node() {
     }
     apart(client.call(&["WATCH", "foo"]));
     client.call(&["MULTI"]).ok();
-    assert_eq!(
-        client.call(&["WATCH", "foo"]).expect_error(),
-        "ERR WATCH inside MULTI is not allowed"
-    );
+    for key in ["foo", "bar"] {
+        assert_eq!(
+            client.call(&["WATCH", key]).expect_error(),
+            "ERR WATCH inside MULTI is not allowed"
+        );
+    }
     apart(client.call(&["SET", "foo", "1"]));
     client.call(&["DISCARD"]).ok();
+    // It is refused wherever the keys are, and the transaction goes on.
+    client.call(&["UNWATCH"]).ok();
+    client.call(&["MULTI"]).ok();
+    client.call(&["SET", "foo", "on"]);
+    for keys in [&["foo"][..], &["bar"], &["foo", "bar"]] {
+        assert_eq!(
+            client.call(&[&["WATCH"], keys].concat()).expect_error(),
+            "ERR WATCH inside MULTI is not allowed"
+        );
+    }
+    assert_eq!(client.call(&["EXEC"]).items().len(), 1);
     // The node where the keys are watched goes away.
     client.call(&["WATCH", "foo"]).ok();
     let killed = others[2].call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

@@ -28,12 +28,30 @@ impl View<'_> {
         value: &[u8],
         form: StringForm,
     ) -> Result<(), StoreError> {
+        self.unnoticed(|view| view.set_string(db, key, value, form, Ttl::Keep))
+    }
+
+    /// Gives the sorted set at `key`, if it is packed, the form of a large one. To nobody's eyes but `OBJECT ENCODING` a
+    /// change, as above.
+    pub fn unpack_zset(&mut self, db: u8, key: &[u8]) -> Result<(), StoreError> {
+        self.unnoticed(|view| {
+            view.change_live(db, key, |change, place, here| {
+                change.unpack_zset(place, here)
+            })
+        })
+    }
+
+    /// Does `work`, which changes only the form of a value: it is not counted, and nobody is told of it.
+    fn unnoticed<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let (dirty, touched) = (self.notes.dirty, self.touched().len());
-        self.set_string(db, key, value, form, Ttl::Keep)?;
+        let done = work(self)?;
         self.notes.dirty = dirty;
         if self.touched().len() > touched {
             self.notes.rare_mut().touched.truncate(touched);
         }
-        Ok(())
+        Ok(done)
     }
 }

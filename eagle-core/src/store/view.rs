@@ -680,6 +680,13 @@ impl<'a> View<'a> {
         self.notes.rare().map_or(&[], |rare| &rare.touched)
     }
 
+    /// Has [`View::touched`] name a key that has not changed: some commands tell of a change that they did not make.
+    pub fn note_touched(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace.is_watched() {
+            self.notes.rare_mut().touched.push((db, key.into()));
+        }
+    }
+
     /// Keys this view removed because a write met them after their time; the caller propagates the
     /// deletions and sends the events.
     pub fn expired(&self) -> &[(u8, Box<[u8]>)] {

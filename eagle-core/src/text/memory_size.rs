@@ -7,9 +7,10 @@ use std::num::IntErrorKind;
 
 /// Reads a size in bytes.
 ///
-/// A number that does not fit 64 bits is the largest that does. With a unit such a size is refused, where Redis would
-/// silently wrap it around; and so is a unit without a number, which it takes for 0.
+/// The text ends at a NUL, as a string of C does; no digits are the number 0. A number that does not fit 64 bits is the
+/// largest that does. With a unit such a size is refused, where Redis would silently wrap it around.
 pub fn parse_memory_size(text: &[u8]) -> Option<u64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at(digits);
     let scale: u64 = match unit.to_ascii_lowercase().as_slice() {
@@ -25,6 +26,7 @@ pub fn parse_memory_size(text: &[u8]) -> Option<u64> {
     // Digits are ASCII, so this is UTF-8; leading zeros are fine here.
     let number: u64 = match std::str::from_utf8(number).ok()?.parse() {
         Ok(number) => number,
+        Err(error) if *error.kind() == IntErrorKind::Empty => 0,
         Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
         Err(_) => return None,
     };
@@ -49,6 +51,11 @@ mod tests {
             ("3GB", 3 << 30),
             ("18446744073709551615", u64::MAX),
             ("18446744073709551616", u64::MAX),
+            ("", 0),
+            ("mb", 0),
+            ("1\0", 1),
+            ("2kb\0x", 2 << 10),
+            ("\0\u{fffd}", 0),
         ];
         for (text, bytes) in cases {
             assert_eq!(parse_memory_size(text.as_bytes()), Some(bytes), "{text}");
@@ -58,9 +65,8 @@ mod tests {
     #[test]
     fn refused() {
         for text in [
-            "",
-            "mb",
             "-1",
+            "\u{fffd}",
             "+1",
             " 1",
             "1 ",

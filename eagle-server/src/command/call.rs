@@ -12,7 +12,6 @@ use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::{Event, Events, Notice};
 use super::forward;
-use super::forwarding::Forwarding;
 use super::keys::{self, Slots};
 use super::monitor::{Shown, shown};
 use super::permission;
@@ -359,9 +358,7 @@ fn execute_as(
                 reply_error(thread, out, &error);
                 return None;
             }
-        } else if decision != Route::Here
-            && !(forwards && entry.command.forwarding() == Forwarding::Unlisten)
-        {
+        } else if decision != Route::Here && !(forwards && forward::answers_here(session, entry)) {
             drop(view);
             drop(worker);
             let error = if !forwards {
@@ -497,15 +494,10 @@ fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
         return Some(Late { events, met_fields });
     }
     let stale = update_caches(cx.thread, cx.session, &cx.events, committed.touched());
-    let has_flushed = events.iter().any(|event| event.notice == Notice::Flushed);
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
     // What the client has to drop from its own cache it is told after the reply.
-    if cx.replies_later && has_flushed {
-        let mail = cx.session.info.outbox.take();
-        cx.session.behind_reply.extend(mail);
-    }
     for message in stale {
         if cx.replies_later {
             cx.session.behind_reply.push(message);

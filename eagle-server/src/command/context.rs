@@ -1,6 +1,7 @@
 //! What a handler works with.
 
 use super::blocking::Blocked;
+use super::call::reply_error;
 use super::effect::Effects;
 use super::errors::{self, CommandError};
 use super::event::Events;
@@ -84,6 +85,13 @@ impl Context<'_> {
     /// The database the client has selected.
     pub fn db(&self) -> u8 {
         self.session.db
+    }
+
+    /// Replies an error and keeps what the handler has done, which returning the error would take back.
+    pub fn fail_late(&mut self, error: &CommandError) -> Outcome {
+        self.thread.stats.commands[self.entry.id].failed.add(1);
+        reply_error(self.thread, self.out, error);
+        Ok(Flow::Done)
     }
 
     pub fn reply_ok(&mut self) -> Outcome {

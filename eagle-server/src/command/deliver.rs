@@ -2,7 +2,7 @@
 
 use super::call::Batch;
 use super::context::Context;
-use super::event::{Event, Events, EventsMark, Notice};
+use super::event::{CacheNote, Event, Events, EventsMark, Notice};
 use super::keys;
 use super::spec::{Flags, KeyFlags};
 use super::table::Entry;
@@ -67,7 +67,8 @@ impl Context<'_> {
     /// Tells clients that cache keys, once this request is committed, that all are gone.
     pub fn flushed(&mut self) {
         if self.node.tracking.any() {
-            self.events.push(Notice::Flushed, self.out.mark());
+            let before = self.view.touched().len();
+            self.events.caches.push(CacheNote::Flushed(before));
         }
     }
 
@@ -98,8 +99,8 @@ impl Context<'_> {
         for key in keys::find(entry, argv) {
             let key = argv[key.position];
             if self.view.may_write() {
-                let read = (self.view.touched().len(), key.into());
-                self.events.reads.push(read);
+                let before = self.view.touched().len();
+                self.events.caches.push(CacheNote::Read(before, key.into()));
             } else {
                 self.node.tracking.remember(info, key);
             }
@@ -307,7 +308,6 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
                 node.broker.publish(channel.as_bytes(), key, to);
             }
         }
-        Notice::Flushed => node.tell_caches(|tracking, to| tracking.invalidate_all(to)),
         Notice::Message {
             channel,
             payload,
@@ -334,8 +334,9 @@ pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)]) {
     }
 }
 
-/// Tells clients that cache keys what a request has `touched`, and remembers what it has read for its own client while
-/// the slots are still locked; what it changed afterwards that client is told at once. Returns the messages for it.
+/// Tells clients that cache keys what a request has `touched` and flushed, in this order, and remembers what it has read
+/// for its own client while the slots are still locked; what it changed afterwards that client is told at once. Returns
+/// the messages for it.
 pub(super) fn update_caches(
     thread: &Thread,
     session: &Session,
@@ -343,8 +344,7 @@ pub(super) fn update_caches(
     touched: &[(u8, Box<[u8]>)],
 ) -> Vec<Bytes> {
     let node = &*thread.node;
-    let reads = &events.reads;
-    if touched.is_empty() && reads.is_empty() {
+    if touched.is_empty() && events.caches.is_empty() {
         return Vec::new();
     }
     let info = &session.info;
@@ -358,15 +358,30 @@ pub(super) fn update_caches(
         thread.broadcasts.borrow_mut().extend(changed);
     }
     node.tell_caches_but(Some(info.id), |tracking, to| {
-        let changed = touched.iter().map(|(_, key)| &**key);
-        tracking.tell_readers(changed, Some(info.id), to);
-        for (before, key) in reads {
-            tracking.remember(info, key);
-            let mut later = touched.iter().skip(*before);
-            if later.any(|(_, changed)| changed == key) {
-                tracking.invalidate_read(key, info.id, to);
+        let (mut from, mut reads) = (0, Vec::new());
+        // What was touched and read between two flushes, and by the end.
+        let mut tell = |until: usize, reads: &mut Vec<(usize, &[u8])>| {
+            let changed = touched[from..until].iter().map(|(_, key)| &**key);
+            tracking.tell_readers(changed, Some(info.id), to);
+            for (before, key) in reads.drain(..) {
+                tracking.remember(info, key);
+                let mut later = touched[..until].iter().skip(before);
+                if later.any(|(_, changed)| **changed == *key) {
+                    tracking.invalidate_read(key, info.id, to);
+                }
+            }
+            from = until;
+        };
+        for note in &events.caches {
+            match note {
+                CacheNote::Read(before, key) => reads.push((*before, &**key)),
+                CacheNote::Flushed(before) => {
+                    tell(*before, &mut reads);
+                    tracking.invalidate_all(to);
+                }
             }
         }
+        tell(touched.len(), &mut reads);
     })
 }
 

@@ -154,7 +154,7 @@ fn clip(bytes: &[u8], len_max: usize) -> &[u8] {
 }
 
 /// What C takes for the string that begins here.
-fn c_string(bytes: &[u8]) -> &[u8] {
+pub fn c_string(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 

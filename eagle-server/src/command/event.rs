@@ -26,8 +26,16 @@ pub enum Notice {
         payload: Box<[u8]>,
         sharded: bool,
     },
-    /// A database was emptied: caches hold nothing of it any more.
-    Flushed,
+}
+
+/// What concerns clients that cache keys, besides the changes that the view notes. Each with the number of changes noted
+/// before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheNote {
+    /// A key was read for the client while its slot was locked: only later changes make its copy stale.
+    Read(usize, Box<[u8]>),
+    /// A database was emptied: what had been cached is not to be told of again.
+    Flushed(usize),
 }
 
 /// A notice, and where it stands among the replies to the client that caused it.
@@ -48,6 +56,7 @@ pub struct EventsMark {
     expired: usize,
     created: usize,
     lapsed: usize,
+    caches: usize,
 }
 
 /// The events of one request, in order.
@@ -63,9 +72,8 @@ pub struct Events {
     pub(super) expired: usize,
     pub(super) created: usize,
     pub(super) lapsed: usize,
-    /// Keys read for a client that caches them, while their slots were locked; each with the number of changes the
-    /// view had noted before. Only those that came later made the copy stale.
-    pub(super) reads: Vec<(usize, Box<[u8]>)>,
+    /// For clients that cache keys, in order.
+    pub(super) caches: Vec<CacheNote>,
     /// Which of the changes that the view has noted were made by scripts.
     by_script: Vec<Range<usize>>,
 }
@@ -80,6 +88,7 @@ impl Events {
             expired: self.expired,
             created: self.created,
             lapsed: self.lapsed,
+            caches: self.caches.len(),
         };
         self.reply_at = reply_at;
         mark
@@ -105,9 +114,15 @@ impl Events {
         self.list.splice(mark.len..mark.len, events);
     }
 
-    /// Forgets what the command begun at `mark` has raised, because it failed. Its missed look-ups stay.
+    /// Forgets what the command begun at `mark` has raised, because it failed. Its missed look-ups stay, and what it
+    /// has read.
     pub fn rewind(&mut self, mark: &EventsMark) {
         self.list.truncate(mark.len);
+        let mut at = 0;
+        self.caches.retain(|note| {
+            at += 1;
+            at <= mark.caches || matches!(note, CacheNote::Read(..))
+        });
         self.expired = mark.expired;
         self.created = mark.created;
         self.lapsed = mark.lapsed;

@@ -3,6 +3,7 @@
 use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 use super::table::Entry;
 use eagle_core::store::key_slot;
+use eagle_core::text::integer::parse_i64;
 use smallvec::SmallVec;
 
 /// A key's position among the arguments and what is done with it.
@@ -27,7 +28,9 @@ pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
-        if !spec.flags.has(KeyFlags::NOT_KEY) && !find_by_spec(spec, argv, &mut found) {
+        if !spec.flags.has(KeyFlags::NOT_KEY)
+            && !find_by_spec(spec, argv, Reading::Routed, &mut found)
+        {
             return KeyRefs::new();
         }
     }
@@ -37,11 +40,6 @@ pub fn find(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
 /// The keys as `COMMAND GETKEYS` and ACL rules see them: where specs say everything they are preferred to the
 /// command's own way of finding keys, which leaves out words that a later one overrules.
 pub fn find_declared(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
-    let is_vague = |spec: &KeySpec| {
-        spec.flags.has(KeyFlags::INCOMPLETE)
-            || matches!(spec.begin, BeginSearch::Unknown)
-            || matches!(spec.find, FindKeys::Unknown)
-    };
     let specs = entry.command.keys;
     if specs
         .iter()
@@ -52,15 +50,41 @@ pub fn find_declared(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     let mut found = KeyRefs::new();
     for spec in specs {
         if !spec.flags.has(KeyFlags::NOT_KEY)
-            && (is_vague(spec) || !find_by_spec(spec, argv, &mut found))
+            && (is_vague(spec) || !find_by_spec(spec, argv, Reading::Declared, &mut found))
         {
-            return find(entry, argv);
+            return find_undeclared(entry, argv);
         }
     }
-    match found.is_empty() {
-        true => find(entry, argv),
-        false => found,
+    found
+}
+
+/// Whether a spec does not say where all its keys are.
+fn is_vague(spec: &KeySpec) -> bool {
+    spec.flags.has(KeyFlags::INCOMPLETE)
+        || matches!(spec.begin, BeginSearch::Unknown)
+        || matches!(spec.find, FindKeys::Unknown)
+}
+
+/// The keys where specs do not help. Redis has functions for commands with vague specs, and others that count keys after
+/// a number more generously than specs do, know nothing of flags and name the destination last. Other commands have no
+/// keys then.
+fn find_undeclared(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
+    let specs = entry.command.keys;
+    let counts = |spec: &KeySpec| matches!(spec.find, FindKeys::KeyNum { .. });
+    if entry.command.find_keys.is_some() || specs.iter().any(is_vague) {
+        return find(entry, argv);
     }
+    if !specs.iter().any(counts) {
+        return KeyRefs::new();
+    }
+    let mut found = find(entry, argv);
+    if !found.is_empty() && !counts(&specs[0]) {
+        found.rotate_left(1);
+    }
+    for key in &mut found {
+        key.flags = KeyFlags::all(&[]);
+    }
+    found
 }
 
 /// Channels and other routed words that are not keys count for routing too.
@@ -70,7 +94,7 @@ pub fn find_routed(entry: &Entry, argv: &[&[u8]]) -> KeyRefs {
     }
     let mut found = KeyRefs::new();
     for spec in entry.command.keys {
-        if !find_by_spec(spec, argv, &mut found) {
+        if !find_by_spec(spec, argv, Reading::Routed, &mut found) {
             return KeyRefs::new();
         }
     }
@@ -83,10 +107,20 @@ pub fn routed_slot(entry: &Entry, argv: &[&[u8]]) -> Option<u16> {
     found.first().map(|key| key_slot(argv[key.position]))
 }
 
+/// How strictly arguments are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// As the C functions of the commands do, by which a request is routed.
+    Routed,
+    /// As the specs say.
+    Declared,
+}
+
 /// Whether the arguments fit the spec.
-fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
+fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], reading: Reading, found: &mut KeyRefs) -> bool {
     let Some(begin) = begin(spec.begin, argv) else {
-        return true;
+        // A keyword may be left out; a position may not.
+        return reading == Reading::Routed || !matches!(spec.begin, BeginSearch::Index(_));
     };
     match spec.find {
         FindKeys::Unknown => true,
@@ -104,9 +138,11 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
             push_range(begin, end, step, argv.len(), spec.flags, found)
         }
         FindKeys::KeyNum { index, first, step } => {
-            let count = argv
-                .get(begin + usize::from(index))
-                .map(|word| leading_number(word));
+            let count = argv.get(begin + usize::from(index));
+            let count = count.and_then(|word| match reading {
+                Reading::Routed => Some(leading_number(word)),
+                Reading::Declared => parse_i64(word).map(|count| count as i32),
+            });
             let Some(count) = count
                 .and_then(|count| usize::try_from(count).ok())
                 .filter(|count| *count > 0)
@@ -125,19 +161,26 @@ fn find_by_spec(spec: &KeySpec, argv: &[&[u8]], found: &mut KeyRefs) -> bool {
     }
 }
 
-/// A number of keys as the C library reads it: white space before it and anything behind it do not matter. The command
-/// itself may be stricter.
-fn leading_number(word: &[u8]) -> i64 {
+/// A number of keys as `atoi` reads it: white space before it and anything behind it do not matter. The command itself
+/// may be stricter.
+fn leading_number(word: &[u8]) -> i32 {
     let word = word.trim_ascii_start();
-    let digits = word.strip_prefix(b"+").unwrap_or(word);
-    digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0i64, |number, byte| {
-            number
-                .saturating_mul(10)
-                .saturating_add(i64::from(byte - b'0'))
-        })
+    let (sign, digits) = match word {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] => (1, digits),
+        digits => (1, digits),
+    };
+    let number =
+        digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .fold(0i64, |number, byte| {
+                number
+                    .saturating_mul(10)
+                    .saturating_add(sign * i64::from(byte - b'0'))
+            });
+    // It is a `long` at first.
+    number as i32
 }
 
 /// Pushes nothing, and says so, when the range leaves the arguments.

@@ -55,7 +55,11 @@ const CHANNELS: &[(&str, usize, bool, bool)] = &[
 
 /// The request `argv`, which names `entry`, as access control sees it.
 pub fn request<'a>(entry: &Entry, argv: &'a [&'a [u8]]) -> Request<'a> {
-    let keys = keys::find_declared(entry, argv);
+    let mut keys = keys::find_declared(entry, argv);
+    if keys.is_empty() {
+        // PFMERGE of nothing into a key: by its specs it has no keys, so that Redis lets anybody do it.
+        keys = keys::find(entry, argv);
+    }
     let writes = |flags: KeyFlags| {
         [KeyFlags::INSERT, KeyFlags::DELETE, KeyFlags::UPDATE]
             .iter()
@@ -235,7 +239,18 @@ fn note(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::table::table;
+    use crate::command::table::{Lookup, table};
+
+    #[test]
+    fn a_destination_alone_is_a_key_all_the_same() {
+        let words: [&[u8]; 2] = [b"PFMERGE", b"k"];
+        let Lookup::Found(entry) = table().lookup(&words) else {
+            panic!("an unknown command")
+        };
+        assert!(keys::find_declared(entry, &words).is_empty());
+        let keys = request(entry, &words).keys;
+        assert_eq!(keys.len(), 1);
+    }
 
     #[test]
     fn commands_bear_the_same_numbers_in_table_and_catalogue() {

@@ -166,6 +166,7 @@ impl Drop for Connection {
         self.session.discard(&node.watch, node.keyspace.watchers());
         node.clients.remove(self.session.info.id);
         node.forget_listener(&self.session.info);
+        node.end_tracking(&self.session.info);
         node.clients.forget_memory(&self.session.info);
     }
 }

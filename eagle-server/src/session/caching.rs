@@ -1,7 +1,7 @@
 //! How one client's cache is kept up to date (`CLIENT TRACKING`): its own side of it.
 
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 const RELAXED: Ordering = Ordering::Relaxed;
 
@@ -42,6 +42,8 @@ pub struct Caching {
     /// The client that gets the invalidations instead, or 0.
     redirect: AtomicU64,
     prefixes: Mutex<Vec<Box<[u8]>>>,
+    /// Tracking is off, and changes are noted key by key all the same, for what was read before.
+    lingers: AtomicBool,
 }
 
 impl Caching {
@@ -65,6 +67,16 @@ impl Caching {
 
     pub fn set_redirect(&self, id: u64) {
         self.redirect.store(id, RELAXED);
+    }
+
+    /// Has changes noted although tracking is off.
+    pub fn linger(&self) {
+        self.lingers.store(true, RELAXED);
+    }
+
+    /// Ends that; whether it was so.
+    pub fn stop_lingering(&self) -> bool {
+        self.lingers.swap(false, RELAXED)
     }
 
     /// The prefixes of the keys the client wants to hear of.

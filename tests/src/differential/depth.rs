@@ -4,7 +4,7 @@
 //! The words are those of the grammar, and `<packed>` (an element), `<large>` (a string), `<bits>` (the type of a bit
 //! field), `<bit-offset>`, `<setting-name>`, `<setting>`, `<walk>`, `<walk-all>`.
 
-use super::Compare::{Encoding, Exact, Pairs, Refusal, Shape, Time, Unordered};
+use super::Compare::{Exact, Pairs, Refusal, Shape, Time, Unordered};
 use super::Rule;
 use super::grammar::rule;
 
@@ -187,7 +187,7 @@ pub const DEEP: &[Rule] = &[
     // generic
     rule("COPY <key> <key> REPLACE?", Exact),
     rule("RENAME|RENAMENX <key> <key>", Exact),
-    rule("OBJECT ENCODING <key>", Encoding),
+    rule("OBJECT ENCODING <key>", Exact),
     rule("DUMP <key>", Shape),
     rule("DEBUG DIGEST-VALUE <key>+", Exact),
     rule(

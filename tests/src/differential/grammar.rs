@@ -9,7 +9,7 @@
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words), `%` repeats it many times.
 //! What lies behind borders of size and time is in `depth`.
 
-use super::Compare::{self, Encoding, Exact, Pairs, Refusal, Shape, Time, Unordered};
+use super::Compare::{self, Exact, Pairs, Refusal, Shape, Time, Unordered};
 
 /// One generated command.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SCAN <int> COUNT:<count>?", Refusal),
     rule("RANDOMKEY", Shape),
     rule("DBSIZE", Exact),
-    rule("OBJECT ENCODING|NOSUCH <key>", Encoding),
+    rule("OBJECT ENCODING|NOSUCH <key>", Exact),
     // Which small integers share memory is each server's own affair.
     rule("OBJECT REFCOUNT <key>", Shape),
     // The access clock has its own grain on either side.

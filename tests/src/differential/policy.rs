@@ -1,6 +1,6 @@
 //! Commands that are not generated like all others, each with its reason.
 
-use super::Compare::{self, Encoding, Exact, Refusal, Shape, Time, Unordered};
+use super::Compare::{self, Exact, Refusal, Shape, Time, Unordered};
 
 /// How a command is generated.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,6 @@ pub const POLICIES: &[(&str, Policy)] = &[
     ("module|load", Never("runs foreign code")),
     ("module|loadex", Never("runs foreign code")),
     ("monitor", Never(FOR_CONNECTION)),
-    ("object|encoding", As(Encoding)),
     ("object|freq", As(Shape)),
     ("object|idletime", As(Shape)),
     ("object|refcount", As(Shape)),

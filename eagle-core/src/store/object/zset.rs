@@ -567,6 +567,22 @@ impl Change<'_, '_> {
         self.put_value(place, (Kind::Zset, encoding), &value, ttl)
     }
 
+    /// Gives a packed sorted set at a place the form of a large one.
+    pub(in crate::store) fn unpack_zset(
+        &mut self,
+        place: &Place<'_>,
+        here: &Here,
+    ) -> Result<(), StoreError> {
+        let reader = self.writer.reader();
+        match ZsetForm::read(&reader, &here.blob)? {
+            ZsetForm::Packed(packed) => {
+                let members: Vec<Scored<'_>> = packed.iter().collect();
+                self.put_members(place, &members, false, Ttl::Keep)
+            }
+            ZsetForm::Sorted(_) => Ok(()),
+        }
+    }
+
     /// Removes members of the sorted set at a place, and the set with the last one.
     pub(in crate::store) fn remove_scored(
         &mut self,

@@ -539,6 +539,12 @@ fn sorted_sets_in_both_forms_and_between() {
             ttl: Ttl::At(4000),
         })],
     );
+    // Another form: what it holds is there before and after, and what follows is done to it.
+    crash(&[zadd(1, 0..20, 0)], &[change(ZsetOp::Unpack)]);
+    crash(
+        &[zadd(1, 0..20, 0)],
+        &[change(ZsetOp::Unpack), zadd(1, 5..9, 9)],
+    );
     // Moved and moved back within one transaction: what is undone must come back whole.
     crash(
         &[zadd(1, 0..70, 0)],

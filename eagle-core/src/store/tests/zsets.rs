@@ -18,6 +18,7 @@ pub(super) enum ZsetOp {
     Remove { members: Range<u8> },
     RemoveRanks { ranks: Range<u8> },
     Put { members: Range<u8>, ttl: Ttl },
+    Unpack,
 }
 
 fn name(member: u8) -> Vec<u8> {
@@ -84,6 +85,7 @@ impl ZsetOp {
                 let members = scored(members, 0);
                 view.set_zset(db, key, &borrowed(&members), *ttl)
             }
+            ZsetOp::Unpack => view.unpack_zset(db, key),
         }
     }
 
@@ -113,6 +115,7 @@ impl ZsetOp {
             ZsetOp::Put { members, .. } => {
                 zset = scored(members, 0).into_iter().map(bits).collect();
             }
+            ZsetOp::Unpack => {}
         }
         (!zset.is_empty()).then_some(zset)
     }
@@ -130,6 +133,7 @@ pub(super) fn op() -> impl Strategy<Value = ZsetOp> {
         3 => members().prop_map(|members| ZsetOp::Remove { members }),
         2 => members().prop_map(|ranks| ZsetOp::RemoveRanks { ranks }),
         1 => (members(), ttl).prop_map(|(members, ttl)| ZsetOp::Put { members, ttl }),
+        1 => Just(ZsetOp::Unpack),
     ]
 }
 
@@ -217,6 +221,37 @@ fn a_sorted_set_grows_from_packed_to_tree_and_shrinks_to_nothing() {
         );
     }
     assert!(f.free().find(0, b"z").is_none());
+    f.check();
+}
+
+#[test]
+fn an_unpacked_sorted_set_is_the_same_and_stays_so() {
+    let mut f = Fixture::new();
+    f.keyspace.watchers().fetch_add(1, Relaxed);
+    let members = [("a", 2.0), ("b", 1.0), ("c", 1.0)];
+    add(&mut f, &members, AddRule::default());
+    let before = contents(&f.all(), 0, b"z");
+    for _ in 0..2 {
+        let (dirty, touched) = f.one(b"z", |view| {
+            view.unpack_zset(0, b"z").unwrap();
+            (view.dirty(), view.touched().len())
+        });
+        assert_eq!((dirty, touched), (0, 0), "nobody is told of it");
+        assert_eq!(contents(&f.all(), 0, b"z"), before);
+        f.check();
+    }
+    f.one(b"z", |view| view.zset_remove(0, b"z", &[b"a"]))
+        .unwrap();
+    let view = f.all();
+    let encoding = view.zset(0, b"z").unwrap().unwrap().encoding();
+    assert_eq!(encoding, Encoding::Skiplist);
+    drop(view);
+    f.one(b"none", |view| view.unpack_zset(0, b"none")).unwrap();
+    let wrong = f.one(b"s", |view| {
+        view.set_list(0, b"s", &[b"x"], Ttl::Clear).unwrap();
+        view.unpack_zset(0, b"s")
+    });
+    assert_eq!(wrong, Err(StoreError::WrongType));
     f.check();
 }
 

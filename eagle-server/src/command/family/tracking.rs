@@ -6,7 +6,6 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::Command;
 use crate::session::CachingFlags;
-use std::sync::atomic::Ordering;
 
 /// CLIENT TRACKING <ON | OFF> [REDIRECT id] [PREFIX prefix ...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
 pub(super) const TRACKING: Command = {
@@ -132,14 +131,8 @@ fn tracking(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if status.eq_ignore_ascii_case(b"on") {
         let known = info.caching.prefixes().clone();
         options.check(info.caching.flags(), &known)?;
-        let was_off =
-            cx.node
-                .tracking
-                .enable(&info, options.flags, options.redirect, &options.prefixes);
-        if was_off {
-            // From now on changes are noted key by key.
-            cx.node.keyspace.watchers().fetch_add(1, Ordering::AcqRel);
-        }
+        cx.node
+            .start_tracking(&info, options.flags, options.redirect, &options.prefixes);
     } else if status.eq_ignore_ascii_case(b"off") {
         cx.node.stop_tracking(&info);
         cx.session.caching_said = false;

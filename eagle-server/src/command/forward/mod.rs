@@ -64,6 +64,13 @@ pub(super) fn is_on(config: &Config, session: &Session) -> bool {
     }
 }
 
+/// Whether a command is answered by this node although another one has its keys: to give up channels, and to be told
+/// that WATCH cannot be part of a transaction.
+pub(super) fn answers_here(session: &Session, entry: &Entry) -> bool {
+    entry.command.forwarding() == Forwarding::Unlisten
+        || session.in_multi() && entry.command.name == "watch"
+}
+
 /// Where a command that does not run here goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Place {

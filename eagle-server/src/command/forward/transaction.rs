@@ -281,9 +281,6 @@ pub(super) fn watch(
     argv: &[&[u8]],
     place: Place,
 ) -> Result<Flow, CommandError> {
-    if session.in_multi() {
-        return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
-    }
     let slot = key_slot(argv[1]);
     if !session.watched.is_empty() {
         return Err(watched_apart(session));

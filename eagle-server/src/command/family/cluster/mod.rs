@@ -179,7 +179,8 @@ const ASKING: Command = Command::new(
 
 fn asking(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cluster(cx)?;
-    cx.session.asking = true;
+    // Each call of a script is routed as its client had it before the script.
+    cx.session.asking |= !cx.session.in_script;
     cx.reply_ok()
 }
 

@@ -106,10 +106,11 @@ const GRAPH: Command = row(
 fn graph(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let name = args.word()?;
     let Some(event) = cx.node.latency.event(name) else {
-        return Err(CommandError::owned(format!(
-            "ERR No samples available for event '{}'",
-            errors::one_line(name)
-        )));
+        return Err(CommandError::quoting(&[
+            b"ERR No samples available for event '",
+            errors::c_string(name),
+            b"'",
+        ]));
     };
     let text = graph::draw(&String::from_utf8_lossy(name), &event, cx.now_ms / 1000);
     cx.out.verbatim(b"txt", text);

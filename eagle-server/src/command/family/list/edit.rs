@@ -137,8 +137,8 @@ fn ltrim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     };
     let (start, kept) = range(start, stop, list.len());
     if cx.view.list_trim(db, key, start, kept)? == 0 {
-        // It counts as a change to those who watch the key even so.
-        cx.node.watch.touch(db, key);
+        // It counts as a change to those who watch or cache the key even so.
+        cx.view.note_touched(db, key);
     }
     cx.notify(EventClasses::LIST, "ltrim", key);
     note_if_gone(cx, key);

@@ -148,6 +148,13 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
     let db = cx.db();
     let kind = cx.view.find(db, key).map(|entry| entry.kind());
     cx.note_lookup(kind.is_some());
+    if kind == Some(Kind::Zset) {
+        // Redis sorts by its large form, which stays; to keep the packed one, as with a full pool, is no failure.
+        let before = cx.view.savepoint();
+        if cx.view.unpack_zset(db, key).is_err() {
+            cx.view.rollback_to(before);
+        }
+    }
     let is_set = kind == Some(Kind::Set);
     if is_set && options.by == By::Nothing && (options.store.is_some() || cx.session.in_script) {
         // What is stored, or decides what a script does, must not depend on the order of the table.
@@ -159,9 +166,10 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
         // A set has no order to go through backwards.
         By::Nothing if options.descending && !is_set => elements.reverse(),
         By::Nothing => {}
-        By::Element | By::Pattern(_) => {
-            elements = sorted(cx, elements, &options).ok_or(NO_NUMBER)?;
-        }
+        By::Element | By::Pattern(_) => match sorted(cx, elements, &options) {
+            Some(in_order) => elements = in_order,
+            None => return cx.fail_late(&NO_NUMBER),
+        },
     }
     let chosen = &elements[range];
     let Some(target) = options.store else {
