@@ -19,7 +19,7 @@ use crate::acl::Place;
 use crate::cluster::route::{DOWN, DOWN_READ_ONLY, Route};
 use crate::node::Node;
 use crate::script::{
-    Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptError, ScriptFlags, Source, sha1_hex,
+    Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptError, ScriptFlags, Source,
 };
 use eagle_core::resp::{Protocol, Writer};
 use std::borrow::Cow;
@@ -403,7 +403,7 @@ impl ScriptHost<'_, '_> {
     }
 
     fn extend(&mut self, slot: Option<u16>) -> bool {
-        if self.cx.view.try_extend(slot) {
+        if slot.is_some_and(|slot| self.cx.view.covers(slot)) || self.cx.view.try_extend(slot) {
             return true;
         }
         if !self.cx.session.in_exec {
@@ -564,9 +564,4 @@ impl Host for ScriptHost<'_, '_> {
         }
         None
     }
-}
-
-/// The sha1 of a script's text.
-pub(super) fn sha_of(body: &[u8]) -> crate::script::Sha {
-    sha1_hex(body)
 }

@@ -7,14 +7,16 @@
 //! **Stopping.** A hook runs every [`STEPS`] instructions. To stop a script it raises an error and is set to run at each
 //! instruction, where it raises again: a script that catches the error gets no further.
 
+use super::compiled::{Compiled, Scripts};
 use super::error::ScriptError;
 use super::functions::{Function, Library};
 use super::host::{self, Host};
 use super::library::{self, Arguments, Random};
 use super::raise::{self, Raised};
-use super::source::{Sha, Source, sha_text};
+use super::source::{self, Source, sha1_hex};
 use super::{Shared, convert, sandbox, shebang};
 use crate::script::ReplyErrors;
+use bstr::BStr;
 use eagle_core::resp::{Protocol, Writer};
 use mlua::{Error, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 use std::cell::{Cell, RefCell};
@@ -27,12 +29,16 @@ use std::time::{Duration, Instant};
 /// Instructions between two looks at the clock and the kill switch.
 const STEPS: u32 = 100_000;
 
-/// Scripts between two rounds of the collector, besides what allocating brings about: small scripts leave little garbage
-/// each, and without a round the interpreter would grow to twice what it needs.
-const RUNS_PER_ROUND: u32 = 50;
+/// Bytes by which an interpreter may grow before what it has used up is collected, besides what allocating brings about:
+/// without that it would grow to twice what it needs. A round of the collector looks at all that is in use, so it has to
+/// be worth it.
+const GARBAGE_BYTES: usize = 64 * 1024;
 
-/// Steps of a round, each about a kilobyte of garbage's worth.
-const STEPS_AT_ONCE: u32 = 50;
+/// Of a large interpreter the garbage may be this part.
+const GARBAGE_PART: usize = 4;
+
+/// Steps of a round behind one script, each about a kilobyte of garbage's worth.
+const STEPS_AT_ONCE: u32 = 10;
 
 /// Bytes an interpreter may use.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -245,6 +251,20 @@ pub struct Failure {
     pub counted: bool,
 }
 
+/// A script, and the engine that has compiled it.
+pub struct Script {
+    engine: Rc<Engine>,
+    compiled: Rc<Compiled>,
+}
+
+impl std::ops::Deref for Script {
+    type Target = Compiled;
+
+    fn deref(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
 /// The engines of one thread.
 #[derive(Default)]
 pub struct Engines {
@@ -280,25 +300,67 @@ impl Engines {
         Ok(engine)
     }
 
-    /// Compiles a script, unless this thread has done so before; the error is the reply's text.
-    pub fn compile(&self, shared: &Shared, sha: &Sha, source: &Source) -> Result<(), ScriptError> {
-        self.eval(shared)?.compiled(sha, source).map(drop)
+    /// The script with this text, which the node's cache has from now on; the error is the reply's text.
+    pub fn script(&self, shared: &Shared, body: &[u8]) -> Result<Script, ScriptError> {
+        // What this engine knows is in the cache for as long as the engine is current.
+        let engine = self.eval(shared)?;
+        if let Some(compiled) = engine.scripts.borrow().with_text(body) {
+            let compiled = compiled.clone();
+            return Ok(Script {
+                engine: engine.clone(),
+                compiled,
+            });
+        }
+        let sha = sha1_hex(body);
+        let (source, is_new) = match shared.sources.get(&sha) {
+            Some(source) => (source, false),
+            None => (Arc::new(Source::new(body)?), true),
+        };
+        let compiled = engine.compile(sha, source)?;
+        if is_new {
+            shared.sources.insert(sha, compiled.source.clone());
+        }
+        engine.scripts.borrow_mut().insert(&compiled);
+        Ok(Script { engine, compiled })
+    }
+
+    /// The script of the node's cache that a client names by its sha1, if there is one.
+    pub fn script_named(
+        &self,
+        shared: &Shared,
+        sha: &[u8],
+    ) -> Result<Option<Script>, ScriptError> {
+        let Some(sha) = source::lower(sha) else {
+            return Ok(None);
+        };
+        let engine = self.eval(shared)?;
+        if let Some(compiled) = engine.scripts.borrow().with_sha(&sha) {
+            let compiled = compiled.clone();
+            return Ok(Some(Script {
+                engine: engine.clone(),
+                compiled,
+            }));
+        }
+        let Some(source) = shared.sources.get(&sha) else {
+            return Ok(None);
+        };
+        let compiled = engine.compile(sha, source)?;
+        engine.scripts.borrow_mut().insert(&compiled);
+        Ok(Some(Script { engine, compiled }))
     }
 
     /// Runs a script.
     pub fn run_script(
         &self,
         shared: &Shared,
-        sha: &Sha,
-        source: &Source,
+        script: &Script,
         given: Given<'_>,
         host: &mut (dyn Host + '_),
-    ) -> Result<Finished, ScriptError> {
-        let engine = self.eval(shared)?;
-        let function = engine.compiled(sha, source)?;
-        let finished = engine.run(&function, sha_text(sha), given, host);
+    ) -> Finished {
+        let Script { engine, compiled } = script;
+        let finished = engine.run(&compiled.function, compiled.name(), given, host);
         engine.note_memory(&shared.memory.scripts);
-        Ok(finished)
+        finished
     }
 
     /// Loads a library: the functions it registers. The error is the reply's text.
@@ -373,11 +435,12 @@ struct Engine {
     sandbox: sandbox::Sandbox,
     next: mlua::Function,
     loadstring: mlua::Function,
-    scripts: RefCell<HashMap<Sha, mlua::Function>>,
+    scripts: RefCell<Scripts>,
     libraries: RefCell<HashMap<String, (Arc<Library>, Callbacks)>>,
     /// As [`Memory`] has it.
     noted: Cell<usize>,
-    runs_since_round: Cell<u32>,
+    /// Bytes in use from which on there is garbage to be collected.
+    collect_at: Cell<usize>,
 }
 
 impl Engine {
@@ -401,7 +464,7 @@ impl Engine {
             scripts: RefCell::default(),
             libraries: RefCell::default(),
             noted: Cell::new(0),
-            runs_since_round: Cell::new(0),
+            collect_at: Cell::new(0),
         };
         engine.arm()?;
         Ok(engine)
@@ -455,15 +518,19 @@ impl Engine {
         }
     }
 
-    fn compiled(&self, sha: &Sha, source: &Source) -> Result<mlua::Function, ScriptError> {
-        if let Some(function) = self.scripts.borrow().get(sha) {
-            return Ok(function.clone());
-        }
+    fn compile(
+        &self,
+        sha: source::Sha,
+        source: Arc<Source>,
+    ) -> Result<Rc<Compiled>, ScriptError> {
         let function = self
             .parse(source.code())
             .map_err(|error| error.behind("ERR Error compiling script (new function): "))?;
-        self.scripts.borrow_mut().insert(*sha, function.clone());
-        Ok(function)
+        Ok(Rc::new(Compiled {
+            sha,
+            source,
+            function,
+        }))
     }
 
     fn load(&self, script: &[u8], until: Option<Instant>) -> Result<Vec<Registered>, ScriptError> {
@@ -564,25 +631,27 @@ impl Engine {
         given: Given<'_>,
         host: &mut (dyn Host + '_),
     ) -> mlua::Result<(bool, Value)> {
-        let strings = |words: &[&[u8]]| {
-            let lua = &self.lua;
-            let words = words.iter().map(|word| lua.create_string(word));
-            let table = lua.create_table_with_capacity(words.len(), 0)?;
-            for (index, word) in words.enumerate() {
-                table.raw_set(index + 1, word?)?;
-            }
-            mlua::Result::Ok(table)
-        };
+        let lua = &self.lua;
+        let strings =
+            |words: &[&[u8]]| lua.create_sequence_from(words.iter().map(|word| BStr::new(word)));
         let words = given.keys.iter().chain(given.args);
         let bytes = words.map(|word| word.len() + size_of::<&[u8]>()).sum();
-        let tables = unbounded(&self.lua, bytes, || {
-            mlua::Result::Ok((strings(given.keys)?, strings(given.args)?))
-        });
-        let (keys, args) = tables?;
-        host::enter(host, || match self.mode {
-            Mode::Eval => self.sandbox.run_script(function, keys, args),
-            Mode::Functions => self.sandbox.run_function(function, keys, args),
-        })
+        match self.mode {
+            Mode::Eval => {
+                unbounded(lua, bytes, || {
+                    let (keys, args) = (strings(given.keys)?, strings(given.args)?);
+                    self.sandbox.give(&keys, &args)
+                })?;
+                host::enter(host, || self.sandbox.run_script(function))
+            }
+            Mode::Functions => {
+                let tables = unbounded(lua, bytes, || {
+                    mlua::Result::Ok((strings(given.keys)?, strings(given.args)?))
+                });
+                let (keys, args) = tables?;
+                host::enter(host, || self.sandbox.run_function(function, keys, args))
+            }
+        }
     }
 
     /// The reply for an error that came out of a script.
@@ -615,20 +684,23 @@ impl Engine {
         Failure { text, counted }
     }
 
-    /// Counts what the interpreter uses, after each script; now and then collects some garbage first.
+    /// Counts what the interpreter uses, after each script; collects some garbage first if there is much.
     fn note_memory(&self, total: &AtomicUsize) {
-        let runs = self.runs_since_round.get() + 1;
-        if runs < RUNS_PER_ROUND {
-            self.runs_since_round.set(runs);
-        } else {
-            self.runs_since_round.set(0);
+        let mut used = self.lua.used_memory();
+        if used > self.collect_at.get() {
             // An error of a finalizer is nobody's.
             let mut steps = 0..STEPS_AT_ONCE;
-            while steps.next().is_some() && !self.lua.gc_step().unwrap_or(true) {}
+            let is_done = steps.any(|_| self.lua.gc_step().unwrap_or(true));
+            used = self.lua.used_memory();
+            if is_done {
+                let garbage = GARBAGE_BYTES.max(used / GARBAGE_PART);
+                self.collect_at.set(used + garbage);
+            }
         }
-        let used = self.lua.used_memory();
         let before = self.noted.replace(used);
-        total.fetch_add(used.wrapping_sub(before), Ordering::Relaxed);
+        if used != before {
+            total.fetch_add(used.wrapping_sub(before), Ordering::Relaxed);
+        }
     }
 }
 

@@ -5,13 +5,14 @@
 //!   sandbox    the globals a script sees               functions   libraries of functions, shared too
 //!   library/   cjson, cmsgpack, struct, bit, redis     running     scripts that run too long; killing them
 //!   convert    replies to Lua values and back          host        what the server does for a script
-//!   engine     an interpreter: compile, run, stop
+//!   engine     an interpreter: compile, run, stop      compiled   what it has compiled
 //! ```
 //!
 //! The interpreter is the stock one. What it leaves open is closed in `sandbox`: tables that scripts share are
 //! read-only faces of the real ones, chunks are text, finalisers are not to be had, and functions of the C library
 //! that can run for ever or use up the C stack are bounded first.
 
+mod compiled;
 mod convert;
 mod engine;
 mod error;
@@ -27,7 +28,7 @@ mod source;
 use std::sync::atomic::AtomicBool;
 
 pub use convert::ReplyErrors;
-pub use engine::{Engines, Failure, Finished, Given, Returned};
+pub use engine::{Engines, Failure, Finished, Given, Returned, Script};
 pub use error::ScriptError;
 pub use functions::{Function, Libraries, Library, Policy, Registry};
 pub use host::{Host, Refusal};

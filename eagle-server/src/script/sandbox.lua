@@ -118,19 +118,21 @@ end
 -- Each resume takes C stack that the interpreter does not count across coroutines.
 local coroutine = G.coroutine
 local DEPTH_MAX = 150
-local depth = 0
+-- coroutine -> how deep it runs, as of when it was last resumed; the first script runs in none, at depth 0
+local depths = setmetatable({}, { __mode = "k" })
 
 local function resumed(ok, ...)
-  depth = depth - 1
   if ok then return true, ... end
   return false, caught((...))
 end
 
 do
-  local create, resume = coroutine.create, coroutine.resume
+  local create, resume, running = coroutine.create, coroutine.resume, coroutine.running
   local function bounded(co, ...)
+    local resumer = running()
+    local depth = resumer and depths[resumer] or 0
     if depth >= DEPTH_MAX then return false, "C stack overflow" end
-    depth = depth + 1
+    depths[co] = depth + 1
     return resumed(resume(co, ...))
   end
   local function unwrapped(ok, ...)
@@ -273,16 +275,6 @@ rawset(G, "_G", face)
 
 -- Scripts are called from outside, so that a script that is being stopped runs nothing here any more.
 return face,
-  function(keys, args)
-    depth = 0
-    rawset(G, "KEYS", keys)
-    rawset(G, "ARGV", args)
-  end,
-  function(f, keys, args)
-    depth = 0
-    return function() return f(keys, args) end
-  end,
   function(is_loading)
-    depth = 0
     globals.__index = is_loading and loading or G
   end

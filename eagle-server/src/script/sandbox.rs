@@ -14,23 +14,21 @@ pub(super) struct Sandbox {
     xpcall: Function,
     /// The error handler.
     handle: Function,
-    /// Sets KEYS and ARGV.
-    prepare: Function,
-    /// A function and its two arguments to a function without.
-    bind: Function,
+    /// Where KEYS and ARGV are put.
+    globals: Table,
     /// Whether the globals are those of a library being loaded.
     set_loading: Function,
 }
 
 impl Sandbox {
+    /// Sets KEYS and ARGV for the next script.
+    pub(super) fn give(&self, keys: &Table, args: &Table) -> mlua::Result<()> {
+        self.globals.raw_set("KEYS", keys)?;
+        self.globals.raw_set("ARGV", args)
+    }
+
     /// Runs a script: whether it succeeded, and what it returned or raised.
-    pub(super) fn run_script(
-        &self,
-        script: &Function,
-        keys: Table,
-        args: Table,
-    ) -> mlua::Result<(bool, Value)> {
-        self.prepare.call::<()>((keys, args))?;
+    pub(super) fn run_script(&self, script: &Function) -> mlua::Result<(bool, Value)> {
         self.xpcall.call((script, &self.handle))
     }
 
@@ -41,8 +39,8 @@ impl Sandbox {
         keys: Table,
         args: Table,
     ) -> mlua::Result<(bool, Value)> {
-        let bound: Function = self.bind.call((function, keys, args))?;
-        self.xpcall.call((bound, &self.handle))
+        // Unlike that of Lua 5.1, this one takes arguments for the function.
+        self.xpcall.call((function, &self.handle, keys, args))
     }
 
     /// Runs the chunk of a library. The engine is to be [ready](Sandbox::end_load) again afterwards.
@@ -61,7 +59,8 @@ impl Sandbox {
 
 pub(super) fn make(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Result<Sandbox> {
     let native = lua.create_table()?;
-    native.raw_set("globals", lua.globals())?;
+    let real = lua.globals();
+    native.raw_set("globals", &real)?;
     let readonly = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> {
         Err(raise::text(lua, "Attempt to modify a readonly table"))
     })?;
@@ -95,17 +94,15 @@ pub(super) fn make(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Result<San
         .load(CODE)
         .set_name(raise::SANDBOXES[usize::from(mode == Mode::Functions)])
         .into_function()?;
-    let (globals, prepare, bind, set_loading): (Table, Function, Function, Function) =
-        chunk.call(native)?;
-    for function in [&chunk, &prepare, &bind, &set_loading] {
+    let (globals, set_loading): (Table, Function) = chunk.call(native)?;
+    for function in [&chunk, &set_loading] {
         function.set_environment(globals.clone())?;
     }
     lua.set_globals(globals)?;
     Ok(Sandbox {
         xpcall,
         handle,
-        prepare,
-        bind,
+        globals: real,
         set_loading,
     })
 }

@@ -66,10 +66,13 @@ impl Sources {
         self.by_sha.write().entry(sha).or_insert(source);
     }
 
-    /// Forgets all scripts; threads notice by the generation and begin anew.
+    /// Forgets all scripts; threads notice by the generation and begin anew. Whoever still finds the old generation
+    /// current came before anybody who finds a script missing.
     pub fn flush(&self) {
-        let old = std::mem::take(&mut *self.by_sha.write());
+        let mut by_sha = self.by_sha.write();
         self.generation.fetch_add(1, Ordering::Release);
+        let old = std::mem::take(&mut *by_sha);
+        drop(by_sha);
         drop(old);
     }
 

@@ -33,7 +33,7 @@ impl Arguments {
         self.values.get(index - 1)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Value> {
         self.values.iter()
     }
 

@@ -9,19 +9,13 @@ use super::args::{Arguments, as_number, as_string, to_integer};
 use crate::script::Refusal;
 use eagle_core::resp::Protocol;
 use eagle_core::text::double::DoubleText;
-use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{BorrowedBytes, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
 type ApiFunction = fn(&Lua, &State, &Arguments) -> mlua::Result<MultiValue>;
 
 const API: &[(&str, ApiFunction)] = &[
-    ("call", |lua, state, args| {
-        one(command(lua, state, args, OnError::Raise)?)
-    }),
-    ("pcall", |lua, state, args| {
-        one(command(lua, state, args, OnError::Return)?)
-    }),
     ("setresp", setresp),
     ("sha1hex", sha1hex),
     ("error_reply", error_reply),
@@ -43,6 +37,13 @@ const REPL_REPLICA: i64 = 2;
 /// The table `redis`.
 pub(crate) fn api(lua: &Lua, state: &Rc<State>, is_eval: bool) -> mlua::Result<Table> {
     let table = lua.create_table()?;
+    for (name, on_error) in [("call", OnError::Raise), ("pcall", OnError::Return)] {
+        let state = state.clone();
+        let closure = lua.create_function(move |lua, args: MultiValue| {
+            command(lua, &state, &args, on_error)
+        })?;
+        table.raw_set(name, closure)?;
+    }
     register(lua, &table, state, API)?;
     if is_eval {
         register(lua, &table, state, API_OF_SCRIPTS)?;
@@ -102,10 +103,6 @@ fn register(
     Ok(())
 }
 
-fn one(value: Value) -> mlua::Result<MultiValue> {
-    Ok(MultiValue::from_vec(vec![value]))
-}
-
 /// What becomes of an error reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnError {
@@ -113,52 +110,55 @@ enum OnError {
     Return,
 }
 
-/// Words of a command.
+/// A word of a command.
 enum Word {
-    Text(LuaString),
+    Text(BorrowedBytes),
     Number(DoubleText),
 }
+
+impl Word {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Word::Text(text) => text,
+            Word::Number(text) => text.as_bytes(),
+        }
+    }
+}
+
+/// The words of a command.
+type Words = SmallVec<[Word; 6]>;
 
 const WORDS_ARE_STRINGS: &[u8] = b"Lua redis lib command arguments must be strings or integers";
 
 /// The words of a command; the error is for the script.
-fn words(args: &Arguments) -> Result<SmallVec<[Word; 8]>, &'static [u8]> {
+fn words<'a>(args: impl ExactSizeIterator<Item = &'a Value>) -> Result<Words, &'static [u8]> {
     if args.len() == 0 {
         return Err(b"Please specify at least one argument for this redis lib call");
     }
-    args.iter()
-        .map(|value| match value {
-            Value::String(text) => Ok(Word::Text(text.clone())),
-            Value::Integer(number) => Ok(Word::Number(DoubleText::new(*number as f64))),
-            Value::Number(number) => Ok(Word::Number(DoubleText::new(*number))),
-            _ => Err(WORDS_ARE_STRINGS),
-        })
-        .collect()
+    let mut words = Words::with_capacity(args.len());
+    for value in args {
+        words.push(match value {
+            Value::String(text) => Word::Text(text.as_bytes()),
+            Value::Integer(number) => Word::Number(DoubleText::new(*number as f64)),
+            Value::Number(number) => Word::Number(DoubleText::new(*number)),
+            _ => return Err(WORDS_ARE_STRINGS),
+        });
+    }
+    Ok(words)
 }
 
-/// Calls `body` with the words as bytes.
-fn with_bytes<T>(words: &[Word], body: impl FnOnce(&[&[u8]]) -> T) -> T {
-    let borrowed: SmallVec<[Option<mlua::BorrowedBytes>; 8]> = words
-        .iter()
-        .map(|word| match word {
-            Word::Text(text) => Some(text.as_bytes()),
-            Word::Number(_) => None,
-        })
-        .collect();
-    let argv: SmallVec<[&[u8]; 8]> = words
-        .iter()
-        .zip(&borrowed)
-        .map(|(word, borrowed)| match (word, borrowed) {
-            (Word::Number(text), _) => text.as_bytes(),
-            (Word::Text(_), Some(bytes)) => &**bytes,
-            (Word::Text(_), None) => &[],
-        })
-        .collect();
-    body(&argv)
+/// The words as a command takes them.
+fn argv(words: &Words) -> SmallVec<[&[u8]; 6]> {
+    words.iter().map(Word::as_bytes).collect()
 }
 
 /// `redis.call` and `redis.pcall`.
-fn command(lua: &Lua, state: &State, args: &Arguments, on_error: OnError) -> mlua::Result<Value> {
+fn command(
+    lua: &Lua,
+    state: &State,
+    args: &MultiValue,
+    on_error: OnError,
+) -> mlua::Result<Value> {
     if !state.has_host() {
         return Err(raise::table(
             b"redis.call/pcall can only be called inside a script invocation",
@@ -174,14 +174,12 @@ fn command(lua: &Lua, state: &State, args: &Arguments, on_error: OnError) -> mlu
             Ok(Value::Table(table))
         }
     };
-    let words = match words(args) {
+    let words = match words(args.iter()) {
         Ok(words) => words,
         Err(text) => return refuse(text, false),
     };
     let mut reply = state.take_buffer();
-    let called = with_bytes(&words, |argv| {
-        host::with(|host| host.call(argv, &mut reply))
-    });
+    let called = host::with(|host| host.call(&argv(&words), &mut reply));
     drop(words);
     let value = match called {
         Some(Ok(())) => match reply.strip_prefix(b"-") {
@@ -294,8 +292,8 @@ fn acl_check_cmd(lua: &Lua, state: &State, args: &Arguments) -> mlua::Result<Mul
             b"redis.acl_check_cmd can only be called inside a script invocation",
         ));
     }
-    let words = words(args).map_err(raise::table)?;
-    let allowed = with_bytes(&words, |argv| host::with(|host| host.may_run(argv)));
+    let words = words(args.iter()).map_err(raise::table)?;
+    let allowed = host::with(|host| host.may_run(&argv(&words)));
     match allowed.flatten() {
         Some(allowed) => allowed.into_lua_multi(lua),
         None => Err(raise::table(

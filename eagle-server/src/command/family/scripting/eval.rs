@@ -4,10 +4,9 @@ use super::{KEYS, KEYS_NOTED, KEYS_RO, KEYS_RO_NOTED};
 use crate::command::args::{Args, parse_integer};
 use crate::command::context::{Context, Outcome};
 use crate::command::errors::CommandError;
-use crate::command::script::{Script, execute, given, sha_of};
+use crate::command::script::{Script, execute, given};
 use crate::command::spec::{Categories, Command, Docs, Flags, Scope};
-use crate::script::{Sha, Source, sha_text};
-use std::sync::Arc;
+use crate::script::{Script as Compiled, Sha};
 
 const DEPENDS: &str = "Depends on the script that is executed.";
 
@@ -98,19 +97,8 @@ fn eval(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let body = args.word()?;
     let argv = args.argv();
     let given = given(&mut args, parse_integer)?;
-    let sha = sha_of(body);
-    let sources = &cx.node.scripts.sources;
-    let source = match sources.get(&sha) {
-        Some(source) => source,
-        None => {
-            let source = Arc::new(Source::new(body).map_err(CommandError::owned)?);
-            let compiled = cx.thread.engines.compile(&cx.node.scripts, &sha, &source);
-            compiled?;
-            sources.insert(sha, source.clone());
-            source
-        }
-    };
-    run(cx, argv, &sha, &source, given)
+    let compiled = cx.thread.engines.script(&cx.node.scripts, body)?;
+    run(cx, argv, &compiled, given)
 }
 
 fn evalsha(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
@@ -120,25 +108,24 @@ fn evalsha(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(NO_SCRIPT);
     }
     let given = given(&mut args, parse_integer)?;
-    let (sha, source) = cx.node.scripts.sources.named(sha).ok_or(NO_SCRIPT)?;
-    run(cx, argv, &sha, &source, given)
+    let named = cx.thread.engines.script_named(&cx.node.scripts, sha)?;
+    run(cx, argv, &named.ok_or(NO_SCRIPT)?, given)
 }
 
 fn run(
     cx: &mut Context<'_>,
     argv: &[&[u8]],
-    sha: &Sha,
-    source: &Source,
+    compiled: &Compiled,
     given: crate::script::Given<'_>,
 ) -> Outcome {
     let script = Script {
-        name: sha_text(sha).into(),
-        flags: source.flags,
+        name: compiled.name().into(),
+        flags: compiled.source().flags,
         is_eval: true,
     };
     let thread = cx.thread.clone();
     execute(cx, argv, &script, |host| {
         let scripts = &thread.node.scripts;
-        thread.engines.run_script(scripts, sha, source, given, host)
+        Ok(thread.engines.run_script(scripts, compiled, given, host))
     })
 }

@@ -3,10 +3,9 @@
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
-use crate::command::script::{busy, sha_of};
+use crate::command::script::busy;
 use crate::command::spec::{Categories, Command, Docs, Flags};
-use crate::script::{Busy, KillError, Source};
-use std::sync::Arc;
+use crate::script::{Busy, KillError};
 
 /// SCRIPT subcommand ...
 pub(super) const SCRIPT: Command = Command::new(
@@ -208,13 +207,6 @@ const LOAD: Command = Command::new(
 
 fn load(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let body = args.word()?;
-    let sha = sha_of(body);
-    let scripts = &cx.node.scripts;
-    if !scripts.sources.contains(&sha) {
-        let source = Source::new(body).map_err(CommandError::owned)?;
-        let compiled = cx.thread.engines.compile(scripts, &sha, &source);
-        compiled?;
-        scripts.sources.insert(sha, Arc::new(source));
-    }
-    cx.reply_bulk(&sha)
+    let script = cx.thread.engines.script(&cx.node.scripts, body)?;
+    cx.reply_bulk(script.name().as_bytes())
 }
