@@ -3,14 +3,15 @@
 /// Words of a request up to which it is looked through.
 const WORDS_MAX: usize = 64;
 
-/// Visits the second word of each of the next requests in `input`, which is the key of most commands; at most
-/// `requests_max` requests. Returns how many requests were seen to their end.
+/// Visits the key of each of the next requests in `input`, at most `requests_max` of them: the word at the place that
+/// `key_at` says for the first word, the command's name. Returns how many requests were seen to their end.
 ///
 /// A hint for prefetching: it ends at the first request that is not whole, not an array, long, or not well-formed,
 /// and the parser has the last word on all of them.
 pub fn lookahead<'a>(
     input: &'a [u8],
     requests_max: usize,
+    key_at: impl Fn(&[u8]) -> usize,
     visit: &mut impl FnMut(&'a [u8]),
 ) -> usize {
     let mut rest = input;
@@ -19,6 +20,7 @@ pub fn lookahead<'a>(
         else {
             return seen;
         };
+        let mut at = 0;
         for i in 0..words {
             let Some((bytes, body)) = header(next, b'$') else {
                 return seen;
@@ -27,7 +29,9 @@ pub fn lookahead<'a>(
             let Some(after) = bytes.checked_add(2).and_then(|end| body.get(end..)) else {
                 return seen;
             };
-            if i == 1 {
+            if i == 0 {
+                at = key_at(&body[..bytes]);
+            } else if i == at {
                 visit(&body[..bytes]);
             }
             next = after;
@@ -76,15 +80,18 @@ mod tests {
 
     fn keys(input: &[u8]) -> (usize, Vec<&[u8]>) {
         let mut keys = Vec::new();
-        let seen = lookahead(input, 3, &mut |key| keys.push(key));
+        let key_at = |name: &[u8]| if name == b"EVAL" { 3 } else { 1 };
+        let seen = lookahead(input, 3, key_at, &mut |key| keys.push(key));
         (seen, keys)
     }
 
     #[test]
-    fn the_second_words_are_seen() {
+    fn the_keys_are_seen() {
         let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$0\r\n\r\n";
         assert_eq!(keys(input), (3, vec![&b"a"[..], b"bb"]));
-        assert_eq!(lookahead(input, 1, &mut |_| {}), 1);
+        assert_eq!(lookahead(input, 1, |_| 1, &mut |_| {}), 1);
+        let scripts = b"*4\r\n$4\r\nEVAL\r\n$1\r\ns\r\n$1\r\n1\r\n$1\r\nk\r\n*3\r\n$4\r\nEVAL\r\n$1\r\ns\r\n$1\r\n0\r\n";
+        assert_eq!(keys(scripts), (2, vec![&b"k"[..]]));
     }
 
     #[test]

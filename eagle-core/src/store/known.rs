@@ -31,6 +31,14 @@ impl KnownKey<'_> {
     }
 }
 
+impl<'k> KnownKey<'k> {
+    /// The slice by which the key is recognised.
+    #[inline]
+    pub fn key(&self) -> &'k [u8] {
+        self.key
+    }
+}
+
 /// The hash of `key`, which may be known.
 #[inline]
 pub(super) fn hash_of(known: Option<&KnownKey<'_>>, hasher: &KeyHasher, key: &[u8]) -> Hash {
@@ -45,6 +53,12 @@ impl<'a> View<'a> {
     #[inline]
     pub fn know(&mut self, key: KnownKey<'a>) {
         self.known = Some(key);
+    }
+
+    /// The key whose slot and hash the view remembers.
+    #[inline]
+    pub fn known(&self) -> Option<KnownKey<'a>> {
+        self.known
     }
 
     /// The slot of `key`.

@@ -50,5 +50,6 @@ pub use permission::{
     catalogue as acl_catalogue, check as check_permission, may_access_channel, may_read_any_key,
     note_denial, script_reason,
 };
+pub use plan::key_at;
 pub use slot_usage::{Counted, counted};
 pub use table::{Entry, Lookup, Table, is_declared, rename, table};

@@ -23,7 +23,10 @@ pub(super) fn plan_known<'k>(
     argv: &[&'k [u8]],
 ) -> (Plan, Option<KnownKey<'k>>) {
     let clustered = batch.thread.node.cluster.is_some();
-    let only = entry.only_key.and_then(|position| argv.get(position));
+    let only = match entry.only_key {
+        Some(position) => argv.get(position),
+        None => only_key_of_script(entry, argv),
+    };
     let Some(key) = only else {
         return (plan(clustered, entry, session, argv), None);
     };
@@ -35,6 +38,26 @@ pub(super) fn plan_known<'k>(
         Scope::All | Scope::Patterns => plan(clustered, entry, session, argv),
     };
     (plan, Some(known))
+}
+
+/// Where the first key of a request stands, by the name of its command. Right for most: a hint for prefetching.
+#[inline]
+pub fn key_at(name: &[u8]) -> usize {
+    match name {
+        // EVAL and FCALL with their kin, and nothing else.
+        [b'e' | b'E', b'v' | b'V', ..] | [b'f' | b'F', b'c' | b'C', ..] => KEY_OF_SCRIPT,
+        _ => 1,
+    }
+}
+
+/// Behind the script and the number of keys.
+const KEY_OF_SCRIPT: usize = 3;
+
+/// The key of a script with one.
+#[inline]
+fn only_key_of_script<'a, 'k>(entry: &Entry, argv: &'a [&'k [u8]]) -> Option<&'a &'k [u8]> {
+    let has_one = entry.command.runs_script() && argv.get(KEY_OF_SCRIPT - 1) == Some(&&b"1"[..]);
+    has_one.then(|| argv.get(KEY_OF_SCRIPT)).flatten()
 }
 
 fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {

@@ -22,6 +22,8 @@ use crate::script::{
     Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptError, ScriptFlags, Source,
 };
 use eagle_core::resp::{Protocol, Writer};
+use eagle_core::store::KnownKey;
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -295,7 +297,7 @@ fn told_error<T>(error: &CommandError) -> Result<T, Refusal> {
     told([b"-", error.as_bytes()].concat())
 }
 
-impl ScriptHost<'_, '_> {
+impl<'x> ScriptHost<'_, 'x> {
     /// Whether the script may call this command, apart from where its keys are.
     fn admit(
         &mut self,
@@ -376,9 +378,22 @@ impl ScriptHost<'_, '_> {
                 .all(|slot| self.cx.view.covers(slot))
     }
 
-    /// Locks what the command needs besides what is locked already.
-    fn lock(&mut self, entry: &'static Entry, argv: &[&[u8]]) -> Result<(), Refusal> {
-        let keyless_read = entry.has(Flags::READONLY)
+    /// The only key of a call and its place, if it is the only key of the script: then its slot and hash are known.
+    fn known(&self, entry: &'static Entry, argv: &[&[u8]]) -> Option<(usize, KnownKey<'x>)> {
+        let place = entry.only_key?;
+        let known = self.cx.view.known()?;
+        (*argv.get(place)? == known.key()).then_some((place, known))
+    }
+
+    /// Locks what the command needs besides what is locked already. `known` is its only key.
+    fn lock(
+        &mut self,
+        entry: &'static Entry,
+        argv: &[&[u8]],
+        known: Option<KnownKey<'_>>,
+    ) -> Result<(), Refusal> {
+        let keyless_read = known.is_none()
+            && entry.has(Flags::READONLY)
             && !entry.command.family.has(Categories::CONNECTION)
             && keys::find(entry, argv).is_empty();
         let names_patterns = entry.command.scope == Scope::Patterns && names_patterns(argv);
@@ -388,6 +403,8 @@ impl ScriptHost<'_, '_> {
             || entry.has(Flags::TOUCHES_ARBITRARY_KEYS);
         let covered = if needs_all {
             self.extend(None)
+        } else if let Some(key) = known {
+            self.extend(Some(key.slot()))
         } else {
             let slots = keys::slots(&keys::find(entry, argv), argv);
             slots.into_iter().all(|slot| self.extend(Some(slot)))
@@ -508,9 +525,10 @@ impl Host for ScriptHost<'_, '_> {
                 run.wrote.store(true, Ordering::Release);
             }
         }
+        let known = self.known(entry, argv);
         let ready = self.route(entry, argv).and_then(|()| {
             let could_look = self.covers_routed(entry, argv);
-            self.lock(entry, argv)?;
+            self.lock(entry, argv, known.map(|(_, key)| key))?;
             // A key that the script did not declare may be missing in a slot that is being moved.
             match could_look {
                 true => Ok(()),
@@ -521,7 +539,15 @@ impl Host for ScriptHost<'_, '_> {
             self.refused(Some(entry), &refusal);
             return Err(refusal);
         }
-        self.run(entry, argv, reply);
+        match known {
+            None => self.run(entry, argv, reply),
+            Some((place, known)) => {
+                // The request's slice of the same bytes, by which the view recognises the key.
+                let mut words: SmallVec<[&[u8]; 6]> = SmallVec::from_slice(argv);
+                words[place] = known.key();
+                self.run(entry, &words, reply);
+            }
+        }
         Ok(())
     }
 

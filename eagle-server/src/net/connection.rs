@@ -763,7 +763,9 @@ impl Connection {
 /// Brings what the next requests will look at into the cache; how many requests.
 fn prefetch(batch: &mut Batch<'_>, db: u8, input: &[u8]) -> usize {
     let mut keys: SmallVec<[&[u8]; PREFETCH_MAX]> = SmallVec::new();
-    let seen = lookahead(input, PREFETCH_MAX, &mut |key| keys.push(key));
+    let seen = lookahead(input, PREFETCH_MAX, command::key_at, &mut |key| {
+        keys.push(key)
+    });
     batch.known.clear();
     if keys.len() > 1 {
         let keyspace = &batch.thread.node.keyspace;

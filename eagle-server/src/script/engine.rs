@@ -325,11 +325,7 @@ impl Engines {
     }
 
     /// The script of the node's cache that a client names by its sha1, if there is one.
-    pub fn script_named(
-        &self,
-        shared: &Shared,
-        sha: &[u8],
-    ) -> Result<Option<Script>, ScriptError> {
+    pub fn script_named(&self, shared: &Shared, sha: &[u8]) -> Result<Option<Script>, ScriptError> {
         let Some(sha) = source::lower(sha) else {
             return Ok(None);
         };
@@ -518,11 +514,7 @@ impl Engine {
         }
     }
 
-    fn compile(
-        &self,
-        sha: source::Sha,
-        source: Arc<Source>,
-    ) -> Result<Rc<Compiled>, ScriptError> {
+    fn compile(&self, sha: source::Sha, source: Arc<Source>) -> Result<Rc<Compiled>, ScriptError> {
         let function = self
             .parse(source.code())
             .map_err(|error| error.behind("ERR Error compiling script (new function): "))?;

@@ -39,9 +39,8 @@ pub(crate) fn api(lua: &Lua, state: &Rc<State>, is_eval: bool) -> mlua::Result<T
     let table = lua.create_table()?;
     for (name, on_error) in [("call", OnError::Raise), ("pcall", OnError::Return)] {
         let state = state.clone();
-        let closure = lua.create_function(move |lua, args: MultiValue| {
-            command(lua, &state, &args, on_error)
-        })?;
+        let closure = lua
+            .create_function(move |lua, args: MultiValue| command(lua, &state, &args, on_error))?;
         table.raw_set(name, closure)?;
     }
     register(lua, &table, state, API)?;
@@ -153,12 +152,7 @@ fn argv(words: &Words) -> SmallVec<[&[u8]; 6]> {
 }
 
 /// `redis.call` and `redis.pcall`.
-fn command(
-    lua: &Lua,
-    state: &State,
-    args: &MultiValue,
-    on_error: OnError,
-) -> mlua::Result<Value> {
+fn command(lua: &Lua, state: &State, args: &MultiValue, on_error: OnError) -> mlua::Result<Value> {
     if !state.has_host() {
         return Err(raise::table(
             b"redis.call/pcall can only be called inside a script invocation",
