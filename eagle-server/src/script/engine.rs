@@ -32,7 +32,7 @@ const STEPS: u32 = 100_000;
 /// Bytes by which an interpreter may grow before what it has used up is collected, besides what allocating brings about:
 /// without that it would grow to twice what it needs. A round of the collector looks at all that is in use, so it has to
 /// be worth it.
-const GARBAGE_BYTES: usize = 64 * 1024;
+const GARBAGE_BYTES: usize = 28 * 1024;
 
 /// Of a large interpreter the garbage may be this part.
 const GARBAGE_PART: usize = 4;
@@ -624,8 +624,7 @@ impl Engine {
         host: &mut (dyn Host + '_),
     ) -> mlua::Result<(bool, Value)> {
         let lua = &self.lua;
-        let strings =
-            |words: &[&[u8]]| lua.create_sequence_from(words.iter().map(|word| BStr::new(word)));
+        let strings = |words: &[&[u8]]| lua.create_sequence_from(words.iter().map(BStr::new));
         let words = given.keys.iter().chain(given.args);
         let bytes = words.map(|word| word.len() + size_of::<&[u8]>()).sum();
         match self.mode {
