@@ -130,9 +130,13 @@ fn check_words(identity: Identity, position: Offset, words: [u64; 4]) -> u64 {
 #[inline]
 fn check(identity: Identity, position: Offset, words: [u64; 4], payload: &[u8]) -> u32 {
     let mut hash = check_words(identity, position, words);
-    for chunk in payload.chunks(8) {
+    let (words, rest) = payload.as_chunks();
+    for word in words {
+        hash = fold(hash ^ u64::from_le_bytes(*word), FOLD_A);
+    }
+    if !rest.is_empty() {
         let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+        word[..rest.len()].copy_from_slice(rest);
         hash = fold(hash ^ u64::from_le_bytes(word), FOLD_A);
     }
     (hash ^ hash >> 32) as u32

@@ -152,6 +152,20 @@ impl Medium {
         unsafe { AtomicU64::from_ptr(at_ptr.cast()) }
     }
 
+    /// Words in a row, found to be within bounds once for all.
+    #[inline]
+    pub fn words(&self, at: Offset, len: usize) -> &[AtomicU64] {
+        let start = self.range(at, len * 8).cast::<AtomicU64>();
+        assert!(
+            at.raw().is_multiple_of(8),
+            "pool word access is not aligned: {at:?}"
+        );
+        // SAFETY: in bounds (above), aligned (the base is page aligned), and the mapping lives as long as `self`. An
+        // atomic word has the size and alignment of a plain one, any bits are a value of it, and words that may be
+        // shared are accessed as atomics only.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
     /// Loads a word.
     #[inline]
     pub fn load(&self, at: Offset, ordering: Ordering) -> u64 {
@@ -234,39 +248,58 @@ impl Medium {
     /// either before or after. The caller is the only writer of all words touched.
     pub fn write_shared(&self, at: Offset, bytes: &[u8]) {
         self.range(at, bytes.len());
-        let mut done = 0;
-        while done < bytes.len() {
-            let position = at.raw() + done as u64;
-            let word = Offset::from_raw(position & !7);
-            let skip = (position & 7) as usize;
-            let take = (8 - skip).min(bytes.len() - done);
-            let cell = self.word(word);
-            // A whole word needs no look at what was there.
-            let mut value = match take {
-                8 => [0; 8],
-                _ => cell.load(Ordering::Relaxed).to_le_bytes(),
-            };
-            value[skip..skip + take].copy_from_slice(&bytes[done..done + take]);
-            cell.store(u64::from_le_bytes(value), Ordering::Release);
-            done += take;
+        let (before, whole) = split_words(at, bytes.len());
+        let (first, rest) = bytes.split_at(before);
+        let (middle, last) = rest.split_at(8 * whole);
+        let start = at.plus(before as u64);
+        self.write_within_word(at, first);
+        if whole > 0 {
+            for (word, bytes) in self.words(start, whole).iter().zip(middle.as_chunks().0) {
+                word.store(u64::from_le_bytes(*bytes), Ordering::Release);
+            }
         }
+        self.write_within_word(start.plus(8 * whole as u64), last);
         self.record(at, bytes.len());
+    }
+
+    /// Writes some bytes of one word.
+    fn write_within_word(&self, at: Offset, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let skip = (at.raw() & 7) as usize;
+        let cell = self.word(Offset::from_raw(at.raw() & !7));
+        let mut value = cell.load(Ordering::Relaxed).to_le_bytes();
+        value[skip..skip + bytes.len()].copy_from_slice(bytes);
+        cell.store(u64::from_le_bytes(value), Ordering::Release);
     }
 
     /// Copies bytes that others may be writing, by words.
     pub fn read_shared(&self, at: Offset, into: &mut [u8]) {
         self.range(at, into.len());
-        let mut done = 0;
-        while done < into.len() {
-            let position = at.raw() + done as u64;
-            let skip = (position & 7) as usize;
-            let take = (8 - skip).min(into.len() - done);
-            let word = self
-                .word(Offset::from_raw(position & !7))
-                .load(Ordering::Relaxed);
-            into[done..done + take].copy_from_slice(&word.to_le_bytes()[skip..skip + take]);
-            done += take;
+        let (before, whole) = split_words(at, into.len());
+        let (first, rest) = into.split_at_mut(before);
+        let (middle, last) = rest.split_at_mut(8 * whole);
+        let start = at.plus(before as u64);
+        self.read_within_word(at, first);
+        if whole > 0 {
+            let words = self.words(start, whole).iter();
+            for (word, bytes) in words.zip(middle.as_chunks_mut().0) {
+                *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+            }
         }
+        self.read_within_word(start.plus(8 * whole as u64), last);
+    }
+
+    /// Copies some bytes of one word.
+    fn read_within_word(&self, at: Offset, into: &mut [u8]) {
+        if into.is_empty() {
+            return;
+        }
+        let skip = (at.raw() & 7) as usize;
+        let word = self.word(Offset::from_raw(at.raw() & !7));
+        let value = word.load(Ordering::Relaxed).to_le_bytes();
+        into.copy_from_slice(&value[skip..skip + into.len()]);
     }
 
     /// Hints that a line will be read soon. Any offset is allowed.
@@ -354,5 +387,40 @@ impl Medium {
                 .recorder
                 .as_ref()
                 .is_some_and(Recorder::loses_log_entries)
+    }
+}
+
+/// How many of `len` bytes from `at` on lie before the first whole word, and how many whole words follow.
+#[inline]
+fn split_words(at: Offset, len: usize) -> (usize, usize) {
+    let before = (at.raw().wrapping_neg() & 7) as usize;
+    let before = before.min(len);
+    (before, (len - before) / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_bytes_begin_and_end_anywhere() {
+        let map = Mapping::anonymous(65536).unwrap();
+        map.map(0, 65536).unwrap();
+        let medium = Medium::new(map, 65536);
+        for at in 4096..4104 {
+            for len in 0..40 {
+                medium.write_shared(Offset::from_raw(4096), &[0xee; 64]);
+                let bytes: Vec<u8> = (1..=len).collect();
+                medium.write_shared(Offset::from_raw(at), &bytes);
+                let mut read = vec![0; usize::from(len)];
+                medium.read_shared(Offset::from_raw(at), &mut read);
+                assert_eq!(read, bytes);
+                let mut around = [0; 64];
+                medium.read_shared(Offset::from_raw(4096), &mut around);
+                let skip = (at - 4096) as usize;
+                let untouched = around[..skip].iter().chain(&around[skip + bytes.len()..]);
+                assert!(untouched.copied().all(|byte| byte == 0xee));
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -203,6 +203,12 @@ impl Pool {
     #[inline]
     pub fn load_u64(&self, at: Offset, ordering: Ordering) -> u64 {
         self.medium().load(at, ordering)
+    }
+
+    /// Words in a row, to be loaded atomically one by one. Panics when out of bounds or not aligned.
+    #[inline]
+    pub fn words(&self, at: Offset, len: usize) -> &[AtomicU64] {
+        self.medium().words(at, len)
     }
 
     /// The contents of an immutable block. Panics when out of bounds.

@@ -13,6 +13,7 @@
 
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 
 use super::blob::Blob;
 use super::dash::hash::{Hash, KeyHasher};
@@ -99,6 +100,12 @@ impl Words for Reader<'_> {
             return self.pending.value;
         }
         self.pool.load_u64(Offset::from_raw(at), Ordering::Acquire)
+    }
+
+    #[inline]
+    fn run<T>(&self, at: u64, len: usize, read: impl FnOnce(&[AtomicU64]) -> T) -> T {
+        debug_assert_eq!(self.pending.within(at..at + 8 * len as u64), None);
+        read(self.pool.words(Offset::from_raw(at), len))
     }
 
     #[inline]
@@ -258,6 +265,11 @@ impl Words for Writer<'_, '_> {
         self.reader().load(at)
     }
 
+    #[inline]
+    fn run<T>(&self, at: u64, len: usize, read: impl FnOnce(&[AtomicU64]) -> T) -> T {
+        self.reader().run(at, len, read)
+    }
+
     fn key_is(&self, blob: u64, key: &[u8]) -> bool {
         self.reader().key_is(blob, key)
     }
@@ -320,9 +332,20 @@ impl WordsMut for Writer<'_, '_> {
             [] => Ok(()),
             &[word] => self.store_apart(at, word),
             words => {
-                let bytes: SmallVec<[u8; 64]> =
-                    words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                Ok(self.state.tx.write_bytes(Offset::from_raw(at), &bytes)?)
+                // Up to a cache line as a rule.
+                let (mut short, mut long) = ([[0; 8]; 8], Vec::new());
+                let bytes = match short.get_mut(..words.len()) {
+                    Some(short) => short,
+                    None => {
+                        long.resize(words.len(), [0; 8]);
+                        &mut long[..]
+                    }
+                };
+                for (bytes, word) in bytes.iter_mut().zip(words) {
+                    *bytes = word.to_le_bytes();
+                }
+                let bytes = bytes.as_flattened();
+                Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?)
             }
         }
     }

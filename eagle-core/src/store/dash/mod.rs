@@ -50,11 +50,23 @@ pub(crate) mod walk;
 
 use super::error::StoreError;
 use hash::Hash;
+use smallvec::SmallVec;
+// Never loom's: only structures that are read under a lock are looked at in runs.
+use std::sync::atomic::AtomicU64;
 
 /// What a reader needs of the medium.
 pub(crate) trait Words {
     /// Loads the word at byte offset `at` with acquire ordering.
     fn load(&self, at: u64) -> u64;
+
+    /// Lets `read` look at `len` words in a row, which are not the pending publish of a writer: many words cost little
+    /// more than one that way.
+    fn run<T>(&self, at: u64, len: usize, read: impl FnOnce(&[AtomicU64]) -> T) -> T {
+        let words: SmallVec<[AtomicU64; 16]> = (0..len as u64)
+            .map(|i| AtomicU64::new(self.load(at + 8 * i)))
+            .collect();
+        read(&words)
+    }
 
     /// Whether the blob at byte offset `blob` carries `key`.
     fn key_is(&self, blob: u64, key: &[u8]) -> bool;
