@@ -400,6 +400,10 @@ impl Writer {
         if len < 10 {
             self.out
                 .extend_from_slice(&[marker, b'0' + len as u8, b'\r', b'\n']);
+        } else if len < 100 {
+            let (tens, ones) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
+            self.out
+                .extend_from_slice(&[marker, tens, ones, b'\r', b'\n']);
         } else {
             self.raw_line(marker, itoa::Buffer::new().format(len).as_bytes());
         }

@@ -369,13 +369,13 @@ impl<'a> Iterator for ZsetIter<'a> {
                 left,
             } => {
                 *left = left.checked_sub(1)?;
-                if *reverse {
-                    cursor.prev(reader);
-                }
-                let entry = cursor.entry(reader)?;
-                if !*reverse {
-                    cursor.next(reader);
-                }
+                let entry = match *reverse {
+                    true => {
+                        cursor.prev(reader);
+                        cursor.entry(reader)?
+                    }
+                    false => cursor.take(reader)?,
+                };
                 Some(Member::read(reader, entry.b).scored(reader))
             }
         }

@@ -33,6 +33,9 @@ enum OutOfRange {
 }
 
 fn parse(text: &[u8], out_of_range: OutOfRange) -> Option<f64> {
+    if let Some(value) = parse_digits(text) {
+        return Some(value);
+    }
     match CFloat::classify(text)? {
         CFloat::Infinity { negative: false } => Some(f64::INFINITY),
         CFloat::Infinity { negative: true } => Some(f64::NEG_INFINITY),
@@ -47,6 +50,23 @@ fn parse(text: &[u8], out_of_range: OutOfRange) -> Option<f64> {
             None => None,
         },
     }
+}
+
+/// Reads a whole number of so few digits that a double holds it exactly, as most scores are.
+fn parse_digits(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = f64::DIGITS as usize;
+    if !(1..=DIGITS_MAX).contains(&text.len()) {
+        return None;
+    }
+    let mut value = 0u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = 10 * value + u64::from(digit);
+    }
+    Some(value as f64)
 }
 
 /// Whether the significand of a decimal number is other than 0.

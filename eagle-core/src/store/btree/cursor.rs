@@ -1,11 +1,12 @@
 //! Places in a tree: finding them, moving from one to the next, and their distance from the start.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
 use super::inner::Inner;
-use super::layout::LEVELS_MAX;
+use super::layout::{EntryAt, LEVELS_MAX, partition};
 use super::leaf::{self, Leaf};
 use super::{Entry, Order, Words};
 
@@ -68,18 +69,42 @@ impl<O: Order> Cursor<O> {
         root: u64,
         mut before: impl FnMut(Entry) -> bool,
     ) -> Cursor<O> {
+        Cursor::seek_by(words, root, |entry| before(entry.entry()))
+    }
+
+    /// At the first entry whose `a` is `key` or more, passing over those with `key` whose `b` is `before`.
+    pub(super) fn seek_key<W: Words>(
+        words: &W,
+        root: u64,
+        key: u64,
+        mut before: impl FnMut(u64) -> bool,
+    ) -> Cursor<O> {
+        Cursor::seek_by(words, root, |entry| match entry.a().cmp(&key) {
+            Less => true,
+            Equal => before(entry.b()),
+            Greater => false,
+        })
+    }
+
+    #[inline]
+    fn seek_by<W: Words>(
+        words: &W,
+        root: u64,
+        mut before: impl FnMut(EntryAt<'_>) -> bool,
+    ) -> Cursor<O> {
         debug_assert!(O::KEYED, "only a keyed tree is searched");
         let mut path = Path::new();
         let mut node = root;
         while node != 0 && path.len() < LEVELS_MAX {
             if leaf::head(words, node).level == 0 {
-                let leaf = Leaf::load(words, node);
-                let index = partition(0, leaf.len(), |i| before(leaf.entry(words, i)));
+                let index = leaf::look(words, node, |leaf| {
+                    partition(0, leaf.len(), |i| before(leaf.at(i)))
+                });
                 path.push(Step { node, index });
                 break;
             }
             let inner = Inner::load(words, node);
-            let index = partition(1, inner.len(), |i| before(inner.first(words, i))) - 1;
+            let index = inner.seek(words, &mut before);
             path.push(Step { node, index });
             node = inner.child(words, index);
         }
@@ -94,34 +119,28 @@ impl<O: Order> Cursor<O> {
         let mut rest = position;
         while node != 0 && path.len() < LEVELS_MAX {
             if leaf::head(words, node).level == 0 {
-                let leaf = Leaf::load(words, node);
                 let mut index = 0;
                 if O::UNIT {
-                    index = leaf.len().min(rest as usize);
+                    index = leaf::len(words, node).min(rest as usize);
                     rest -= index as u64;
                 } else {
-                    while index < leaf.len() {
-                        let weight = O::weight(leaf.entry(words, index));
-                        if rest < weight {
-                            break;
+                    leaf::look(words, node, |leaf| {
+                        while index < leaf.len() {
+                            let weight = O::weight(leaf.at(index).entry());
+                            if rest < weight {
+                                break;
+                            }
+                            rest -= weight;
+                            index += 1;
                         }
-                        rest -= weight;
-                        index += 1;
-                    }
+                    });
                 }
                 path.push(Step { node, index });
                 break;
             }
             let inner = Inner::load(words, node);
-            let mut index = 0;
-            while index + 1 < inner.len() {
-                let weight = inner.weight(words, index);
-                if rest < weight {
-                    break;
-                }
-                rest -= weight;
-                index += 1;
-            }
+            let (index, within) = inner.seek_weight(words, rest);
+            rest = within;
             path.push(Step { node, index });
             node = inner.child(words, index);
         }
@@ -137,6 +156,21 @@ impl<O: Order> Cursor<O> {
         }
         let mut next = self.clone();
         next.settle(words).then(|| next.entry(words)).flatten()
+    }
+
+    /// Goes over the entry behind the cursor and answers it.
+    #[inline]
+    pub(crate) fn take<W: Words>(&mut self, words: &W) -> Option<Entry> {
+        loop {
+            let step = self.path.last_mut()?;
+            if let Some(entry) = leaf::entry(words, step.node, step.index) {
+                step.index += 1;
+                return Some(entry);
+            }
+            if !self.settle(words) {
+                return None;
+            }
+        }
     }
 
     /// Goes over the entry behind the cursor; whether there was one.
@@ -257,19 +291,4 @@ fn descend<W: Words>(words: &W, mut node: u64, choice: &Choice, path: &mut Path)
         path.push(Step { node, index });
         node = inner.child(words, index);
     }
-}
-
-/// The first number in `from..to` for which `before` does not hold, given that it holds for a front part of them.
-#[inline]
-fn partition(from: usize, to: usize, mut before: impl FnMut(usize) -> bool) -> usize {
-    let (mut low, mut high) = (from, to.max(from));
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }

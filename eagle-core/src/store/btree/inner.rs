@@ -2,9 +2,13 @@
 
 use smallvec::SmallVec;
 
-use super::layout::{Head, INNER_HEAD_WORDS, INNER_MAX, entry_at, inner_capacity, inner_words};
+use super::layout::{
+    EntryAt, Head, INNER_HEAD_WORDS, INNER_MAX, entry_at, inner_capacity, inner_words, partition,
+    word,
+};
 use super::{Entry, Order, Words, WordsMut};
 use crate::store::error::StoreError;
+use std::sync::atomic::Ordering;
 
 /// A child and what its parent knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +100,38 @@ impl Inner {
 
     /// The summed weight of the first `len` children.
     pub(super) fn weights<W: Words>(&self, words: &W, len: usize) -> u64 {
-        let weights = (0..len).map(|i| self.weight(words, i));
-        weights.fold(0, u64::wrapping_add)
+        words.run(self.weight_at(0), len, |run| {
+            let weights = run.iter().map(|weight| weight.load(Ordering::Acquire));
+            weights.fold(0, u64::wrapping_add)
+        })
+    }
+
+    /// The child in which the weight `position` falls, and how far into it; the last child if there is less weight.
+    pub(super) fn seek_weight<W: Words>(&self, words: &W, position: u64) -> (usize, u64) {
+        words.run(self.weight_at(0), self.len(), |run| {
+            let (mut index, mut rest) = (0, position);
+            while index + 1 < run.len() {
+                let weight = word(run, index);
+                if rest < weight {
+                    break;
+                }
+                rest -= weight;
+                index += 1;
+            }
+            (index, rest)
+        })
+    }
+
+    /// The last child whose first entry is `before`, the first child if none is; the tree is keyed.
+    #[inline]
+    pub(super) fn seek<W: Words>(
+        &self,
+        words: &W,
+        before: &mut impl FnMut(EntryAt<'_>) -> bool,
+    ) -> usize {
+        words.run(self.first_at(0), 2 * self.len(), |run| {
+            partition(1, self.len(), |i| before(EntryAt::new(run, 2 * i))) - 1
+        })
     }
 
     /// Byte offset of child `index`.
@@ -114,13 +148,15 @@ impl Inner {
 
     /// All children.
     pub(super) fn children<W: Words>(&self, words: &W) -> Children {
-        (0..self.len())
-            .map(|i| Child {
-                at: self.child(words, i),
-                weight: self.weight(words, i),
-                first: self.first(words, i),
-            })
-            .collect()
+        let capacity = self.head.capacity;
+        words.run(self.word_at(0), 4 * capacity, |run| {
+            let children = (0..self.len()).map(|i| Child {
+                at: word(run, capacity + i),
+                weight: word(run, i),
+                first: EntryAt::new(run, 2 * (capacity + i)).entry(),
+            });
+            children.collect()
+        })
     }
 
     /// Changes the number of children.

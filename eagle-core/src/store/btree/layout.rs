@@ -8,6 +8,7 @@
 //! ```
 
 use super::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most entries in a leaf: 1 KiB.
 pub(super) const LEAF_MAX: usize = 60;
@@ -116,4 +117,58 @@ pub(super) fn entry_at<W: super::Words>(words: &W, at: u64) -> Entry {
         a: words.load(at),
         b: words.load(at + 8),
     }
+}
+
+/// Word number `i` of a run. What a damaged node says there is beyond its end reads as zero.
+#[inline]
+pub(super) fn word(run: &[AtomicU64], i: usize) -> u64 {
+    run.get(i).map_or(0, |word| word.load(Ordering::Acquire))
+}
+
+/// An entry in a run of words, not read yet: most searches can tell by `a` alone.
+#[derive(Clone, Copy)]
+pub(super) struct EntryAt<'r> {
+    run: &'r [AtomicU64],
+    word: usize,
+}
+
+impl<'r> EntryAt<'r> {
+    /// The entry that begins with word number `word`.
+    #[inline]
+    pub(super) fn new(run: &'r [AtomicU64], word: usize) -> EntryAt<'r> {
+        EntryAt { run, word }
+    }
+
+    #[inline]
+    pub(super) fn a(self) -> u64 {
+        word(self.run, self.word)
+    }
+
+    #[inline]
+    pub(super) fn b(self) -> u64 {
+        word(self.run, self.word + 1)
+    }
+
+    #[inline]
+    pub(super) fn entry(self) -> Entry {
+        Entry {
+            a: self.a(),
+            b: self.b(),
+        }
+    }
+}
+
+/// The first number in `from..to` for which `before` does not hold, given that it holds for a front part of them.
+#[inline]
+pub(super) fn partition(from: usize, to: usize, mut before: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut high) = (from, to.max(from));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }

@@ -2,12 +2,24 @@
 
 use smallvec::SmallVec;
 
-use super::layout::{Head, LEAF_MAX, LINE_WORDS, ORDER_AT, entry_at, leaf_capacity, leaf_words};
+use super::layout::{
+    EntryAt, Head, LEAF_MAX, LINE_WORDS, ORDER_AT, entry_at, leaf_capacity, leaf_words, word,
+};
 use super::{Entry, Order, Words, WordsMut};
 use crate::store::error::StoreError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of a leaf, in order.
 pub(super) type Entries = SmallVec<[Entry; LEAF_MAX + 1]>;
+
+/// What may lie in the free places of a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FreePlaces {
+    /// Nothing that this change has taken out: they need no log.
+    Unused,
+    /// Perhaps something that this change has taken out, whose words a rollback must bring back.
+    Vacated,
+}
 
 /// A leaf, its line read.
 #[derive(Clone, Copy)]
@@ -21,9 +33,11 @@ impl Leaf {
     #[inline]
     pub(super) fn load<W: Words>(words: &W, at: u64) -> Leaf {
         let mut line = [0; 8 * LINE_WORDS];
-        for (i, bytes) in line.chunks_exact_mut(8).enumerate() {
-            bytes.copy_from_slice(&words.load(at + 8 * i as u64).to_le_bytes());
-        }
+        words.run(at, LINE_WORDS, |run| {
+            for (bytes, word) in line.as_chunks_mut().0.iter_mut().zip(run) {
+                *bytes = word.load(Ordering::Acquire).to_le_bytes();
+            }
+        });
         Leaf { at, line }
     }
 
@@ -39,7 +53,8 @@ impl Leaf {
         for (i, place) in line[ORDER_AT..ORDER_AT + capacity].iter_mut().enumerate() {
             *place = i as u8;
         }
-        let mut image: SmallVec<[u64; leaf_words(LEAF_MAX)]> = line_words(&line).collect();
+        let mut image: SmallVec<[u64; leaf_words(LEAF_MAX)]> =
+            line_words(&line).into_iter().collect();
         image.extend(entries.iter().flat_map(|entry| [entry.a, entry.b]));
         image.resize(leaf_words(capacity), 0);
         words.alloc_words(&image)
@@ -75,7 +90,9 @@ impl Leaf {
 
     /// All entries, in order.
     pub(super) fn entries<W: Words>(&self, words: &W) -> Entries {
-        (0..self.len()).map(|i| self.entry(words, i)).collect()
+        look(words, self.at, |leaf| {
+            (0..leaf.len()).map(|i| leaf.at(i).entry()).collect()
+        })
     }
 
     /// The summed weight of the first `len` entries.
@@ -83,7 +100,10 @@ impl Leaf {
         if O::UNIT {
             return len as u64;
         }
-        (0..len).map(|i| O::weight(self.entry(words, i))).sum()
+        look(words, self.at, |leaf| {
+            let entries = (0..len).map(|i| leaf.at(i).entry());
+            entries.map(O::weight).sum()
+        })
     }
 
     /// Puts an entry before number `index`; there is room.
@@ -92,14 +112,21 @@ impl Leaf {
         words: &mut M,
         index: usize,
         entry: Entry,
+        free: FreePlaces,
     ) -> Result<(), StoreError> {
         let len = self.len();
         debug_assert!(index <= len && len < self.capacity());
         let old = self.line;
-        self.line[ORDER_AT + index..=ORDER_AT + len].rotate_right(1);
+        self.shift(len, index);
         self.line[2] += 1;
-        // The place was free, but this transaction may have freed it: a rollback must bring its words back.
-        words.store_words(self.place_at(index), &[entry.a, entry.b])?;
+        let at = self.place_at(index);
+        match free {
+            FreePlaces::Vacated => words.store_words(at, &[entry.a, entry.b])?,
+            FreePlaces::Unused => {
+                words.store_hidden(at, entry.a)?;
+                words.store_hidden(at + 8, entry.b)?;
+            }
+        }
         self.store_line(words, &old)
     }
 
@@ -112,9 +139,35 @@ impl Leaf {
         let len = self.len();
         debug_assert!(index < len);
         let old = self.line;
-        self.line[ORDER_AT + index..ORDER_AT + len].rotate_left(1);
+        self.shift(index, len - 1);
         self.line[2] -= 1;
         self.store_line(words, &old)
+    }
+
+    /// Makes entry number `from` number `to`, and changes it.
+    pub(super) fn reorder<M: WordsMut>(
+        &mut self,
+        words: &mut M,
+        from: usize,
+        to: usize,
+        new: Entry,
+    ) -> Result<(), StoreError> {
+        self.replace(words, from, self.entry(words, from), new)?;
+        let old = self.line;
+        self.shift(from, to);
+        self.store_line(words, &old)
+    }
+
+    /// Lets the place that is number `from` in the order be number `to`.
+    fn shift(&mut self, from: usize, to: usize) {
+        let order = &mut self.line[ORDER_AT..];
+        let place = order[from];
+        if from < to {
+            order.copy_within(from + 1..=to, from);
+        } else {
+            order.copy_within(to..from, to + 1);
+        }
+        order[to] = place;
     }
 
     /// Changes entry number `index`.
@@ -140,23 +193,24 @@ impl Leaf {
         words: &mut M,
         old: &[u8; 8 * LINE_WORDS],
     ) -> Result<(), StoreError> {
-        let differs = |i: &usize| self.line[8 * i..8 * i + 8] != old[8 * i..8 * i + 8];
+        let (old, new) = (line_words(old), line_words(&self.line));
+        let differs = |&i: &usize| old[i] != new[i];
         let (Some(first), Some(last)) = (
             (0..LINE_WORDS).find(differs),
             (0..LINE_WORDS).rev().find(differs),
         ) else {
             return Ok(());
         };
-        let new: SmallVec<[u64; LINE_WORDS]> = line_words(&self.line).collect();
         words.store_words(self.at + 8 * first as u64, &new[first..=last])
     }
 }
 
-fn line_words(line: &[u8; 8 * LINE_WORDS]) -> impl Iterator<Item = u64> + '_ {
-    line.as_chunks()
-        .0
-        .iter()
-        .map(|bytes| u64::from_le_bytes(*bytes))
+fn line_words(line: &[u8; 8 * LINE_WORDS]) -> [u64; LINE_WORDS] {
+    let mut words = [0; LINE_WORDS];
+    for (word, bytes) in words.iter_mut().zip(line.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// The head of a node that may be a leaf.
@@ -170,6 +224,37 @@ pub(super) fn head<W: Words>(words: &W, at: u64) -> Head {
 pub(super) fn len<W: Words>(words: &W, at: u64) -> usize {
     let head = head(words, at);
     head.len.min(head.capacity).min(LEAF_MAX)
+}
+
+/// A leaf as it lies in the pool, for a look at many of its entries.
+pub(super) struct Look<'r> {
+    run: &'r [AtomicU64],
+    len: usize,
+}
+
+impl<'r> Look<'r> {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Entry number `index`.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> EntryAt<'r> {
+        let byte = ORDER_AT + index;
+        let order = word(self.run, byte / 8).to_le_bytes();
+        let place = usize::from(order[byte % 8]);
+        EntryAt::new(self.run, LINE_WORDS + 2 * place)
+    }
+}
+
+/// Lets `read` look at the leaf at `at`.
+#[inline]
+pub(super) fn look<W: Words, T>(words: &W, at: u64, read: impl FnOnce(Look<'_>) -> T) -> T {
+    let head = head(words, at);
+    let capacity = head.capacity.min(LEAF_MAX);
+    let len = head.len.min(capacity);
+    words.run(at, leaf_words(capacity), |run| read(Look { run, len }))
 }
 
 /// Entry number `index` of the leaf at `at`, of which there may be fewer; reads only what that takes of its line.

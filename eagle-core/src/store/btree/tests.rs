@@ -147,6 +147,24 @@ impl<O: Order> Pair<O> {
         assert_eq!(removed, Some(self.model.remove(index)));
     }
 
+    /// Gives an entry another key.
+    fn relocate(&mut self, index: usize, entry: Entry) {
+        let key = |e: Entry| (e.a, e.b);
+        let find =
+            |memory: &Memory, wanted: Entry| self.tree.seek_key(memory, wanted.a, |b| b < wanted.b);
+        let from = find(&self.memory, self.model[index]);
+        let to = find(&self.memory, entry);
+        self.tree
+            .relocate(&mut self.memory, &from, &to, entry, |memory| {
+                find(memory, entry)
+            })
+            .unwrap();
+        self.memory.settle();
+        self.model.remove(index);
+        let index = self.model.partition_point(|&e| key(e) < key(entry));
+        self.model.insert(index, entry);
+    }
+
     /// Takes everything apart.
     fn end(mut self) {
         let mut dropped = Vec::new();
@@ -194,6 +212,8 @@ enum Step {
     RemoveBack(u8),
     Remove(Vec<u16>),
     Replace(u16),
+    /// To keys near by, and anywhere.
+    Relocate(Vec<(u16, i8)>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -205,6 +225,7 @@ fn step() -> impl Strategy<Value = Step> {
         (1..60u8).prop_map(Step::RemoveBack),
         prop::collection::vec(any::<u16>(), 1..120).prop_map(Step::Remove),
         any::<u16>().prop_map(Step::Replace),
+        prop::collection::vec((any::<u16>(), any::<i8>()), 1..120).prop_map(Step::Relocate),
     ]
 }
 
@@ -266,6 +287,16 @@ proptest! {
                         pair.model[i] = new;
                     }
                 }
+                Step::Relocate(which) if !pair.model.is_empty() => for &(i, by) in which {
+                    let i = usize::from(i) % pair.model.len();
+                    seed += 1;
+                    let a = match by {
+                        i8::MIN..0 => low + mix(seed) % (high - low),
+                        // A key some entries away, or the same one.
+                        _ => pair.model[(i + by as usize / 4) % pair.model.len()].a,
+                    };
+                    pair.relocate(i, Entry { a, b: seed | 1 << 52 });
+                },
                 step => pair.removals(step),
             }
             pair.check();

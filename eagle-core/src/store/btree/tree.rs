@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::cursor::{Cursor, Step};
 use super::inner::{Child, Children, Inner};
 use super::layout::{NODE_WORDS_MAX, node_words};
-use super::leaf::{self, Leaf};
+use super::leaf::{self, FreePlaces, Leaf};
 use super::{Entry, Order, Words, WordsMut};
 use crate::store::error::StoreError;
 
@@ -74,6 +74,17 @@ impl<O: Order> Tree<O> {
         Cursor::seek(words, self.root(words), before)
     }
 
+    /// A cursor at the first entry whose `a` is `key` or more, but behind those with `key` whose `b` is `before`. The
+    /// tree is keyed, by `a` first.
+    pub(crate) fn seek_key<W: Words>(
+        self,
+        words: &W,
+        key: u64,
+        before: impl FnMut(u64) -> bool,
+    ) -> Cursor<O> {
+        Cursor::seek_key(words, self.root(words), key, before)
+    }
+
     /// A cursor at the entry in which the weight `position` falls, and how far into it; behind the last entry, and by
     /// how much too far, if there is less weight.
     pub(crate) fn seek_weight<W: Words>(self, words: &W, position: u64) -> (Cursor<O>, u64) {
@@ -87,6 +98,26 @@ impl<O: Order> Tree<O> {
         cursor: &Cursor<O>,
         entry: Entry,
     ) -> Result<(), StoreError> {
+        self.insert_into(words, cursor, entry, FreePlaces::Vacated)
+    }
+
+    /// The same by a change that takes nothing out of this tree, whose free places therefore need no log.
+    pub(crate) fn insert_only<M: WordsMut>(
+        self,
+        words: &mut M,
+        cursor: &Cursor<O>,
+        entry: Entry,
+    ) -> Result<(), StoreError> {
+        self.insert_into(words, cursor, entry, FreePlaces::Unused)
+    }
+
+    fn insert_into<M: WordsMut>(
+        self,
+        words: &mut M,
+        cursor: &Cursor<O>,
+        entry: Entry,
+        free: FreePlaces,
+    ) -> Result<(), StoreError> {
         let Some((&Step { node, index }, above)) = cursor.path.split_last() else {
             let root = Leaf::alloc::<O, M>(words, &[entry])?;
             return words.store_apart(self.root_at, root);
@@ -98,7 +129,7 @@ impl<O: Order> Tree<O> {
         }
         let mut leaf = Leaf::load(words, node);
         if leaf.len() < leaf.capacity() {
-            return leaf.insert(words, index, entry);
+            return leaf.insert(words, index, entry, free);
         }
         if leaf.capacity() < O::LEAF_MAX {
             let mut entries = leaf.entries(words);
@@ -276,6 +307,69 @@ impl<O: Order> Tree<O> {
         }
         if index == 0 && old != entry {
             set_first::<O, M>(words, above, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the entry behind one cursor to where another one stands, and changes it; `again` finds that place when the
+    /// entry is no longer there. Most moves are within a leaf or between two, and cost neither a node nor a search. The
+    /// change takes nothing else out of the tree.
+    pub(crate) fn relocate<M: WordsMut>(
+        self,
+        words: &mut M,
+        from: &Cursor<O>,
+        to: &Cursor<O>,
+        entry: Entry,
+        again: impl FnOnce(&M) -> Cursor<O>,
+    ) -> Result<(), StoreError> {
+        let mut from = from.clone();
+        if !from.settle(words) {
+            return Ok(());
+        }
+        let (Some((&source, above_source)), Some((&target, above_target))) =
+            (from.path.split_last(), to.path.split_last())
+        else {
+            return Ok(());
+        };
+        let mut leaf = Leaf::load(words, source.node);
+        let old = leaf.entry(words, source.index);
+        let (was, is) = (O::weight(old), O::weight(entry));
+        if source.node == target.node {
+            // What stood behind the entry moves up by one.
+            let index = target.index - usize::from(target.index > source.index);
+            leaf.reorder(words, source.index, index, entry)?;
+            if was != is {
+                add_weight(words, above_source, is.wrapping_sub(was))?;
+            }
+            if source.index == 0 || index == 0 {
+                let first = leaf.entry(words, 0);
+                set_first::<O, M>(words, above_source, first)?;
+            }
+            return Ok(());
+        }
+        let mut other = Leaf::load(words, target.node);
+        if leaf.len() <= O::LEAF_MAX / 4 || leaf.len() == 1 || other.len() >= other.capacity() {
+            self.remove(words, &from)?;
+            let to = again(words);
+            return self.insert(words, &to, entry);
+        }
+        for (source, target) in above_source.iter().zip(above_target) {
+            if (source.node, source.index) != (target.node, target.index) {
+                add_weight(words, &[*source], was.wrapping_neg())?;
+                add_weight(words, &[*target], is)?;
+            } else if was != is {
+                add_weight(words, &[*source], is.wrapping_sub(was))?;
+            }
+        }
+        leaf.remove(words, source.index)?;
+        if source.index == 0 {
+            let first = leaf.entry(words, 0);
+            set_first::<O, M>(words, above_source, first)?;
+        }
+        // Another leaf than the one that something was taken out of.
+        other.insert(words, target.index, entry, FreePlaces::Unused)?;
+        if target.index == 0 {
+            set_first::<O, M>(words, above_target, entry)?;
         }
         Ok(())
     }

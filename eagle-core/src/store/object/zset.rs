@@ -20,6 +20,7 @@ use std::ops::Range;
 use crate::store::blob::{Blob, Draft};
 use crate::store::btree::{Build, Cursor, Entry, Order, Tree};
 use crate::store::change::{Change, Contents, Here, Place};
+use crate::store::dash::hash::Hash;
 use crate::store::dash::layout::{NodeRef, Record};
 use crate::store::dash::table::{self, Found};
 use crate::store::dash::{Words, WordsMut};
@@ -234,7 +235,15 @@ impl Sorted {
     }
 
     fn find(self, reader: &Reader<'_>, member: &[u8]) -> Option<(Found, Member)> {
-        let hash = reader.hasher.hash(member);
+        self.find_hashed(reader, reader.hasher.hash(member), member)
+    }
+
+    fn find_hashed(
+        self,
+        reader: &Reader<'_>,
+        hash: Hash,
+        member: &[u8],
+    ) -> Option<(Found, Member)> {
         let found = table::find(reader, self.root(reader), hash, member)?;
         Some((found, Member::read(reader, found.record.blob())))
     }
@@ -245,9 +254,8 @@ impl Sorted {
         reader: &Reader<'_>,
         (name, score): Scored<'_>,
     ) -> Cursor<Ranks> {
-        let key = order_key(score);
-        self.tree().seek(reader, |entry| {
-            entry.a < key || entry.a == key && Member::read(reader, entry.b).name(reader) < name
+        self.tree().seek_key(reader, order_key(score), |member| {
+            Member::read(reader, member).name(reader) < name
         })
     }
 
@@ -272,11 +280,12 @@ impl Sorted {
         })
     }
 
-    /// Adds a member that is not there.
+    /// Adds a member that is not there: the whole of a change.
     fn insert(
         self,
         writer: &mut Writer<'_, '_>,
         (name, score): Scored<'_>,
+        hash: Hash,
     ) -> Result<(), StoreError> {
         let at = Member::write(writer, (name, score))?;
         let reader = writer.reader();
@@ -285,13 +294,12 @@ impl Sorted {
             a: order_key(score),
             b: at,
         };
-        self.tree().insert(writer, &place, entry)?;
+        self.tree().insert_only(writer, &place, entry)?;
         writer.store(self.len_at(), self.len(&reader) + 1)?;
-        let hash = writer.hasher.hash(name);
         table::insert(writer, self.header, hash, Record::new(at, 0))
     }
 
-    /// Gives a member another score.
+    /// Gives a member another score: the whole of a change.
     fn update(
         self,
         writer: &mut Writer<'_, '_>,
@@ -304,15 +312,12 @@ impl Sorted {
             a: order_key(score),
             b: found.record.blob(),
         };
-        let tree = self.tree();
         let here = self.place(&reader, (name, old));
-        if stays(&reader, &here, entry.a) {
-            tree.replace(writer, &here, entry)?;
-        } else {
-            tree.remove(writer, &here)?;
-            let place = self.place(&reader, (name, score));
-            tree.insert(writer, &place, entry)?;
-        }
+        let place = self.place(&reader, (name, score));
+        self.tree()
+            .relocate(writer, &here, &place, entry, |writer| {
+                self.place(&writer.reader(), (name, score))
+            })?;
         match member.0.ttl_word() {
             Some(at) => writer.publish(at, score.to_bits()),
             None => Ok(()),
@@ -334,14 +339,6 @@ impl Sorted {
         table::remove(writer, self.header, &found, hash, left)?;
         writer.free(found.record.blob())
     }
-}
-
-/// Whether the entry at a cursor keeps its place with another order key.
-fn stays(reader: &Reader<'_>, here: &Cursor<Ranks>, key: u64) -> bool {
-    let (mut before, mut after) = (here.clone(), here.clone());
-    let low = !before.prev(reader) || before.entry(reader).is_some_and(|entry| entry.a < key);
-    let high = !after.next(reader) || after.entry(reader).is_none_or(|entry| entry.a > key);
-    low && high
 }
 
 /// Whether so many members, of which the longest that was added has so many bytes, may be packed.
@@ -448,7 +445,8 @@ impl Change<'_, '_> {
         for &(name, score) in members {
             self.writer.settle();
             let reader = self.writer.reader();
-            let here = sorted.find(&reader, name);
+            let hash = reader.hasher.hash(name);
+            let here = sorted.find_hashed(&reader, hash, name);
             let current = here.map(|(_, member)| member.score(&reader));
             done.score = None;
             match (rule.judge(current, score), here) {
@@ -458,7 +456,7 @@ impl Change<'_, '_> {
                     return Ok(done);
                 }
                 (Verdict::Score(score), None) => {
-                    sorted.insert(&mut self.writer, (name, score))?;
+                    sorted.insert(&mut self.writer, (name, score), hash)?;
                     done.added += 1;
                     done.score = Some(score);
                 }

@@ -519,6 +519,14 @@ fn sorted_sets_in_both_forms_and_between() {
     crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..8, 3)]);
     crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..6, 100)]);
     crash(&[zadd(1, 0..70, 0)], &[zadd(1, 5..6, 0)]);
+    // From one leaf to another, both half full, up and down; then within the transaction that moved it back.
+    let halves = [zadd(1, 0..20, 0), zadd(1, 20..130, 0)];
+    for (member, salt) in [(5, 100), (3, 5)] {
+        let moved = zadd(1, member..member + 1, salt);
+        let back = zadd(1, member..member + 1, 0);
+        crash(&halves, std::slice::from_ref(&moved));
+        crash(&halves, &[moved, back]);
+    }
     for members in [3..4, 0..40, 0..70] {
         crash(&[zadd(1, 0..70, 0)], &[change(ZsetOp::Remove { members })]);
     }

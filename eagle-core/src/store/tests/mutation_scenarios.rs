@@ -228,6 +228,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         );
     }
     one("scores change", &[zadd(1, 0..70, 0)], &[zadd(1, 5..8, 3)]);
+    let halves = [zadd(1, 0..20, 0), zadd(1, 20..130, 0)];
+    for (member, salt) in [(5, 100), (3, 5)] {
+        one(
+            "from leaf to leaf",
+            &halves,
+            &[zadd(1, member..member + 1, salt)],
+        );
+    }
     one(
         "ranks go",
         &[zadd(1, 0..130, 0)],
