@@ -4,7 +4,7 @@ use super::entry::Ttl;
 use super::error::StoreError;
 use super::keyspace::Settings;
 use super::object::list::read::ListRef;
-use super::object::list::{End, ListForm};
+use super::object::list::{End, ListForm, Popped};
 use super::view::View;
 
 impl<'a> View<'a> {
@@ -41,16 +41,35 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Takes up to `count` elements off an end, and the key with the last one; how many.
+    /// Takes up to `count` elements off an end, and the key with the last one.
     pub fn list_pop(
         &mut self,
         db: u8,
         key: &[u8],
         count: u64,
         end: End,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Popped, StoreError> {
         self.change_live(db, key, |change, place, here| {
             change.pop_elements(place, here, count, end)
+        })
+    }
+
+    /// Shows the outermost element at an end and takes it off, and the key with the last one. Nothing happens, and the
+    /// answer is `None`, if there is no list or its time has come.
+    pub fn list_pop_one(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        end: End,
+        show: impl FnOnce(&[u8]),
+    ) -> Result<Option<Popped>, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            let Some(here) = place.live() else {
+                return Ok(None);
+            };
+            change.show_outermost(here, end, show)?;
+            change.pop_elements(&place, here, 1, end).map(Some)
         })
     }
 

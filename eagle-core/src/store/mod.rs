@@ -77,8 +77,8 @@ pub use keyspace::{
 pub use known::{KnownKey, KnownKeys};
 pub use notes::Lapsed;
 pub use object::hash_expiry::{FieldChange, FieldRule};
-pub use object::list::End;
 pub use object::list::read::{ListIter, ListRef};
+pub use object::list::{End, Popped};
 pub use object::stream::{
     ConsumerImage, ConsumerRef, GroupImage, GroupRef, NodeEntry, NodeImage, Pending, PendingImage,
     StreamEdit, StreamEntry, StreamFields, StreamId, StreamImage, StreamNode, StreamRef, Trim,

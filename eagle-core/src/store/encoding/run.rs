@@ -8,6 +8,8 @@
 //! It is the whole of a small list, and what fills the chunks of a large one. Reading is bounds-checked and stops at
 //! the first thing that makes no sense, so damaged bytes cost elements but never a panic.
 
+use smallvec::{Array, SmallVec};
+
 /// Bytes of a varint for any length that a block can have.
 const VARINT_BYTES_MAX: usize = 5;
 
@@ -21,7 +23,15 @@ fn varint_bytes(len: usize) -> usize {
 }
 
 /// Appends an element.
-pub(crate) fn push(out: &mut Vec<u8>, element: &[u8]) {
+pub(crate) fn push<A: Array<Item = u8>>(out: &mut SmallVec<A>, element: &[u8]) {
+    if element.len() < 0x80 {
+        // Most are: the varint is one byte, and the same mirrored.
+        let len = element.len() as u8;
+        out.reserve(element.len() + 2);
+        out.push(len);
+        out.extend_from_slice(element);
+        return out.push(len);
+    }
     let mut varint = [0; VARINT_BYTES_MAX];
     let mut rest = element.len();
     let count = varint_bytes(rest).min(VARINT_BYTES_MAX);
@@ -32,7 +42,7 @@ pub(crate) fn push(out: &mut Vec<u8>, element: &[u8]) {
     varint[count - 1] &= 0x7f;
     out.extend_from_slice(&varint[..count]);
     out.extend_from_slice(element);
-    out.extend(varint[..count].iter().rev());
+    out.extend(varint[..count].iter().rev().copied());
 }
 
 /// The elements of a run, from either end.
@@ -88,7 +98,7 @@ mod tests {
     proptest! {
         #[test]
         fn both_ends_give_back_what_was_pushed(elements in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20), turns: Vec<bool>) {
-            let mut bytes = Vec::new();
+            let mut bytes = SmallVec::<[u8; 64]>::new();
             for element in &elements {
                 let before = bytes.len();
                 push(&mut bytes, element);

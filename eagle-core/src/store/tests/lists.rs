@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
-use super::super::{Encoding, End, Kind, StoreError, StringForm, Ttl, View};
+use super::super::{Encoding, End, Kind, Popped, StoreError, StringForm, Ttl, View};
 use super::Fixture;
 
 fn elements(view: &View<'_>, db: u8, key: &[u8]) -> Vec<Vec<u8>> {
@@ -64,8 +64,24 @@ impl ListStep {
                 assert_eq!(after, (len + values.len()) as u64);
             }
             ListStep::Pop(end, count) => {
+                if *count == 1 {
+                    let list = view.list(db, key)?;
+                    let expected = list.and_then(|list| list.outermost(*end).map(<[u8]>::to_vec));
+                    let mut shown = None;
+                    let popped = view.list_pop_one(db, key, *end, |element| {
+                        shown = Some(element.to_vec());
+                    })?;
+                    assert_eq!(shown, expected);
+                    let popped_one = Popped {
+                        count: 1,
+                        key_gone: len == 1,
+                    };
+                    assert_eq!(popped, (len > 0).then_some(popped_one));
+                    return Ok(());
+                }
                 let popped = view.list_pop(db, key, u64::from(*count), *end)?;
-                assert_eq!(popped, u64::from(*count).min(len as u64));
+                assert_eq!(popped.count, u64::from(*count).min(len as u64));
+                assert_eq!(popped.key_gone, len > 0 && popped.count == len as u64);
             }
             ListStep::Set(at, value) if len > 0 => {
                 view.list_set(db, key, (usize::from(*at) % len) as u64, value)?;
@@ -226,7 +242,8 @@ fn a_queue_keeps_its_order_and_leaves_nothing_behind() {
         assert_eq!(last, i.to_le_bytes());
         drop(view);
         assert_eq!(
-            f.one(b"q", |view| view.list_pop(0, b"q", 1, End::Tail)),
+            f.one(b"q", |view| view.list_pop(0, b"q", 1, End::Tail))
+                .map(|popped| popped.count),
             Ok(1)
         );
     }

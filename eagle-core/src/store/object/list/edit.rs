@@ -11,8 +11,8 @@ use crate::store::entry::Ttl;
 use crate::store::error::StoreError;
 use crate::store::medium::Writer;
 
-use super::read::{Shelf, Spot};
-use super::{End, Large, Limits, ListForm, Packer, Piece};
+use super::read::{ListRef, Shelf, Spot};
+use super::{End, Large, Limits, ListForm, Packer, Piece, Popped};
 
 impl Change<'_, '_> {
     /// Adds elements at an end of the list at a place, which is made if absent: one after another, so that the last
@@ -63,15 +63,43 @@ impl Change<'_, '_> {
         }
     }
 
-    /// Takes up to `count` elements off an end, and the key with the last one; how many.
+    /// Shows the outermost element at an end.
+    pub(in crate::store) fn show_outermost(
+        &self,
+        here: &Here,
+        end: End,
+        show: impl FnOnce(&[u8]),
+    ) -> Result<(), StoreError> {
+        let reader = self.writer.reader();
+        let list = ListRef::new(reader, ListForm::read(&reader, &here.blob)?);
+        if let Some(element) = list.outermost(end) {
+            show(element);
+        }
+        Ok(())
+    }
+
+    /// Takes up to `count` elements off an end, and the key with the last one.
     pub(in crate::store) fn pop_elements(
         &mut self,
         place: &Place<'_>,
         here: &Here,
         count: u64,
         end: End,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Popped, StoreError> {
         let form = ListForm::read(&self.writer.reader(), &here.blob)?;
+        if let ListForm::Large(large) = form
+            && count > 0
+            && large.end_outlasts(&self.writer, count, end)
+        {
+            // Nobody needs to know how long the list is.
+            large.pop(&mut self.writer, count, end)?;
+            self.note_change(place.db, place.key);
+            self.notes.dirty += count - 1;
+            return Ok(Popped {
+                count,
+                key_gone: false,
+            });
+        }
         let total = self.len_of(&form);
         let count = count.min(total);
         let start = match end {
@@ -79,7 +107,10 @@ impl Change<'_, '_> {
             End::Tail => 0,
         };
         self.keep(place, form, total, start, total - count)?;
-        Ok(count)
+        Ok(Popped {
+            count,
+            key_gone: count == total,
+        })
     }
 
     fn len_of(&self, form: &ListForm<'_>) -> u64 {

@@ -170,6 +170,12 @@ impl Large {
         Ok(())
     }
 
+    /// Whether more than `count` elements are in the chunk at an end, so that taking them off is one store.
+    pub(super) fn end_outlasts(self, writer: &Writer<'_, '_>, count: u64, end: End) -> bool {
+        self.end(writer, end)
+            .is_some_and(|chunk| chunk.len() as u64 > count)
+    }
+
     /// The outermost chunk of the tree.
     fn unshelve_look(self, writer: &Writer<'_, '_>, end: End) -> Option<Chunk> {
         let tree = self.tree();
@@ -245,10 +251,8 @@ fn fitting(chunk: &Chunk, elements: &[&[u8]], end: End, limits: &Limits) -> (Pie
         bytes = more;
         taken += 1;
     }
-    let mut piece = Piece {
-        len: 0,
-        bytes: Vec::with_capacity(bytes),
-    };
+    let mut piece = Piece::default();
+    piece.bytes.reserve(bytes);
     match end {
         End::Tail => elements[..taken].iter().for_each(|e| piece.push(e)),
         End::Head => elements[..taken].iter().rev().for_each(|e| piece.push(e)),

@@ -31,12 +31,22 @@ use crate::store::error::StoreError;
 use crate::store::medium::{Reader, Writer};
 use crate::store::trash::HEADER_BYTES;
 use chunk::Chunk;
+use smallvec::SmallVec;
 
 /// Bytes of elements up to which a list is packed.
 pub(in crate::store) const PACKED_BYTES_MAX: usize = 512;
 
 const HEAD_AT: u64 = 8;
 const TAIL_AT: u64 = 24;
+
+/// What was taken off a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Popped {
+    /// Elements.
+    pub count: u64,
+    /// The last one went, and the key with it.
+    pub key_gone: bool,
+}
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +199,8 @@ impl Large {
 #[derive(Default)]
 pub(in crate::store) struct Piece {
     pub(in crate::store) len: usize,
-    pub(in crate::store) bytes: Vec<u8>,
+    /// Most pieces are one short element that goes into a chunk there is.
+    pub(in crate::store) bytes: SmallVec<[u8; 128]>,
 }
 
 impl Piece {
@@ -257,7 +268,7 @@ impl Change<'_, '_> {
             let large = Large::of(&mut self.writer, elements, &limits)?;
             return self.put_form(place, &large.header.to_le_bytes(), true, ttl);
         }
-        let mut value = Vec::with_capacity(bytes);
+        let mut value: SmallVec<[u8; PACKED_BYTES_MAX]> = SmallVec::new();
         for element in elements {
             run::push(&mut value, element);
         }

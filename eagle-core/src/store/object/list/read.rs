@@ -76,6 +76,24 @@ impl<'v> ListRef<'v> {
         self.len() == 0
     }
 
+    /// The first or last element.
+    pub fn outermost(&self, end: End) -> Option<&'v [u8]> {
+        let run = match self.form {
+            ListForm::Packed(run) => Some(run),
+            ListForm::Large(large) => {
+                let chunk = large.end(&self.reader, end);
+                chunk.map(|chunk| chunk.run(&self.reader))
+            }
+        };
+        match (run, end) {
+            (Some(mut run), End::Head) => run.next(),
+            (Some(mut run), End::Tail) => run.next_back(),
+            // It is in the tree, or at the other end.
+            (None, End::Head) => self.get(0),
+            (None, End::Tail) => self.get(-1),
+        }
+    }
+
     /// The element at `index`, counted from the end if negative.
     pub fn get(&self, index: i64) -> Option<&'v [u8]> {
         let from_end = index.checked_neg().filter(|back| *back > 0);

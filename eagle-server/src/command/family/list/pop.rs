@@ -8,7 +8,7 @@ use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use eagle_core::resp::Writer;
 use eagle_core::store::End;
-use eagle_core::store::ListRef;
+use eagle_core::store::{ListRef, Popped};
 
 /// LPOP key [count] -- takes the first element off, or so many.
 pub(super) const LPOP: Command = Command::new(
@@ -72,18 +72,33 @@ fn pop(cx: &mut Context<'_>, mut args: Args<'_>, end: End) -> Outcome {
             Some(count.ok_or(errors::NOT_POSITIVE)?)
         }
     };
+    let Some(count) = count else {
+        return pop_one(cx, key, end);
+    };
     let Some(list) = cx.view.list(db, key)? else {
-        match count {
-            None => cx.out.null(),
-            Some(_) => cx.out.null_array(),
-        }
+        cx.out.null_array();
         return Ok(Flow::Done);
     };
-    match count {
-        None => cx.out.bulk_or_null(list.get(index_of(end))),
-        Some(count) => reply_elements(cx.out, &list, end, count),
+    reply_elements(cx.out, &list, end, count);
+    drop_elements(cx, key, end, count)?;
+    Ok(Flow::Done)
+}
+
+/// Replies the outermost element and takes it off: what queues do all day, hence with one look for the key.
+fn pop_one(cx: &mut Context<'_>, key: &[u8], end: End) -> Outcome {
+    let db = cx.db();
+    let out = &mut *cx.out;
+    let popped = cx
+        .view
+        .list_pop_one(db, key, end, |element| out.bulk(element))?;
+    match popped {
+        Some(popped) => notify_popped(cx, key, end, popped),
+        None => {
+            // A read, so that an expired key is met.
+            cx.view.list(db, key)?;
+            cx.out.null();
+        }
     }
-    drop_elements(cx, key, end, count.unwrap_or(1))?;
     Ok(Flow::Done)
 }
 
@@ -120,10 +135,17 @@ pub(super) fn drop_elements(
     if count == 0 {
         return Ok(());
     }
-    cx.view.list_pop(db, key, count, end)?;
-    cx.notify(EventClasses::LIST, pop_event(end), key);
-    note_if_gone(cx, key);
+    let popped = cx.view.list_pop(db, key, count, end)?;
+    notify_popped(cx, key, end, popped);
     Ok(())
+}
+
+/// Raises the events of taking elements off.
+fn notify_popped(cx: &mut Context<'_>, key: &[u8], end: End, popped: Popped) {
+    cx.notify(EventClasses::LIST, pop_event(end), key);
+    if popped.key_gone {
+        cx.notify(EventClasses::GENERIC, "del", key);
+    }
 }
 
 /// The event of taking off an end.
