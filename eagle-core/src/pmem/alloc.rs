@@ -474,34 +474,35 @@ impl Heap {
         set_allocated(&self.medium, block, allocated);
     }
 
-    /// Makes a block of a slab available again, after the grace period.
+    /// Makes a block of a slab available again, after the grace period: that of `bit` in the word of its slab's bitmap
+    /// on the medium at `word`.
     ///
-    /// Whether it is a block was checked when it was freed. Should its slab be gone since (a medium
-    /// that was tampered with), the block is left alone: this runs on whichever thread the epochs
-    /// choose, which has nothing to do with the fault.
-    pub fn release(&self, at: Offset) {
-        let Some((head, block)) = locate(&self.medium, self.geometry, at) else {
-            return;
-        };
-        let PageEntry::Slab { class } = block.extent else {
-            return;
-        };
-        let shape = &TABLE[usize::from(class)];
-        let bitmap = self.geometry.page(head).plus(8);
-        let word = (block.word.raw() - bitmap.raw()) as usize / 8;
+    /// Whether it is a block was found out when it was freed, and nothing on the medium is asked again: this runs on
+    /// whichever thread the epochs choose, which should have nothing to do with a fault.
+    #[inline]
+    pub fn release(&self, word: Offset, bit: u64) {
+        let (head, index) = self.geometry.bitmap_word(word);
         // SAFETY: the block is busy until the call to `give`, hence its slab is not released.
         let Some(slab) = (unsafe { self.slabs.at(head) }) else {
             return;
         };
-        let (before, after) = slab.give(word, block.bit);
+        let class = slab.class();
+        let shape = &TABLE[usize::from(class)];
+        let (before, after) = slab.give(index, bit);
         let crossed = |bound: u32| before < bound as i32 && after >= bound as i32;
         if crossed(1) || crossed(shape.ready) || crossed(shape.blocks) {
-            let mut lists = self.class(class);
-            // The slab may have been released, and its pages used otherwise, before the lock
-            // was ours. While we hold it, the page table's word for this class is stable.
-            if self.entry(head) == Some(PageEntry::Slab { class }) {
-                self.settle_slab(&mut lists, class, head);
-            }
+            self.settle_given(class, head);
+        }
+    }
+
+    /// Settles a slab after blocks of it were given back.
+    #[cold]
+    fn settle_given(&self, class: u8, head: u32) {
+        let mut lists = self.class(class);
+        // The slab may have been released, and its pages used otherwise, before the lock
+        // was ours. While we hold it, the page table's word for this class is stable.
+        if self.entry(head) == Some(PageEntry::Slab { class }) {
+            self.settle_slab(&mut lists, class, head);
         }
     }
 
@@ -673,13 +674,27 @@ fn entry(medium: &Medium, geometry: Geometry, page: u32) -> Option<PageEntry> {
 #[inline]
 pub fn locate(medium: &Medium, geometry: Geometry, at: Offset) -> Option<(u32, Block)> {
     let page = geometry.page_of(at)?;
-    let (head, class) = match entry(medium, geometry, page)? {
-        PageEntry::Slab { class } => (page, class),
+    let word = medium.load(geometry.page_entry(page), Ordering::Acquire);
+    match layout::slab_class(word) {
+        Some(class) => locate_in_slab(geometry, at, page, class),
+        None => locate_elsewhere(medium, geometry, at, page, word),
+    }
+}
+
+/// The same, for an offset that does not lie in the first page of a slab.
+fn locate_elsewhere(
+    medium: &Medium,
+    geometry: Geometry,
+    at: Offset,
+    page: u32,
+    word: u64,
+) -> Option<(u32, Block)> {
+    match PageEntry::decode(word)? {
         PageEntry::SlabTail { back } => {
             let head = page.checked_sub(back)?;
             match entry(medium, geometry, head)? {
-                PageEntry::Slab { class } => (head, class),
-                _ => return None,
+                PageEntry::Slab { class } => locate_in_slab(geometry, at, head, class),
+                _ => None,
             }
         }
         extent @ PageEntry::Run { .. } => {
@@ -689,10 +704,15 @@ pub fn locate(medium: &Medium, geometry: Geometry, at: Offset) -> Option<(u32, B
                 bit: 0,
                 extent,
             };
-            return (at == geometry.page(page)).then_some((page, block));
+            (at == geometry.page(page)).then_some((page, block))
         }
-        PageEntry::Free | PageEntry::Log { .. } => return None,
-    };
+        PageEntry::Slab { .. } | PageEntry::Free | PageEntry::Log { .. } => None,
+    }
+}
+
+/// The same, in the slab of a class that begins with page `head`.
+#[inline]
+fn locate_in_slab(geometry: Geometry, at: Offset, head: u32, class: u8) -> Option<(u32, Block)> {
     let shape = &TABLE[usize::from(class)];
     let slab = geometry.page(head);
     let inside = (at.raw() - slab.raw()).checked_sub(u64::from(shape.data))? as u32;

@@ -26,7 +26,10 @@ const RETIRED_BYTES_MAX: u64 = 256 << 10;
 /// A freed block on its way to reuse.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retired {
+    /// The word of its slab's bitmap, or where the run begins.
     pub at: Offset,
+    /// Its bit in that word, 0 for a run.
+    pub bit: u64,
     /// Pages of a run, 0 for a block of a slab.
     pub pages: u32,
     /// Bytes of the block. A run of 4 GiB or more does not exist.
@@ -53,6 +56,12 @@ impl Counters {
     #[inline]
     pub fn add_allocated(&self, bytes: i64) {
         Counters::add(&self.allocated_bytes, bytes);
+    }
+
+    #[inline]
+    pub fn add_retired(&self, blocks: i64, bytes: i64) {
+        Counters::add(&self.retired_blocks, blocks);
+        Counters::add(&self.retired_bytes, bytes);
     }
 
     /// Bytes allocated minus bytes freed, blocks retired and their bytes: since the start.
@@ -116,13 +125,11 @@ impl LaneState {
         self.seq = 0;
     }
 
-    /// Notes a freed block; `true` when it is time to hand the batch to the epochs.
+    /// Notes a freed block, which the caller counts; `true` when it is time to hand the batch to the epochs.
     #[inline]
     pub fn retire(&mut self, block: Retired) -> bool {
         self.retired.push(block);
         self.retired_bytes += u64::from(block.bytes);
-        Counters::add(&self.counters.retired_blocks, 1);
-        Counters::add(&self.counters.retired_bytes, i64::from(block.bytes));
         self.retired.len() >= RETIRED_BLOCKS_MAX || self.retired_bytes >= RETIRED_BYTES_MAX
     }
 

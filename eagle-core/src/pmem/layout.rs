@@ -127,6 +127,15 @@ impl Geometry {
         Offset::from_raw(self.page_table + u64::from(page) * 8)
     }
 
+    /// The first page of a slab, and the number of the word in its bitmap that lies at `word`.
+    #[inline]
+    pub fn bitmap_word(&self, word: Offset) -> (u32, usize) {
+        // The heap begins at a multiple of the page size, and a bitmap lies in its slab's first page, behind the tag.
+        let page = (word.raw() - self.heap) >> PAGE_SHIFT;
+        let index = word.raw() % PAGE_BYTES / 8 - 1;
+        (page as u32, index as usize)
+    }
+
     /// Start of a page.
     #[inline]
     pub fn page(&self, page: u32) -> Offset {
@@ -191,6 +200,15 @@ impl PageEntry {
     }
 }
 
+/// The class of the slab whose first page's word this is; `None` for any other word. What [`PageEntry::decode`] says, for
+/// who looks for nothing else.
+#[inline]
+pub fn slab_class(word: u64) -> Option<u8> {
+    let class = (word >> 8) as u8;
+    let is_slab = word & !0xff00 == KIND_SLAB && usize::from(class) < class::CLASSES;
+    is_slab.then_some(class)
+}
+
 /// Tag in the first word of a slab; the class is in its low byte.
 const SLAB_TAG: u64 = 0x4541_474c_534c_4100;
 
@@ -231,6 +249,11 @@ mod tests {
             PageEntry::Log { pages: 1 },
         ] {
             assert_eq!(PageEntry::decode(entry.encode()), Some(entry));
+            let class = match entry {
+                PageEntry::Slab { class } => Some(class),
+                _ => None,
+            };
+            assert_eq!(slab_class(entry.encode()), class);
         }
         for word in [
             5,
@@ -240,6 +263,7 @@ mod tests {
             1 << 33,
         ] {
             assert_eq!(PageEntry::decode(word), None, "{word:#x}");
+            assert_eq!(slab_class(word), None, "{word:#x}");
         }
     }
 

@@ -215,8 +215,62 @@ impl Medium {
         let start = self.range(at, bytes.len());
         // SAFETY: in bounds (above), unshared (promised by the caller), and `bytes` is not pool
         // memory of the same range, because it is borrowed.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+        unsafe { copy(bytes.as_ptr(), start, bytes.len()) };
         self.record(at, bytes.len());
+    }
+
+    /// Writes pieces, one behind the other, that only the caller can reach; answers how many bytes
+    /// they have together.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn write_pieces_owned<const N: usize>(
+        &self,
+        at: Offset,
+        pieces: [&[u8]; N],
+    ) -> usize {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let mut to = self.range(at, len);
+        for piece in pieces {
+            // SAFETY: all pieces together are in bounds (above; slices are too short for the sum to
+            // wrap), unshared (promised by the caller), and borrowed, hence not this range.
+            unsafe {
+                copy(piece.as_ptr(), to, piece.len());
+                to = to.add(piece.len());
+            }
+        }
+        self.record(at, len);
+        len
+    }
+
+    /// Writes a log entry without payload, which only the caller can reach, and starts flushing it.
+    /// The same as its parts, but where nothing is to be flushed the medium's mode is looked at once.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn write_entry_owned(&self, at: Offset, words: [u64; 4]) {
+        if self.mode != Mode::Coherent {
+            // SAFETY: the caller's promise.
+            return unsafe { self.write_entry_slowly(at, words) };
+        }
+        let start = self.range(at, 32).cast::<[u64; 4]>();
+        debug_assert!(at.raw().is_multiple_of(8));
+        // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
+        unsafe { start.write(words) };
+    }
+
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[cold]
+    unsafe fn write_entry_slowly(&self, at: Offset, words: [u64; 4]) {
+        if self.loses_log_entries() {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.write_words_owned(at, words) };
+        self.flush(at, 32, Site::Log);
     }
 
     /// Zeroes bytes that only the caller can reach.
@@ -398,6 +452,41 @@ fn split_words(at: Offset, len: usize) -> (usize, usize) {
     (before, (len - before) / 8)
 }
 
+/// Copies bytes. Up to 32, which most keys and values are, by two loads that overlap: finding out how to copy so few takes
+/// `memcpy` longer than copying them.
+///
+/// # Safety
+/// As for [`ptr::copy_nonoverlapping`].
+#[inline]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    /// Copies the first and the last `size_of::<T>()` bytes.
+    ///
+    /// # Safety
+    /// As for the caller, and `len` is that much at least, and twice that much at most.
+    #[inline(always)]
+    unsafe fn ends<T>(from: *const u8, to: *mut u8, len: usize) {
+        let last = len - size_of::<T>();
+        // SAFETY: both ends are within the ranges; neither side need be aligned.
+        unsafe {
+            let head = from.cast::<T>().read_unaligned();
+            let tail = from.add(last).cast::<T>().read_unaligned();
+            to.cast::<T>().write_unaligned(head);
+            to.add(last).cast::<T>().write_unaligned(tail);
+        }
+    }
+    // SAFETY: the caller's promise, and the lengths.
+    unsafe {
+        match len {
+            8..=16 => ends::<u64>(from, to, len),
+            17..=32 => ends::<[u64; 2]>(from, to, len),
+            4..=7 => ends::<u32>(from, to, len),
+            2..=3 => ends::<u16>(from, to, len),
+            1 => to.write(from.read()),
+            _ => ptr::copy_nonoverlapping(from, to, len),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,6 +510,36 @@ mod tests {
                 let untouched = around[..skip].iter().chain(&around[skip + bytes.len()..]);
                 assert!(untouched.copied().all(|byte| byte == 0xee));
             }
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_length_are_copied_and_none_beside_them() {
+        let map = Mapping::anonymous(65536).unwrap();
+        map.map(0, 65536).unwrap();
+        let medium = Medium::new(map, 65536);
+        let bytes: Vec<u8> = (1..=100).collect();
+        for len in 0..=100 {
+            let at = Offset::from_raw(4096 + 3);
+            // SAFETY: the medium is this test's own.
+            unsafe {
+                medium.zero_owned(Offset::from_raw(4096), 256);
+                medium.write_owned(at, &bytes[..len]);
+            }
+            let mut found = [0; 256];
+            medium.read_shared(Offset::from_raw(4096), &mut found);
+            let mut wanted = [0; 256];
+            wanted[3..3 + len].copy_from_slice(&bytes[..len]);
+            assert_eq!(found, wanted, "{len}");
+            let split = len / 3;
+            // SAFETY: the medium is this test's own.
+            unsafe {
+                medium.zero_owned(Offset::from_raw(4096), 256);
+                let pieces = [&bytes[..split], &[], &bytes[split..len]];
+                assert_eq!(medium.write_pieces_owned(at, pieces), len);
+            }
+            medium.read_shared(Offset::from_raw(4096), &mut found);
+            assert_eq!(found, wanted, "{len} in pieces");
         }
     }
 }

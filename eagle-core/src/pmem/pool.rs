@@ -413,7 +413,7 @@ impl Shared {
             let bytes: i64 = retired.iter().map(|block| i64::from(block.bytes)).sum();
             for block in &retired {
                 match block.pages {
-                    0 => shared.heap.release(block.at),
+                    0 => shared.heap.release(block.at, block.bit),
                     pages => shared.heap.release_run(block.at, pages),
                 }
             }

@@ -50,6 +50,7 @@ pub struct Slab {
     /// not yet added it may find it claimed and subtracted already, so that the number is
     /// negative for a moment. Without an owner it never exceeds the number of clear bits.
     free: AtomicI32,
+    class: u8,
     /// A [`State`], and the neighbours in the list of that state (first pages). Read and written
     /// under the class lock only.
     state: AtomicU8,
@@ -74,10 +75,17 @@ impl Slab {
         Slab {
             busy,
             free: AtomicI32::new(free),
+            class,
             state: AtomicU8::new(State::Full as u8),
             before: AtomicU32::new(NO_PAGE),
             after: AtomicU32::new(NO_PAGE),
         }
+    }
+
+    /// The size class.
+    #[inline]
+    pub fn class(&self) -> u8 {
+        self.class
     }
 
     /// Number of free blocks.
@@ -118,6 +126,7 @@ impl Slab {
 
     /// Makes blocks of a word free. Answers the number of free blocks before and after; the
     /// slab may be gone when this returns.
+    #[inline]
     pub fn give(&self, word: usize, bits: u64) -> (i32, i32) {
         self.busy[word].fetch_and(!bits, Ordering::AcqRel);
         let count = bits.count_ones() as i32;
@@ -136,6 +145,15 @@ type Chunk = Box<[AtomicPtr<Slab>]>;
 
 const CHUNK_PAGES: usize = 1024;
 
+#[cold]
+fn make_chunk(cell: &OnceLock<Chunk>) -> &Chunk {
+    cell.get_or_init(|| {
+        (0..CHUNK_PAGES)
+            .map(|_| AtomicPtr::new(ptr::null_mut()))
+            .collect()
+    })
+}
+
 impl SlabTable {
     /// A table for `pages` pages.
     pub fn new(pages: u64) -> SlabTable {
@@ -145,12 +163,10 @@ impl SlabTable {
         }
     }
 
+    #[inline]
     fn cell(&self, page: u32) -> &AtomicPtr<Slab> {
-        let chunk = self.chunks[page as usize / CHUNK_PAGES].get_or_init(|| {
-            (0..CHUNK_PAGES)
-                .map(|_| AtomicPtr::new(ptr::null_mut()))
-                .collect()
-        });
+        let chunk = &self.chunks[page as usize / CHUNK_PAGES];
+        let chunk = chunk.get().unwrap_or_else(|| make_chunk(chunk));
         &chunk[page as usize % CHUNK_PAGES]
     }
 
@@ -159,6 +175,7 @@ impl SlabTable {
     /// # Safety
     /// While the answer is in use the slab is not removed: the caller holds the class lock, owns
     /// the slab, or holds a busy block of it.
+    #[inline]
     pub unsafe fn at(&self, page: u32) -> Option<&Slab> {
         let slab = self.cell(page).load(Ordering::Acquire);
         // SAFETY: the pointer came from a box in `insert`, and `remove` does not run meanwhile.

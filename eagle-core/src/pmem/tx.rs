@@ -113,6 +113,7 @@ impl<'p> Tx<'p> {
         let heap = self.pool.heap();
         let block = heap.alloc(&mut self.lane.claims, size)?;
         if let Err(error) = self.reserve(log::ENTRY_BYTES) {
+            self.lane.counters.add_retired(1, block.bytes() as i64);
             self.retire(&block);
             return Err(error);
         }
@@ -126,6 +127,22 @@ impl<'p> Tx<'p> {
         }
         self.lane.records.push(Record::Alloc(block));
         Ok(block.at)
+    }
+
+    /// Writes pieces, one behind the other, to memory allocated by this transaction. Not logged. Any byte position.
+    #[inline]
+    #[cfg_attr(test, track_caller)]
+    pub fn write_fresh_pieces<const N: usize>(&mut self, at: Offset, pieces: [&[u8]; N]) {
+        let medium = self.medium();
+        debug_assert!(
+            self.is_fresh(at, pieces.iter().map(|piece| piece.len()).sum()),
+            "not memory of this transaction: {at:?}"
+        );
+        // SAFETY: a fresh block is reached by the transaction that allocated it, only.
+        let len = unsafe { medium.write_pieces_owned(at, pieces) };
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, len, Site::Fresh);
+        }
     }
 
     /// Writes memory allocated by this transaction. Not logged. Any byte position.
@@ -442,7 +459,7 @@ impl<'p> Tx<'p> {
     fn finish(&mut self) {
         let medium = self.medium();
         let heap = self.pool.heap();
-        let mut allocated_bytes = 0;
+        let (mut allocated_bytes, mut freed_bytes, mut freed) = (0, 0, 0);
         for record in &self.lane.records {
             match record {
                 Record::Alloc(block) => {
@@ -451,21 +468,25 @@ impl<'p> Tx<'p> {
                 }
                 Record::Free(block) => {
                     heap.set_allocated(block, false);
-                    allocated_bytes -= block.bytes() as i64;
+                    freed_bytes += block.bytes() as i64;
+                    freed += 1;
                 }
                 Record::Word { .. } | Record::Bytes { .. } => {}
             }
         }
         medium.fence(Site::Bits);
         self.truncate();
-        self.lane.counters.add_allocated(allocated_bytes);
-        let mut records = std::mem::take(&mut self.lane.records);
-        for record in records.drain(..) {
-            if let Record::Free(block) = record {
-                self.retire(&block);
+        let counters = &self.lane.counters;
+        counters.add_allocated(allocated_bytes - freed_bytes);
+        if freed > 0 {
+            counters.add_retired(freed, freed_bytes);
+            for index in 0..self.lane.records.len() {
+                if let Record::Free(block) = self.lane.records[index] {
+                    self.retire(&block);
+                }
             }
         }
-        self.lane.records = records;
+        self.lane.records.clear();
     }
 
     /// Undoes what was done since there were `keep` records, in memory and on the medium.
@@ -499,6 +520,7 @@ impl<'p> Tx<'p> {
     fn forget(&mut self, keep: usize) {
         while self.lane.records.len() > keep {
             if let Some(Record::Alloc(block)) = self.lane.records.pop() {
+                self.lane.counters.add_retired(1, block.bytes() as i64);
                 self.retire(&block);
             }
         }
@@ -524,14 +546,16 @@ impl<'p> Tx<'p> {
         }
     }
 
+    /// Has a block be handed out again after the grace period. The caller counts it.
     #[inline]
     fn retire(&mut self, block: &Block) {
-        let pages = match block.extent {
-            PageEntry::Run { pages } => pages,
-            _ => 0,
+        let (at, pages) = match block.extent {
+            PageEntry::Run { pages } => (block.at, pages),
+            _ => (block.word, 0),
         };
         let retired = Retired {
-            at: block.at,
+            at,
+            bit: block.bit,
             pages,
             bytes: block.bytes() as u32,
         };
@@ -568,8 +592,8 @@ impl<'p> Tx<'p> {
         Ok(())
     }
 
-    /// Appends an entry without payload, for which there is room.
-    #[inline]
+    /// Appends an entry without payload, for which there is room. A call of few arguments: every transaction has several.
+    #[inline(never)]
     fn append_short(&mut self, kind: Kind, at: Offset, value: u64) {
         let lane = &mut *self.lane;
         let position = lane.position;

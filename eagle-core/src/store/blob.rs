@@ -7,6 +7,9 @@
 //!        key, value
 //! ```
 //!
+//! A string's value that is an integer is zeros up to a multiple of eight, then eight bytes: a word by itself, which a
+//! later number replaces where it stands. (Layout version 1 had no zeros there; such a number is replaced with its blob.)
+//!
 //! A member without a value (of a set) has a lean header:
 //!
 //! ```text
@@ -14,8 +17,8 @@
 //!        key
 //! ```
 //!
-//! A blob never changes once a record refers to it, with two exceptions that are words by themselves: the
-//! clock, and the expiry. Whether the expiry counts is not said here but in the record ([`Meta`]), so that
+//! A blob never changes once a record refers to it, with three exceptions that are words by themselves: the
+//! clock, the expiry, and an integer. Whether the expiry counts is not said here but in the record ([`Meta`]), so that
 //! setting and clearing it are each one store too. Large blobs have room for an expiry from the start: giving one to
 //! a value of megabytes must not copy it.
 
@@ -36,6 +39,9 @@ const ROOM: u64 = 1 << 30;
 const WIDE: u64 = 1 << 31;
 /// With [`WIDE`]: the lean header.
 const LEAN: u64 = 7 << 27;
+
+/// Bytes of an integer.
+const INT_BYTES: usize = 8;
 
 /// Longer keys than this have no lean header.
 const KEY_LEAN_MAX: usize = (1 << 24) - 1;
@@ -130,17 +136,39 @@ impl Blob {
         self.value(reader).try_into().map_or(0, u64::from_le_bytes)
     }
 
+    /// The value as an integer, if it is a string that is one.
+    #[inline]
+    pub(super) fn int(&self, reader: &Reader<'_>) -> i64 {
+        match self.int_word() {
+            Some(at) => reader.load_header(at) as i64,
+            None => self
+                .value(reader)
+                .last_chunk()
+                .map_or(0, |bytes| i64::from_le_bytes(*bytes)),
+        }
+    }
+
+    /// Byte offset of the word that such a value is, if it is one.
+    #[inline]
+    pub(super) fn int_word(&self) -> Option<u64> {
+        let end = self.key_at + (self.key_len + self.value_len) as u64;
+        (self.value_len >= INT_BYTES && end.is_multiple_of(8)).then(|| end - INT_BYTES as u64)
+    }
+
     /// The type of the value.
+    #[inline]
     pub(super) fn kind(&self) -> Kind {
         Kind::from_code((self.header >> 24) as u8 & 7)
     }
 
     /// The representation of the value.
+    #[inline]
     pub(super) fn encoding(&self) -> Encoding {
         Encoding::from_code(self.kind(), (self.header >> 27) as u8 & 7)
     }
 
     /// The access clock, 24 bits.
+    #[inline]
     pub(super) fn clock(&self) -> u32 {
         (self.header & CLOCK_MASK) as u32
     }
@@ -173,6 +201,7 @@ impl Blob {
     }
 
     /// Stores the access clock.
+    #[inline]
     pub(super) fn set_clock(&self, reader: &Reader<'_>, clock: u32) {
         let header = self.header & !CLOCK_MASK | u64::from(clock) & CLOCK_MASK;
         if header != self.header {
@@ -209,13 +238,23 @@ pub(super) struct Draft<'d> {
     pub(super) clock: u32,
     pub(super) ttl_at: Option<u64>,
     pub(super) key: &'d [u8],
+    /// Of an integer the last eight bytes count.
     pub(super) value: &'d [u8],
 }
 
 impl Draft<'_> {
     /// Writes the blob to a fresh block and makes the record for it.
+    #[inline]
     pub(super) fn write(&self, writer: &mut Writer<'_, '_>) -> Result<Record, StoreError> {
-        let (key_len, value_len) = (self.key.len(), self.value.len());
+        let (zeros, value) = match self.encoding {
+            Encoding::Int => {
+                let zeros = self.key.len().wrapping_neg() % 8;
+                let number = self.value.len().saturating_sub(INT_BYTES);
+                (&[0; 7][..zeros], &self.value[number..])
+            }
+            _ => (&[][..], self.value),
+        };
+        let (key_len, value_len) = (self.key.len(), zeros.len() + value.len());
         let (Ok(key_len_u32), Ok(value_len_u32)) =
             (u32::try_from(key_len), u32::try_from(value_len))
         else {
@@ -223,30 +262,27 @@ impl Draft<'_> {
         };
         let wide = key_len > KEY_NARROW_MAX || value_len > VALUE_NARROW_MAX;
         let room = self.ttl_at.is_some() || value_len >= ROOM_VALUE_MIN;
-        let mut head = [0u64; 3];
-        let mut words = 1;
-        head[0] = u64::from(self.clock) & CLOCK_MASK
+        let mut first = u64::from(self.clock) & CLOCK_MASK
             | u64::from(self.kind.code()) << 24
             | u64::from(self.encoding.code()) << 27;
+        first |= u64::from(wide) * WIDE | u64::from(room) * ROOM;
+        let mut lengths = [0; 8];
         if wide {
-            head[0] |= WIDE;
-            head[words] = u64::from(key_len_u32) | u64::from(value_len_u32) << 32;
-            words += 1;
+            let word = u64::from(key_len_u32) | u64::from(value_len_u32) << 32;
+            lengths = word.to_le_bytes();
         } else {
-            head[0] |= (key_len as u64) << 32 | (value_len as u64) << 44;
+            first |= (key_len as u64) << 32 | (value_len as u64) << 44;
         }
-        if room {
-            head[0] |= ROOM;
-            head[words] = self.ttl_at.unwrap_or(0);
-            words += 1;
+        let ttl = self.ttl_at.unwrap_or(0).to_le_bytes();
+        let lengths = &lengths[..8 * usize::from(wide)];
+        let ttl = &ttl[..8 * usize::from(room)];
+        let at = writer.alloc(8 + lengths.len() + ttl.len() + key_len + value_len)?;
+        let head = first.to_le_bytes();
+        if lengths.len() + ttl.len() + zeros.len() == 0 {
+            writer.fill_pieces(at, [&head, self.key, value]);
+        } else {
+            writer.fill_pieces(at, [&head, lengths, ttl, self.key, zeros, value]);
         }
-        let at = writer.alloc(8 * words + key_len + value_len)?;
-        let key_at = at + 8 * words as u64;
-        for (i, &word) in head[..words].iter().enumerate() {
-            writer.fill_word(at + 8 * i as u64, word);
-        }
-        writer.fill(key_at, self.key);
-        writer.fill(key_at + key_len as u64, self.value);
         Ok(Record::new(
             at,
             Meta {

@@ -17,7 +17,7 @@ use super::error::StoreError;
 use super::field_index;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
-use super::known::{KnownKey, hash_of};
+use super::known::KnownKey;
 use super::medium::{Reader, Writer};
 use super::notes::Notes;
 use super::object;
@@ -90,11 +90,13 @@ pub(super) struct Place<'k> {
 
 impl Place<'_> {
     /// The entry, if its time has not come.
+    #[inline]
     pub(super) fn live(&self) -> Option<&Here> {
         self.here.as_ref().filter(|here| !here.expired(self.now_ms))
     }
 
     /// The expiry that a write with `ttl` leaves.
+    #[inline]
     pub(super) fn ttl_after(&self, ttl: Ttl) -> Option<u64> {
         match ttl {
             Ttl::Keep => self.live().and_then(|here| here.ttl_at),
@@ -104,6 +106,7 @@ impl Place<'_> {
     }
 
     /// The clock that a write leaves.
+    #[inline]
     pub(super) fn clock(&self) -> u32 {
         let used_now = self.fresh_clock.of(self.now_ms);
         match (self.fresh_clock, self.live()) {
@@ -137,9 +140,9 @@ pub(super) struct Change<'v, 'a> {
 impl<'a> Change<'_, 'a> {
     /// Finds the place of a key, whose slot the view must have locked.
     pub(super) fn place<'k>(&self, db: u8, key: &'k [u8]) -> Place<'k> {
-        let slot = match &self.known {
-            Some(known) if known.is(key) => known.slot(),
-            _ => key_slot(key),
+        let (slot, hash) = match &self.known {
+            Some(known) if known.is(key) => (known.slot(), known.hash()),
+            _ => (key_slot(key), self.writer.hasher.hash(key)),
         };
         assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");
         let reader = self.writer.reader();
@@ -147,7 +150,6 @@ impl<'a> Change<'_, 'a> {
             .keyspace
             .array(&reader, db)
             .map(|array| root::slot_at(array, slot));
-        let hash = hash_of(self.known.as_ref(), self.writer.hasher, key);
         let here = slot_at.and_then(|slot_at| Here::find(&reader, slot_at, hash, key));
         if self.keyspace.snapshot_is_on()
             && let Some(array) = self.keyspace.array(&reader, db)
@@ -176,6 +178,7 @@ impl<'a> Change<'_, 'a> {
     }
 
     /// Puts a value of this kind in its place, whatever is there.
+    #[inline]
     pub(super) fn put_value(
         &mut self,
         place: &Place<'_>,
@@ -211,7 +214,9 @@ impl<'a> Change<'_, 'a> {
                 }
                 self.release(&here.blob, contents)?;
                 let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
-                self.count(place, 0, expires)?;
+                if expires != 0 {
+                    self.count(place, 0, expires)?;
+                }
                 let old_due = field_index::due_of(&self.writer.reader(), &here.blob);
                 if (old_due, due) != (None, None) {
                     self.reindex(place, old_due, due.map(|due| (due, record.blob())))?;
@@ -331,6 +336,7 @@ impl<'a> Change<'_, 'a> {
     }
 
     /// Gives up what the value of a blob refers to.
+    #[inline]
     fn release(&mut self, blob: &Blob, contents: Contents) -> Result<(), StoreError> {
         match object::large(blob) {
             Some(kind) if contents == Contents::Discard => {
@@ -353,11 +359,13 @@ impl<'a> Change<'_, 'a> {
     }
 
     /// Notes that a key was changed.
+    #[inline]
     pub(super) fn note_change(&mut self, db: u8, key: &[u8]) {
         self.notes.dirty += 1;
         self.note_touched(db, key);
     }
 
+    #[inline]
     pub(super) fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
             self.notes.rare_mut().touched.push((db, key.into()));

@@ -17,7 +17,7 @@ use super::interest::Interest;
 use super::medium::{Pending, Reader};
 use super::object::list::{self, chunk};
 use super::object::stream::node::Limits;
-use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION};
+use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION, VERSION_MIN};
 use super::slot::Slots;
 use super::snapshot::Run;
 use super::totals::Totals;
@@ -328,13 +328,13 @@ impl Keyspace {
         let mut maker = pool.lane();
         let version_at = pool.root();
         match pool.load_u64(version_at, Ordering::Acquire) {
-            0 => {
+            VERSION => {}
+            0 | VERSION_MIN..VERSION => {
                 let guard = crate::sync::pin();
                 let mut tx = pool.begin(&mut maker, &guard);
                 tx.publish_u64(version_at, VERSION)?;
                 tx.commit();
             }
-            VERSION => {}
             other => {
                 return Err(OpenError::Invalid(format!(
                     "the keyspace has layout version {other}"

@@ -24,6 +24,12 @@ impl KnownKey<'_> {
         std::ptr::eq(self.key, key)
     }
 
+    /// The hash.
+    #[inline]
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
     /// The hash slot.
     #[inline]
     pub fn slot(&self) -> u16 {

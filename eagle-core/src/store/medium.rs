@@ -199,6 +199,14 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
+    /// Writes pieces, one behind the other, to a block of this transaction.
+    #[inline]
+    #[cfg_attr(test, track_caller)]
+    pub(super) fn fill_pieces<const N: usize>(&mut self, at: u64, pieces: [&[u8]; N]) {
+        let tx = &mut self.state.tx;
+        tx.write_fresh_pieces(Offset::from_raw(at), pieces);
+    }
+
     /// Writes a word of a block of this transaction.
     #[cfg_attr(test, track_caller)]
     pub(super) fn fill_word(&mut self, at: u64, word: u64) {

@@ -18,7 +18,10 @@
 use super::{DATABASES_MAX, SLOTS};
 
 /// The version of the store's layout that this program writes.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
+
+/// The oldest version that it reads, and makes its own when it opens a pool: everything in such a pool means the same.
+pub(super) const VERSION_MIN: u64 = 1;
 
 /// Number of trash lists; workers share them by number.
 pub(super) const TRASH_LISTS: usize = 64;

@@ -220,10 +220,50 @@ impl<'a> View<'a> {
     /// The text of the string at `key`, for who wants a number: one in chunks, too long to be one, reads as empty.
     pub fn number_text(&self, db: u8, key: &[u8]) -> Result<Option<Text<'a>>, StoreError> {
         let shape = self.string_shape(db, key)?;
-        Ok(shape.map(|shape| match shape {
-            StringShape::Text(text) => text,
-            StringShape::Large(_) => Text::Bytes(b""),
-        }))
+        Ok(shape.map(StringShape::number_text))
+    }
+
+    /// Replaces the number at `key`, keeping its expiry, or makes one. `next` is told the text that is there, as
+    /// [`View::number_text`] is, and answers the number; if it answers an error instead, nothing happens.
+    pub fn update_int<E>(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        next: impl FnOnce(Option<Text<'a>>) -> Result<i64, E>,
+    ) -> Result<Result<i64, E>, StoreError> {
+        self.change(|change| {
+            let place = change.place(db, key);
+            let (old, ttl) = match place.live() {
+                Some(here) => {
+                    let shape = StringShape::read(&change.writer.reader(), &here.blob)?;
+                    (Some(shape.number_text()), Ttl::Keep)
+                }
+                None => (None, Ttl::Clear),
+            };
+            let next = next(old);
+            if let Ok(value) = next {
+                change.put_int(&place, value, ttl)?;
+            }
+            Ok(next)
+        })
+    }
+
+    /// Sets keys to strings, one after the other, whatever they held before.
+    pub fn set_strings(
+        &mut self,
+        db: u8,
+        pairs: &[[&[u8]; 2]],
+        form: StringForm,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        self.change(|change| {
+            for [key, value] in pairs {
+                change.writer.settle();
+                let place = change.place(db, key);
+                change.put_string(&place, value, form, ttl)?;
+            }
+            Ok(())
+        })
     }
 
     /// Bytes that the string at `key`, whose slot is locked, takes besides its entry.

@@ -16,7 +16,7 @@ pub struct KeyRef {
 pub type KeyRefs = SmallVec<[KeyRef; 4]>;
 
 /// Ascending, distinct hash slots.
-pub type Slots = SmallVec<[u16; 4]>;
+pub type Slots = SmallVec<[u16; 12]>;
 
 /// Positions of all keys of `argv`, in spec order. If the arguments do not fit one of the specs there are no
 /// keys at all: the handler will refuse them itself.
@@ -226,10 +226,34 @@ fn begin(begin: BeginSearch, argv: &[&[u8]]) -> Option<usize> {
 
 /// The slots to lock for `keys`.
 pub fn slots(keys: &[KeyRef], argv: &[&[u8]]) -> Slots {
-    let mut slots: Slots = keys
-        .iter()
-        .map(|key| key_slot(argv[key.position]))
-        .collect();
+    ascending(keys.iter().map(|key| argv[key.position]))
+}
+
+/// The slots to lock for all keys of `argv`.
+pub fn slots_of(entry: &Entry, argv: &[&[u8]]) -> Slots {
+    // Most commands of several keys have them in one row up to the end, where there is nothing to look for.
+    if let (None, [spec]) = (entry.command.find_keys, entry.command.keys)
+        && !spec.flags.has(KeyFlags::NOT_KEY)
+        && let (
+            BeginSearch::Index(first),
+            FindKeys::Range {
+                last: -1,
+                step,
+                limit: 0..=1,
+            },
+        ) = (spec.begin, spec.find)
+        && let Some(row) = argv.get(first.into()..)
+    {
+        return ascending(row.iter().step_by(step.into()).copied());
+    }
+    slots(&find(entry, argv), argv)
+}
+
+fn ascending<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Slots {
+    let mut slots = Slots::new();
+    for key in keys {
+        slots.push(key_slot(key));
+    }
     slots.sort_unstable();
     slots.dedup();
     slots

@@ -100,7 +100,7 @@ fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
         Scope::LockFree => Plan::LockFree,
         Scope::All => Plan::All,
         Scope::Patterns if names_patterns(argv) => Plan::All,
-        Scope::Keys | Scope::Patterns => Plan::Slots(keys::slots(&keys::find(entry, argv), argv)),
+        Scope::Keys | Scope::Patterns => Plan::Slots(keys::slots_of(entry, argv)),
     }
 }
 

@@ -11,6 +11,7 @@ pub(in crate::store) mod read;
 
 use crate::store::blob::Blob;
 use crate::store::change::{Change, Place};
+use crate::store::dash::WordsMut;
 use crate::store::entry::{Encoding, Kind, StringForm, Text, Ttl};
 use crate::store::error::StoreError;
 use crate::store::medium::Reader;
@@ -34,6 +35,15 @@ impl<'a> StringShape<'a> {
     /// No string, as commands that change parts see it.
     pub(in crate::store) const EMPTY: StringShape<'static> = StringShape::Text(Text::Bytes(b""));
 
+    /// The text, for who wants a number: a string in chunks, too long to be one, reads as empty.
+    #[inline]
+    pub(in crate::store) fn number_text(self) -> Text<'a> {
+        match self {
+            StringShape::Text(text) => text,
+            StringShape::Large(_) => Text::Bytes(b""),
+        }
+    }
+
     /// The string in an entry's blob.
     #[inline]
     pub(in crate::store) fn read(
@@ -42,7 +52,7 @@ impl<'a> StringShape<'a> {
     ) -> Result<StringShape<'a>, StoreError> {
         match blob.encoding() {
             _ if blob.kind() != Kind::String => Err(StoreError::WrongType),
-            Encoding::Int => Ok(StringShape::Text(Text::Int(blob.value_word(reader) as i64))),
+            Encoding::Int => Ok(StringShape::Text(Text::Int(blob.int(reader)))),
             Encoding::Chunked => Ok(StringShape::Large(Large::read(reader, blob))),
             _ => Ok(StringShape::Text(Text::Bytes(blob.value(reader)))),
         }
@@ -69,13 +79,23 @@ impl Change<'_, '_> {
         self.put_value(place, (Kind::String, encoding), value, ttl)
     }
 
-    /// Puts an integer at a place.
+    /// Puts an integer at a place. Where another one stands, with the same expiry, its word is stored and nothing else.
     pub(in crate::store) fn put_int(
         &mut self,
         place: &Place<'_>,
         value: i64,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
+        if let Some(here) = place.live()
+            && (here.blob.kind(), here.blob.encoding()) == (Kind::String, Encoding::Int)
+            && let Some(at) = here.blob.int_word()
+            && place.ttl_after(ttl) == here.ttl_at
+        {
+            here.blob.set_clock(&self.writer.reader(), place.clock());
+            self.writer.publish(at, value as u64)?;
+            self.note_change(place.db, place.key);
+            return Ok(());
+        }
         self.put_value(
             place,
             (Kind::String, Encoding::Int),

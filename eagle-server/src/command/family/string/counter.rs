@@ -113,17 +113,16 @@ fn decrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
 
 fn add(cx: &mut Context<'_>, key: &[u8], increment: i64) -> Outcome {
     let db = cx.db();
-    let old = match cx.view.number_text(db, key)? {
-        None => None,
-        Some(Text::Int(value)) => Some(value),
-        Some(Text::Bytes(bytes)) => Some(parse_integer(bytes)?),
+    let next = |old: Option<Text<'_>>| {
+        let old = match old {
+            None => 0,
+            Some(Text::Int(value)) => value,
+            Some(Text::Bytes(bytes)) => parse_integer(bytes)?,
+        };
+        old.checked_add(increment)
+            .ok_or(errors::INCREMENT_OVERFLOWS)
     };
-    let new = old
-        .unwrap_or(0)
-        .checked_add(increment)
-        .ok_or(errors::INCREMENT_OVERFLOWS)?;
-    cx.view
-        .set_int(db, key, new, ttl_of_new_value(old.is_some()))?;
+    let new = cx.view.update_int(db, key, next)??;
     cx.notify(EventClasses::STRING, "incrby", key);
     cx.reply_integer(new)
 }

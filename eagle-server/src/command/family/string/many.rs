@@ -89,8 +89,8 @@ fn hold_for_all(
 
 fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>], ttl: Ttl) -> Result<(), CommandError> {
     let db = cx.db();
-    for [key, value] in pairs {
-        cx.view.set_string(db, key, value, StringForm::Auto, ttl)?;
+    cx.view.set_strings(db, pairs, StringForm::Auto, ttl)?;
+    for [key, _] in pairs {
         cx.notify(EventClasses::STRING, "set", key);
         if let Ttl::At(_) = ttl {
             cx.notify(EventClasses::GENERIC, "expire", key);
