@@ -5,9 +5,10 @@
 
 use super::{
     Offset, Pool,
-    alloc::{PageWalk, locate},
+    alloc::locate,
     class::TABLE,
     layout::{self, FRONTIER, PageEntry},
+    page_walk::PageWalk,
     recovery, ring,
 };
 use std::{collections::HashMap, sync::atomic::Ordering};

@@ -5,7 +5,7 @@
 //! From the bottom up: `map` reserves addresses and maps extents; `medium` is the only
 //! door to what is mapped, with `dax` and `sim` as its two special kinds; `layout`, `superblock`
 //! and `class` say where things lie; `log` is the undo log of a lane; `pages`, `slab` and `alloc`
-//! are the allocator; `ring` is the stream of changes; `tx` is what everything above uses to change
+//! are the allocator (`page_walk` reads its page table); `ring` is the stream of changes; `tx` is what everything above uses to change
 //! anything; `recovery` ends
 //! what a crash cut off; `open` puts it together and `pool` is the result.
 
@@ -25,6 +25,7 @@ mod log;
 mod map;
 mod medium;
 mod open;
+mod page_walk;
 mod pages;
 mod pool;
 mod ptr;

@@ -20,13 +20,14 @@
 
 use super::{
     Offset,
-    alloc::{Block, PageWalk, locate, set_allocated},
+    alloc::{Block, locate, set_allocated},
     layout::{
         self, FRONTIER, Geometry, LANE_BYTES, LANE_HEADER_BYTES, PAGE_BYTES, PageEntry, RING_HEAD,
         ROOT,
     },
     log::{self, Entry, Identity, Kind},
     medium::{Medium, Site},
+    page_walk::PageWalk,
 };
 use std::sync::atomic::Ordering;
 

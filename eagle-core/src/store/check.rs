@@ -368,6 +368,9 @@ impl Walk<'_> {
                 record.blob()
             ));
         }
+        if blob.encoding() == Encoding::Int && blob.value(&self.reader).len() < 8 {
+            self.fault(format!("blob {:#x} is no integer", record.blob()));
+        }
         if blob.encoding() == Encoding::Hashtable {
             let header = blob.value_word(&self.reader);
             self.collection(header, 0, Some(self.reader.load(header + 8)));

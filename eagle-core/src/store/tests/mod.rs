@@ -10,6 +10,7 @@ mod defrag_inside;
 mod field_ops;
 mod fields;
 mod hashes;
+mod integers;
 mod lists;
 mod model;
 mod mutation;

@@ -22,6 +22,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let remove = |key| Op::Remove { db: 0, key };
     one("first key", &[], &[set(1)]);
     one("overwritten", &keys(0..3), &[set(1)]);
+    let number = |key, value| Op::SetInt { db: 0, key, value };
+    one("a number for another", &[number(1, 5)], &[number(1, -6)]);
+    one(
+        "numbers for others",
+        &[number(1, 5), number(2, 7)],
+        &[number(1, 6), number(2, 8), number(1, 9)],
+    );
     for count in [7, 14, 27] {
         one("next rung", &keys(0..count), &[set(99)]);
     }
