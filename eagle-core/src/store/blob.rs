@@ -265,9 +265,12 @@ impl Draft<'_> {
         let mut first = u64::from(self.clock) & CLOCK_MASK
             | u64::from(self.kind.code()) << 24
             | u64::from(self.encoding.code()) << 27;
-        first |= u64::from(wide) * WIDE | u64::from(room) * ROOM;
+        if room {
+            first |= ROOM;
+        }
         let mut lengths = [0; 8];
         if wide {
+            first |= WIDE;
             let word = u64::from(key_len_u32) | u64::from(value_len_u32) << 32;
             lengths = word.to_le_bytes();
         } else {
