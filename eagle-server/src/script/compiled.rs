@@ -12,19 +12,29 @@ use std::sync::Arc;
 /// A script that can be run by the interpreter that compiled it.
 #[derive(Debug)]
 pub struct Compiled {
-    pub(super) sha: Sha,
-    pub(super) source: Arc<Source>,
+    sha: Sha,
+    name: Box<str>,
+    source: Arc<Source>,
     pub(super) function: mlua::Function,
 }
 
 impl Compiled {
+    pub(super) fn new(sha: Sha, source: Arc<Source>, function: mlua::Function) -> Compiled {
+        Compiled {
+            sha,
+            name: sha_text(&sha).into(),
+            source,
+            function,
+        }
+    }
+
     /// The sha1 as text.
     pub fn name(&self) -> &str {
-        sha_text(&self.sha)
+        &self.name
     }
 
     /// The script itself.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &Arc<Source> {
         &self.source
     }
 }
@@ -75,11 +85,9 @@ mod tests {
         let texts: Vec<String> = (0..100).map(|number| format!("return {number}")).collect();
         for text in &texts {
             let body = text.as_bytes();
-            let script = Rc::new(Compiled {
-                sha: sha1_hex(body),
-                source: Arc::new(Source::new(body).unwrap()),
-                function: lua.load(text).into_function().unwrap(),
-            });
+            let source = Arc::new(Source::new(body).unwrap());
+            let function = lua.load(text).into_function().unwrap();
+            let script = Rc::new(Compiled::new(sha1_hex(body), source, function));
             scripts.insert(&script);
             scripts.insert(&script);
         }

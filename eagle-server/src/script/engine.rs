@@ -318,7 +318,7 @@ impl Engines {
         };
         let compiled = engine.compile(sha, source)?;
         if is_new {
-            shared.sources.insert(sha, compiled.source.clone());
+            shared.sources.insert(sha, compiled.source().clone());
         }
         engine.scripts.borrow_mut().insert(&compiled);
         Ok(Script { engine, compiled })
@@ -518,11 +518,7 @@ impl Engine {
         let function = self
             .parse(source.code())
             .map_err(|error| error.behind("ERR Error compiling script (new function): "))?;
-        Ok(Rc::new(Compiled {
-            sha,
-            source,
-            function,
-        }))
+        Ok(Rc::new(Compiled::new(sha, source, function)))
     }
 
     fn load(&self, script: &[u8], until: Option<Instant>) -> Result<Vec<Registered>, ScriptError> {

@@ -16,6 +16,9 @@ pub(super) struct Sandbox {
     handle: Function,
     /// Where KEYS and ARGV are put.
     globals: Table,
+    /// Their names, made once.
+    keys: LuaString,
+    args: LuaString,
     /// Whether the globals are those of a library being loaded.
     set_loading: Function,
 }
@@ -23,8 +26,8 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// Sets KEYS and ARGV for the next script.
     pub(super) fn give(&self, keys: &Table, args: &Table) -> mlua::Result<()> {
-        self.globals.raw_set("KEYS", keys)?;
-        self.globals.raw_set("ARGV", args)
+        self.globals.raw_set(&self.keys, keys)?;
+        self.globals.raw_set(&self.args, args)
     }
 
     /// Runs a script: whether it succeeded, and what it returned or raised.
@@ -103,6 +106,8 @@ pub(super) fn make(lua: &Lua, state: &Rc<State>, mode: Mode) -> mlua::Result<San
         xpcall,
         handle,
         globals: real,
+        keys: lua.create_string("KEYS")?,
+        args: lua.create_string("ARGV")?,
         set_loading,
     })
 }

@@ -129,12 +129,15 @@ type Words = SmallVec<[Word; 6]>;
 
 const WORDS_ARE_STRINGS: &[u8] = b"Lua redis lib command arguments must be strings or integers";
 
-/// The words of a command; the error is for the script.
-fn words<'a>(args: impl ExactSizeIterator<Item = &'a Value>) -> Result<Words, &'static [u8]> {
+/// Reads the words of a command; the error is for the script.
+fn words<'a>(
+    args: impl ExactSizeIterator<Item = &'a Value>,
+    words: &mut Words,
+) -> Result<(), &'static [u8]> {
     if args.len() == 0 {
         return Err(b"Please specify at least one argument for this redis lib call");
     }
-    let mut words = Words::with_capacity(args.len());
+    words.reserve(args.len());
     for value in args {
         words.push(match value {
             Value::String(text) => Word::Text(text.as_bytes()),
@@ -143,7 +146,7 @@ fn words<'a>(args: impl ExactSizeIterator<Item = &'a Value>) -> Result<Words, &'
             _ => return Err(WORDS_ARE_STRINGS),
         });
     }
-    Ok(words)
+    Ok(())
 }
 
 /// The words as a command takes them.
@@ -168,13 +171,13 @@ fn command(lua: &Lua, state: &State, args: &MultiValue, on_error: OnError) -> ml
             Ok(Value::Table(table))
         }
     };
-    let words = match words(args.iter()) {
-        Ok(words) => words,
-        Err(text) => return refuse(text, false),
-    };
+    let mut given = Words::new();
+    if let Err(text) = words(args.iter(), &mut given) {
+        return refuse(text, false);
+    }
     let mut reply = state.take_buffer();
-    let called = host::with(|host| host.call(&argv(&words), &mut reply));
-    drop(words);
+    let called = host::with(|host| host.call(&argv(&given), &mut reply));
+    drop(given);
     let value = match called {
         Some(Ok(())) => match reply.strip_prefix(b"-") {
             Some(error) => {
@@ -286,8 +289,9 @@ fn acl_check_cmd(lua: &Lua, state: &State, args: &Arguments) -> mlua::Result<Mul
             b"redis.acl_check_cmd can only be called inside a script invocation",
         ));
     }
-    let words = words(args.iter()).map_err(raise::table)?;
-    let allowed = host::with(|host| host.may_run(&argv(&words)));
+    let mut given = Words::new();
+    words(args.iter(), &mut given).map_err(raise::table)?;
+    let allowed = host::with(|host| host.may_run(&argv(&given)));
     match allowed.flatten() {
         Some(allowed) => allowed.into_lua_multi(lua),
         None => Err(raise::table(
