@@ -289,11 +289,22 @@ impl Thread {
         self.config.get(&self.node.config)
     }
 
+    /// Something that the configuration in force says. Costs less than to take a snapshot of it.
+    #[inline]
+    pub fn with_config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
+        self.config.with(&self.node.config, read)
+    }
+
     /// Tells clients that track by prefix what the turn that ends has changed: once for all of it.
+    #[inline]
     pub fn send_broadcasts(&self) {
-        if self.broadcasts.borrow().is_empty() {
-            return;
+        if !self.broadcasts.borrow().is_empty() {
+            self.send_changed();
         }
+    }
+
+    #[inline(never)]
+    fn send_changed(&self) {
         let changed = self.broadcasts.take();
         self.node.tell_caches(|tracking, to| {
             tracking.broadcast(changed.iter().map(|(key, by)| (&**key, *by)), to);

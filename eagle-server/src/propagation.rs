@@ -41,6 +41,22 @@ impl Stream {
         }
     }
 
+    /// Begins a transaction anew: the stream is empty, and stays so if it is not wanted.
+    #[inline]
+    pub fn begin(&mut self, wanted: bool) {
+        (self.wanted, self.commands) = (wanted, 0);
+        (self.expired, self.lapsed) = (0, 0);
+        if !self.bytes.is_empty() {
+            self.bytes.clear();
+        }
+    }
+
+    /// Whether nothing was added.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.commands == 0
+    }
+
     /// Whether somebody reads the stream.
     #[inline]
     pub fn is_wanted(&self) -> bool {
@@ -113,25 +129,24 @@ impl Stream {
 
     /// Commits a view together with its commands. It must not be used again.
     #[inline]
-    pub fn commit<'a>(self, view: &mut View<'a>) -> Committed<'a> {
+    pub fn commit<'a>(&mut self, view: &mut View<'a>) -> Committed<'a> {
         self.commit_framed(view, true)
     }
 
     /// The same, without MULTI and EXEC: the commands have to do with one another only that they came at once.
-    pub fn commit_apart<'a>(self, mut view: View<'a>) -> Committed<'a> {
-        let view = &mut view;
-        self.commit_framed(view, false)
+    pub fn commit_apart<'a>(&mut self, mut view: View<'a>) -> Committed<'a> {
+        self.commit_framed(&mut view, false)
     }
 
     #[inline]
-    fn commit_framed<'a>(self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
+    fn commit_framed<'a>(&mut self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
         if self.commands == 0 {
             return view.commit_in_place(None);
         }
         self.commit_logged(view, framed)
     }
 
-    fn commit_logged<'a>(mut self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
+    fn commit_logged<'a>(&mut self, view: &mut View<'a>, framed: bool) -> Committed<'a> {
         let skip = if framed && self.commands > 1 {
             self.bytes.extend_from_slice(EXEC);
             0

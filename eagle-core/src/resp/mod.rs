@@ -1,21 +1,21 @@
 //! RESP, the wire protocol: requests in, replies out, no sockets.
 //!
-//! [`Parser`] reads a client's requests, [`Writer`] writes the server's replies; [`ReplyScanner`]
+//! [`Parser`] reads a client's requests ([`Ahead`] many of them at once), [`Writer`] writes the server's replies; [`ReplyScanner`]
 //! and [`Reply`] are the client's side, used where this node talks to another one. All of them work
 //! on byte buffers which the caller fills and drains; the only module used from here is `text`.
 
+mod ahead;
 mod argv;
 mod limits;
-mod lookahead;
 mod parser;
 mod protocol_error;
 mod reply;
 mod reply_scanner;
 mod writer;
 
+pub use ahead::Ahead;
 pub use argv::Argv;
 pub use limits::Limits;
-pub use lookahead::lookahead;
 pub use parser::{Parser, Step};
 pub use protocol_error::ProtocolError;
 pub use reply::Reply;

@@ -349,9 +349,22 @@ impl LengthLine {
     }
 }
 
+/// The bytes of the line `*<count>` and that count, if it has up to two digits.
+#[inline]
+pub(super) fn short_array_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match bytes {
+        [b'*', a @ b'0'..=b'9', b'\r', _, ..] => Some((4, digit(*a))),
+        [b'*', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((5, digit(*a) * 10 + digit(*b)))
+        }
+        _ => None,
+    }
+}
+
 /// The bytes of the line `$<length>` and that length, if it has up to three digits.
 #[inline]
-fn short_bulk_head(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn short_bulk_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let digit = |byte: u8| usize::from(byte - b'0');
     match bytes {
         [b'$', a @ b'0'..=b'9', b'\r', _, ..] => Some((4, digit(*a))),

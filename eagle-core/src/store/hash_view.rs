@@ -124,6 +124,7 @@ impl View<'_> {
     }
 
     /// Whether there are any.
+    #[inline]
     pub fn has_met_fields(&self) -> bool {
         !self.met_fields.borrow().is_empty()
     }

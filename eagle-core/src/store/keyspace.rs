@@ -18,7 +18,7 @@ use super::medium::{Pending, Reader};
 use super::object::list::{self, chunk};
 use super::object::stream::node::Limits;
 use super::root::{self, ARRAY_BYTES, Counts, TRASH_LISTS, VERSION, VERSION_MIN};
-use super::slot::Slots;
+use super::slot::{Locks, Slots};
 use super::snapshot::Run;
 use super::totals::Totals;
 use super::view::{Access, View};
@@ -404,7 +404,14 @@ impl Keyspace {
         access: Access<'_>,
         now_ms: u64,
     ) -> View<'a> {
-        View::new(self, worker, guard, self.slots.lock(access), now_ms)
+        View::new(
+            self,
+            Some(worker),
+            guard,
+            self.slots.lock(access),
+            now_ms,
+            None,
+        )
     }
 
     /// Like [`Keyspace::view`], but waits for slots no longer than `wait_max`: there is no view then. A read without
@@ -418,10 +425,39 @@ impl Keyspace {
         now_ms: u64,
         wait_max: Duration,
     ) -> Option<View<'a>> {
-        let locks = self.slots.lock_within(access, wait_max)?;
-        let mut view = View::new(self, worker, guard, locks, now_ms);
-        view.patience = Some(wait_max);
-        Some(view)
+        let locks = self.try_lock(access, wait_max)?;
+        Some(self.view_with(locks, worker, guard, now_ms, wait_max))
+    }
+
+    /// The first half of [`Keyspace::try_view`]: the locks that the view will have.
+    #[inline(always)]
+    pub fn try_lock(&self, access: Access<'_>, wait_max: Duration) -> Option<Locks<'_>> {
+        self.slots.lock_within(access, wait_max)
+    }
+
+    /// The second half. Apart from the first there is no `Option` to move the view out of: it is large, and made where
+    /// it stays.
+    #[inline(always)]
+    pub fn view_with<'a>(
+        &'a self,
+        locks: Locks<'a>,
+        worker: &'a mut Worker,
+        guard: &'a Guard,
+        now_ms: u64,
+        wait_max: Duration,
+    ) -> View<'a> {
+        View::new(self, Some(worker), guard, locks, now_ms, Some(wait_max))
+    }
+
+    /// The same for a look before that: this view changes nothing, and gives the locks [back](View::into_locks).
+    pub fn look_with<'a>(
+        &'a self,
+        locks: Locks<'a>,
+        guard: &'a Guard,
+        now_ms: u64,
+        wait_max: Duration,
+    ) -> View<'a> {
+        View::new(self, None, guard, locks, now_ms, Some(wait_max))
     }
 
     /// Keys in database `db` (expired ones that were not yet removed included, as in Redis).

@@ -68,7 +68,7 @@ impl<'a> View<'a> {
     }
 
     /// The slot of `key`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot_of(&self, key: &[u8]) -> u16 {
         match &self.known {
             Some(known) if known.is(key) => known.slot(),

@@ -91,6 +91,7 @@ pub use prefetch::PREFETCH_MAX;
 pub use ring::read_ring;
 pub use sample::Among;
 pub use set_ref::{SetIter, SetRef};
+pub use slot::Locks;
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot, SnapshotSink};
 pub use string_view::{MakePart, StringWindow};
 pub use view::{Access, Savepoint, SlotHeld, View};

@@ -43,17 +43,23 @@ struct Chain {
 impl Keyspace {
     /// Brings what a look-up of each of `keys` (at most [`PREFETCH_MAX`] of them count) touches into the cache.
     pub fn prefetch(&self, guard: &Guard, db: u8, keys: &[&[u8]]) {
-        self.prefetch_known(guard, db, keys, &mut KnownKeys::default());
+        self.prefetch_known(guard, db, keys.iter().copied(), &mut KnownKeys::default());
     }
 
     /// The same, and notes in `known` what it has computed of them.
-    pub fn prefetch_known(&self, guard: &Guard, db: u8, keys: &[&[u8]], known: &mut KnownKeys) {
+    pub fn prefetch_known<'k>(
+        &self,
+        guard: &Guard,
+        db: u8,
+        keys: impl Iterator<Item = &'k [u8]>,
+        known: &mut KnownKeys,
+    ) {
         let reader = self.reader(guard);
         let Some(array) = self.array(&reader, db) else {
             return;
         };
         let mut chains: SmallVec<[Chain; PREFETCH_MAX]> = SmallVec::new();
-        for key in keys.iter().take(PREFETCH_MAX) {
+        for key in keys.take(PREFETCH_MAX) {
             let slot = key_slot(key);
             let at = root::slot_at(array, slot);
             reader.prefetch(at);
@@ -78,20 +84,23 @@ impl Keyspace {
             if chain.node.form() == Form::Directory {
                 chain.node = NodeRef::from_raw(reader.load(chain.at));
             }
-            table::headers_of(chain.node, chain.hash).for_each(|at| reader.prefetch(at));
+            table::headers_of(chain.node, chain.hash, &mut |at| reader.prefetch(at));
         }
         for chain in &mut chains {
-            let mut places = chain.records.iter_mut();
+            let (mut count, records) = (0, &mut chain.records);
             table::records_of(&reader, chain.node, chain.hash, &mut |at| {
                 reader.prefetch(at);
-                if let Some(place) = places.next() {
+                if let Some(place) = records.get_mut(count) {
                     *place = at;
+                    count += 1;
                 }
             });
         }
-        for at in chains.iter().flat_map(|chain| chain.records) {
-            if at != 0 {
-                reader.prefetch(Record::from_raw(reader.load(at)).blob());
+        for chain in &chains {
+            for at in chain.records {
+                if at != 0 {
+                    reader.prefetch(Record::from_raw(reader.load(at)).blob());
+                }
             }
         }
     }

@@ -162,7 +162,7 @@ enum Held<'a> {
 }
 
 /// The slots a view has locked; released on drop.
-pub(super) struct Locks<'a> {
+pub struct Locks<'a> {
     slots: &'a Slots,
     held: Held<'a>,
 }

@@ -59,7 +59,7 @@ pub struct View<'a> {
     keyspace: &'a Keyspace,
     guard: &'a Guard,
     now_ms: u64,
-    /// Taken when the first change begins.
+    /// Taken when the first change begins. Not there if the view only reads.
     lane: Option<&'a mut Lane>,
     /// The empty transaction.
     start: Option<pmem::Savepoint>,
@@ -90,11 +90,13 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(super) fn new(
         keyspace: &'a Keyspace,
-        worker: &'a mut Worker,
+        worker: Option<&'a mut Worker>,
         guard: &'a Guard,
         locks: Locks<'a>,
         now_ms: u64,
+        patience: Option<Duration>,
     ) -> View<'a> {
+        let trash_list = worker.as_ref().map_or(0, |worker| worker.trash_list);
         View {
             state: None,
             trash: None,
@@ -102,15 +104,15 @@ impl<'a> View<'a> {
             keyspace,
             guard,
             now_ms,
-            lane: Some(&mut worker.lane),
+            lane: worker.map(|worker| &mut worker.lane),
             start: None,
-            trash_list: worker.trash_list,
+            trash_list,
             notes: Notes::default(),
             met_expired: Cell::new(false),
             met_fields: RefCell::default(),
             cut: None,
             known: None,
-            patience: None,
+            patience,
         }
     }
 
@@ -199,15 +201,16 @@ impl<'a> View<'a> {
         read: impl Fn(&Reader<'a>) -> T,
     ) -> (T, Option<ReadStamp>) {
         let reader = self.reader();
-        if self.locks.any() {
+        let is_locked = self.locks.any();
+        if is_locked {
             assert!(self.locks.covers(slot), "slot {slot} is not locked");
-            return (read(&reader), None);
         }
         loop {
-            let stamp = self.stamp(slot);
+            // `read` stands here once only, so that it can be made a part of the loop.
+            let stamp = (!is_locked).then(|| self.stamp(slot));
             let result = read(&reader);
-            if self.keyspace.slots().validate(slot, stamp) {
-                return (result, Some(stamp));
+            if stamp.is_none_or(|stamp| self.keyspace.slots().validate(slot, stamp)) {
+                return (result, stamp);
             }
         }
     }
@@ -248,6 +251,7 @@ impl<'a> View<'a> {
 
     /// Whether a key was looked up whose time has come, and which is still there unless this view
     /// removed it: the caller may see to that once the view has ended.
+    #[inline]
     pub fn met_expired(&self) -> bool {
         self.met_expired.get()
     }
@@ -374,6 +378,7 @@ impl<'a> View<'a> {
     }
 
     /// Ends the change before, so that another may follow or be undone alone.
+    #[inline(never)]
     fn settle(&mut self) -> pmem::Savepoint {
         let state = self.state.as_mut().expect("the transaction has begun");
         let mut writer = Writer {
@@ -653,7 +658,17 @@ impl<'a> View<'a> {
         self.keyspace.len(db).saturating_add_signed(own)
     }
 
+    /// Whether the view has changed nothing and met nothing whose time has come: its end says nothing to anybody.
+    #[inline]
+    pub fn is_untouched(&self) -> bool {
+        self.state.is_none()
+            && self.notes.rare().is_none()
+            && !self.met_expired.get()
+            && !self.has_met_fields()
+    }
+
     /// Marks a point to return to: a command inside EXEC or a script that fails half-way undoes only itself.
+    #[inline]
     pub fn savepoint(&mut self) -> Savepoint {
         let tx = self.state.is_some().then(|| self.settle());
         Savepoint {
@@ -670,12 +685,14 @@ impl<'a> View<'a> {
     }
 
     /// Number of changes made so far (Redis's `dirty`).
+    #[inline]
     pub fn dirty(&self) -> u64 {
         self.notes.dirty
     }
 
     /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero, or if somebody waits
     /// for a key of their slot ([`Keyspace::awaited`]). FLUSHDB and SWAPDB record nothing: the caller knows.
+    #[inline]
     pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
         self.notes.rare().map_or(&[], |rare| &rare.touched)
     }
@@ -689,6 +706,7 @@ impl<'a> View<'a> {
 
     /// Keys this view removed because a write met them after their time; the caller propagates the
     /// deletions and sends the events.
+    #[inline]
     pub fn expired(&self) -> &[(u8, Box<[u8]>)] {
         self.notes.rare().map_or(&[], |rare| &rare.expired)
     }
@@ -699,8 +717,15 @@ impl<'a> View<'a> {
     }
 
     /// Whether the view has locked slots, so that it may write.
+    #[inline]
     pub fn may_write(&self) -> bool {
         self.locks.any()
+    }
+
+    /// Ends a view that has changed nothing, but keeps its slots locked, for another one.
+    pub fn into_locks(mut self) -> Locks<'a> {
+        assert!(self.state.is_none(), "changes would be undone unlocked");
+        self.locks.take()
     }
 
     /// Makes all changes durable and visible at once, and releases the slots.

@@ -39,6 +39,7 @@ fn may_be_slow(config: &Monitoring, us: u64) -> bool {
     is_slow || (threshold_ms != 0 && us / 1000 >= threshold_ms)
 }
 
+#[inline]
 pub(super) fn account_slow(
     cx: &Context<'_>,
     entry: &'static Entry,
@@ -46,10 +47,20 @@ pub(super) fn account_slow(
     nanos: u64,
     is_blocked: bool,
 ) {
-    let us = nanos / 1000;
-    if !entry.has(Flags::ADMIN) && !may_be_slow(&cx.config.monitoring, us) {
-        return;
+    if entry.has(Flags::ADMIN) || may_be_slow(&cx.config.monitoring, nanos / 1000) {
+        note_slow(cx, entry, argv, nanos, is_blocked);
     }
+}
+
+#[inline(never)]
+fn note_slow(
+    cx: &Context<'_>,
+    entry: &'static Entry,
+    argv: &[&[u8]],
+    nanos: u64,
+    is_blocked: bool,
+) {
+    let us = nanos / 1000;
     // CONFIG SET may just have changed what is slow.
     let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
     let config = changed.as_deref().unwrap_or(cx.config);

@@ -48,6 +48,10 @@ pub struct Batch<'a> {
     pub known: KnownKeys,
     /// Keys that blocked clients may be served from as soon as the command has ended.
     pub(super) ready: Vec<ReadyKey>,
+    /// What a request leaves to be told; begun anew for each, and here for their memory.
+    effects: Effects,
+    stream: Stream,
+    events: Events,
 }
 
 impl<'a> Batch<'a> {
@@ -60,6 +64,9 @@ impl<'a> Batch<'a> {
             clock: Moment::now(),
             known: KnownKeys::default(),
             ready: Vec::new(),
+            effects: Effects::default(),
+            stream: Stream::default(),
+            events: Events::default(),
         }
     }
 }
@@ -114,8 +121,8 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
                 return flow;
             }
             // Before MULTI it holds for the whole transaction.
-            if !session.in_multi() {
-                session.asking &= entry.command.name == "asking";
+            if session.asking && !session.in_multi() {
+                session.asking = entry.command.name == "asking";
             }
             if session.caching_said {
                 let keeps = session.in_multi() || entry.full_name.starts_with("client|");
@@ -295,11 +302,6 @@ fn execute_as(
 ) -> Option<Flow> {
     let thread = batch.thread;
     let node = &*thread.node;
-    let access = match plan {
-        Plan::LockFree => Access::LockFree,
-        Plan::Slots(slots) => Access::Slots(slots),
-        Plan::All => Access::All,
-    };
     // A script that runs on this thread has the worker: what is allowed beside it looks at no key.
     let mut worker = match thread.worker.try_borrow_mut() {
         Ok(worker) => worker,
@@ -314,20 +316,20 @@ fn execute_as(
         Some(at) if at.elapsed() < SLOTS_REST => Duration::ZERO,
         _ => SLOTS_WAIT_MAX,
     };
-    let Some(mut view) =
-        node.keyspace
-            .try_view(&mut worker, batch.guard, access, batch.now_ms, wait_max)
-    else {
+    let Some(mut locks) = node.keyspace.try_lock(plan.access(), wait_max) else {
         if !wait_max.is_zero() {
             thread.slots_held_at.set(Some(Instant::now()));
         }
         return Some(HELD);
     };
-    if let Some(key) = known {
-        view.know(key);
-    }
     if let Some(cluster) = &node.cluster {
-        // Slots change hands under their locks, so what this says holds until the view ends.
+        let mut view = node
+            .keyspace
+            .look_with(locks, batch.guard, batch.now_ms, wait_max);
+        if let Some(key) = known {
+            view.know(key);
+        }
+        // Slots change hands under their locks, so what this says holds as long as they are held.
         let topology = cluster.topology();
         let dialect = forward::dialect(session, out.protocol());
         if session.order.must_wait(topology.version(), dialect) {
@@ -378,8 +380,10 @@ fn execute_as(
             }
             return None;
         }
+        locks = view.into_locks();
     }
-    if let Plan::Slots(slots) = plan
+    if node.slots_in_transfer.any()
+        && let Some(slots) = plan.slots()
         && writes(session, entry)
         && node.slots_in_transfer.any_of(slots)
     {
@@ -389,6 +393,16 @@ fn execute_as(
     }
     let mark = out.mark();
     let reads_only = matches!(plan, Plan::LockFree);
+    let (guard, now_ms) = (batch.guard, batch.now_ms);
+    let view = || {
+        let mut view = node
+            .keyspace
+            .view_with(locks, &mut worker, guard, now_ms, wait_max);
+        if let Some(key) = known {
+            view.know(key);
+        }
+        view
+    };
     let ((flow, needs_all), late) = in_context(batch, session, out, entry, view, |cx| {
         let flow = if reads_only {
             invoke_unless_held(cx, entry, argv)
@@ -421,47 +435,55 @@ fn invoke_unless_held(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]
         Ok(flow) => Some(flow),
         Err(payload) if payload.is::<SlotHeld>() => {
             // It has read without locks, so it has changed nothing, and it says nothing.
-            cx.events = Events::default();
-            cx.effects = Effects::new(cx.stream.is_wanted());
+            *cx.events = Events::default();
+            *cx.effects = Effects::new(cx.stream.is_wanted());
             None
         }
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// Does `work` in a context with this view, then [ends](end) it.
-#[inline]
+/// Does `work` in a context with a view, then [ends](end) it. The context is large: it is made here and nowhere moved.
+#[inline(always)]
 pub(super) fn in_context<'a, T>(
     batch: &'a mut Batch<'_>,
     session: &'a mut Session,
     out: &'a mut Writer,
     entry: &'static Entry,
-    view: View<'a>,
+    view: impl FnOnce() -> View<'a>,
     work: impl FnOnce(&mut Context<'a>) -> T,
 ) -> (T, Option<Late>) {
     let thread = batch.thread;
     let is_logged = thread.node.keyspace.ring_is_on();
+    batch.effects.begin(is_logged);
+    batch.stream.begin(is_logged);
+    debug_assert!(batch.events.is_empty(), "the last request has ended");
     let mut cx = Context {
         node: &thread.node,
         thread,
         session,
         out,
-        view,
+        view: view(),
         entry,
         now_ms: batch.now_ms,
         clock: batch.clock,
         config: &batch.config,
-        effects: Effects::new(is_logged),
-        stream: Stream::new(is_logged),
-        events: Events::default(),
+        effects: &mut batch.effects,
+        stream: &mut batch.stream,
+        events: &mut batch.events,
         may_block: true,
         needs_all: false,
         replies_later: false,
-        ready: Vec::new(),
+        ready: &mut batch.ready,
     };
     let result = work(&mut cx);
     batch.clock = cx.clock;
-    let late = end(&mut cx, &mut batch.ready);
+    // Most that only read have nothing to commit or to tell.
+    let is_quiet = cx.view.is_untouched()
+        && cx.events.is_empty()
+        && cx.effects.is_empty()
+        && cx.stream.is_empty();
+    let late = if is_quiet { None } else { end(&mut cx) };
     (result, late)
 }
 
@@ -473,27 +495,28 @@ pub(super) struct Late {
 
 /// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
-/// first that key is to be removed. Adds to `ready` the keys that blocked clients wait for.
-fn end(cx: &mut Context<'_>, ready: &mut Vec<ReadyKey>) -> Option<Late> {
+/// first that key is to be removed. Notes the keys that blocked clients wait for.
+#[inline(never)]
+fn end(cx: &mut Context<'_>) -> Option<Late> {
     // Of work that was none of a command's: serving a blocked client.
     cx.flow_effects(&[], false);
-    let events = cx.events.take();
-    if !cx.ready.is_empty() {
-        ready.append(&mut cx.ready);
-    }
+    let raised = std::mem::take(cx.events);
     let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
     let met_fields = cx.view.take_met_fields();
-    let stream = std::mem::take(&mut cx.stream);
     cx.thread.stats.changes.add(cx.view.dirty());
-    let committed = commit(cx.node, &mut cx.view, stream);
+    let committed = commit(cx.node, &mut cx.view, cx.stream);
     if let Some(head) = committed.ring_head {
         cx.session.written = head;
     }
-    note_ready(cx.node, committed.touched(), ready);
+    note_ready(cx.node, committed.touched(), cx.ready);
     if late {
-        return Some(Late { events, met_fields });
+        return Some(Late {
+            events: raised.into_list(),
+            met_fields,
+        });
     }
-    let stale = update_caches(cx.thread, cx.session, &cx.events, committed.touched());
+    let stale = update_caches(cx.thread, cx.session, &raised, committed.touched());
+    let events = raised.into_list();
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
@@ -562,7 +585,7 @@ pub(super) fn apply_on<T>(
     let (mut stream, mut notices) = (node.stream(), Vec::new());
     let result = change(&mut view, &mut stream, &mut notices);
     node.note_changes(view.dirty());
-    let committed = commit(node, &mut view, stream);
+    let committed = commit(node, &mut view, &mut stream);
     post_ready(node, committed.touched());
     tell_caches(node, committed.touched());
     send_all(node, &notices);
@@ -614,7 +637,7 @@ pub(super) fn remove_lapsed(
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         node.note_changes(view.dirty());
-        let committed = commit(node, &mut view, stream);
+        let committed = commit(node, &mut view, &mut stream);
         post_ready(node, committed.touched());
         publish_expired(node, &committed);
     }
@@ -623,7 +646,7 @@ pub(super) fn remove_lapsed(
 /// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots
 /// stay locked for what else there is to tell. The caller has counted the changes.
 #[inline]
-pub(super) fn commit<'a>(node: &Node, view: &mut View<'a>, stream: Stream) -> Committed<'a> {
+pub(super) fn commit<'a>(node: &Node, view: &mut View<'a>, stream: &mut Stream) -> Committed<'a> {
     if view.dirty() != 0 {
         node.slots_in_transfer.note_change(|slot| view.covers(slot));
     }
@@ -651,7 +674,7 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     let dirty = cx.view.dirty();
     // Without a stream nothing is kept of effects, so they need not be told apart.
     let is_wanted = cx.stream.is_wanted();
-    let outer = is_wanted.then(|| std::mem::replace(&mut cx.effects, Effects::new(true)));
+    let outer = is_wanted.then(|| std::mem::replace(cx.effects, Effects::new(true)));
     if cx.session.info.caching.flags().has(CachingFlags::ON) {
         cx.remember_reads(entry, argv);
     }
@@ -663,14 +686,14 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     if cx.needs_all {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = outer.unwrap_or_else(|| Effects::new(false));
+        *cx.effects = outer.unwrap_or_else(|| Effects::new(false));
         return Flow::Done;
     }
     let counters = &cx.thread.stats.commands[entry.id];
     let flow = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = Effects::new(is_wanted);
+        *cx.effects = Effects::new(is_wanted);
         cx.out.truncate(mark);
         counters.failed.add(1);
         reply_error(cx.thread, cx.out, &error);
@@ -680,7 +703,7 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     if let Some(outer) = outer {
         let has_changed = cx.view.dirty() != dirty && entry.has(Flags::WRITE);
         cx.flow_effects(argv, has_changed);
-        cx.effects = outer;
+        *cx.effects = outer;
         // Whoever runs others has their effects.
         cx.effects.none();
     }

@@ -33,6 +33,7 @@ pub fn lfu_decayed(clock: u32, now_ms: u64, decay_minutes: u32) -> u8 {
 }
 
 /// Whether using a key moves its clock under `policy`.
+#[inline]
 fn counts_uses(policy: EvictionPolicy) -> bool {
     let is_lru = matches!(
         policy,
@@ -67,9 +68,16 @@ fn is_use(command: &Command) -> bool {
 impl Context<'_> {
     /// Moves the clocks of the keys that the command is about to use, if the eviction policy goes by them. With CLIENT
     /// NO-TOUCH only TOUCH does.
+    #[inline]
     pub(super) fn count_uses(&mut self, entry: &'static TableEntry, argv: &[&[u8]]) {
-        if !counts_uses(self.config.memory.maxmemory_policy)
-            || !is_use(entry.command)
+        if counts_uses(self.config.memory.maxmemory_policy) {
+            self.move_clocks(entry, argv);
+        }
+    }
+
+    #[inline(never)]
+    fn move_clocks(&mut self, entry: &'static TableEntry, argv: &[&[u8]]) {
+        if !is_use(entry.command)
             || (self.session.info.no_touch.load(Relaxed) && entry.command.name != "touch")
         {
             return;

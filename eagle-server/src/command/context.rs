@@ -55,11 +55,11 @@ pub struct Context<'a> {
     pub clock: Moment,
     pub config: &'a Config,
     /// What replicas and the log run in this command's stead.
-    pub effects: Effects,
+    pub effects: &'a mut Effects,
     /// What this request adds to the stream of changes, so far.
-    pub stream: Stream,
+    pub stream: &'a mut Stream,
     /// Keyspace events raised so far; they are sent once the view is committed.
-    pub events: Events,
+    pub events: &'a mut Events,
     /// Whether the client may be made to wait: not within a transaction or a script.
     pub may_block: bool,
     /// The script being run needs slots that others hold: nothing it did is kept, and it runs again with all locked.
@@ -67,7 +67,7 @@ pub struct Context<'a> {
     /// The handler has replied nothing yet: its reply comes from a future.
     pub replies_later: bool,
     /// Keys that blocked clients may now be served from, besides those the view has recorded.
-    pub ready: Vec<ReadyKey>,
+    pub ready: &'a mut Vec<ReadyKey>,
 }
 
 impl Context<'_> {
@@ -75,10 +75,10 @@ impl Context<'_> {
     /// and has not replaced itself.
     pub fn flow_effects(&mut self, argv: &[&[u8]], has_changed: bool) {
         if self.stream.is_wanted() {
-            let effects = std::mem::take(&mut self.effects);
+            let effects = std::mem::take(self.effects);
             let is_lazy = self.config.memory.lazyfree_lazy_expire;
             self.stream.push_expired(&self.view, is_lazy);
-            effects.flow(&mut self.stream, self.session.db, argv, has_changed);
+            effects.flow(self.stream, self.session.db, argv, has_changed);
         }
     }
 
@@ -119,6 +119,7 @@ impl Context<'_> {
     }
 
     /// Counts a look-up of a read command (INFO `keyspace_hits`, `keyspace_misses`; the event `keymiss`).
+    #[inline]
     pub fn note_lookup(&self, found: bool) {
         let stats = &self.thread.stats;
         if !found {

@@ -112,7 +112,7 @@ impl Context<'_> {
         let wanted = self.config.monitoring.notify_keyspace_events;
         let now_at = self.out.mark();
         let (expired, created) = (self.view.expired(), self.view.created());
-        let events = &mut self.events;
+        let events = &mut *self.events;
         let (expired_done, created_done) = (events.expired, events.created);
         for (noted, done, class, name) in [
             (expired, expired_done, EventClasses::EXPIRED, "expired"),
@@ -136,7 +136,20 @@ impl Context<'_> {
     }
 
     /// Ends the events of the command begun at `mark`.
+    #[inline]
     pub(super) fn end_events(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
+        if self.view.met_expired() || self.view.has_met_fields() || !wanted.is_empty() {
+            self.raise_ended(mark, entry, argv);
+        }
+        // EXEC's events were placed by the commands it ran.
+        let places = entry.command.name != "exec";
+        self.events.end(mark, self.out.mark(), places);
+    }
+
+    /// Raises the events that show at the end of a command.
+    #[inline(never)]
+    fn raise_ended(&mut self, mark: &EventsMark, entry: &Entry, argv: &[&[u8]]) {
         self.remove_met(mark, entry, argv);
         if !self.config.monitoring.notify_keyspace_events.is_empty() {
             self.raise_noted();
@@ -144,9 +157,6 @@ impl Context<'_> {
                 self.raise_misses(mark, entry, argv);
             }
         }
-        // EXEC's events were placed by the commands it ran.
-        let places = entry.command.name != "exec";
-        self.events.end(mark, self.out.mark(), places);
     }
 
     /// Ends the events of what was done for a client that had blocked, begun at `mark`. Only the slot of one of its keys

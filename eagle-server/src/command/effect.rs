@@ -34,6 +34,21 @@ impl Effects {
         }
     }
 
+    /// Begins a request anew: there are no effects, and they are kept only if somebody listens.
+    #[inline]
+    pub fn begin(&mut self, wanted: bool) {
+        (self.idle, self.replaced, self.forced) = (!wanted, false, false);
+        if !self.list.is_empty() {
+            self.list.clear();
+        }
+    }
+
+    /// Whether there are none besides the command itself.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        !self.forced && self.list.is_empty()
+    }
+
     /// Whether anybody will hear of them.
     pub fn are_wanted(&self) -> bool {
         !self.idle

@@ -79,7 +79,14 @@ pub struct Events {
 }
 
 impl Events {
+    /// Whether there is nothing to tell, neither to listeners nor to clients that cache keys.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.caches.is_empty() && self.by_script.is_empty()
+    }
+
     /// Begins a command whose reply will stand at `reply_at`.
+    #[inline]
     pub fn begin(&mut self, reply_at: Mark) -> EventsMark {
         let mark = EventsMark {
             len: self.list.len(),
@@ -131,6 +138,7 @@ impl Events {
     /// Ends the command begun at `mark`, whose reply ends at `end`; how many of its look-ups missed. If it
     /// `places` its events, they go to the beginning and the end of its reply; else they stay where the commands
     /// inside it have placed them.
+    #[inline]
     pub fn end(&mut self, mark: &EventsMark, end: Mark, places: bool) -> u32 {
         if places {
             for event in &mut self.list[mark.len..] {
@@ -175,18 +183,20 @@ impl Events {
     }
 
     /// Counts a look-up of a reader that found nothing.
+    #[inline]
     pub fn miss(&self) {
         self.misses.set(self.misses.get() + 1);
     }
 
     /// Whether any look-up of a reader found nothing since `mark`.
+    #[inline]
     pub fn missed(&self, mark: &EventsMark) -> bool {
         self.misses.get() > mark.misses
     }
 
-    /// Takes all events.
-    pub fn take(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.list)
+    /// All events.
+    pub fn into_list(self) -> Vec<Event> {
+        self.list
     }
 }
 
@@ -221,7 +231,7 @@ mod tests {
         events.push(key_event("behind"), out.mark());
         out.integer(1);
         assert_eq!(events.end(&mark, out.mark(), true), 0);
-        let places: Vec<Mark> = events.take().iter().map(|event| event.at).collect();
+        let places: Vec<Mark> = events.into_list().iter().map(|event| event.at).collect();
         assert_eq!(places, [begin, out.mark()]);
     }
 
@@ -236,6 +246,6 @@ mod tests {
         events.rewind(&second);
         assert_eq!(events.end(&second, out.mark(), true), 1);
         assert_eq!(events.end(&first, out.mark(), true), 0);
-        assert_eq!(events.take().len(), 1);
+        assert_eq!(events.into_list().len(), 1);
     }
 }

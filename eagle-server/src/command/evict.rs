@@ -126,7 +126,7 @@ impl Evictor<'_> {
         let mut stream = self.node.stream();
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
         self.node.note_changes(view.dirty());
-        let committed = call::commit(self.node, &mut view, stream);
+        let committed = call::commit(self.node, &mut view, &mut stream);
         post_ready(self.node, committed.touched());
         tell_caches(self.node, committed.touched());
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);

@@ -5,13 +5,38 @@ use super::keys::{self, Slots};
 use super::spec::{Categories, Scope};
 use super::table::{Entry, queued_entry};
 use crate::session::Session;
-use eagle_core::store::KnownKey;
+use eagle_core::store::{Access, KnownKey};
 
 /// The slots a request locks, or all of them.
 pub(super) enum Plan {
     LockFree,
+    /// One: nearly all that lock any.
+    Slot([u16; 1]),
     Slots(Slots),
     All,
+}
+
+impl Plan {
+    /// The slots, if they are few.
+    #[inline]
+    pub(super) fn slots(&self) -> Option<&[u16]> {
+        match self {
+            Plan::Slot(slot) => Some(slot),
+            Plan::Slots(slots) => Some(slots),
+            Plan::LockFree | Plan::All => None,
+        }
+    }
+
+    /// What a view of these slots is given.
+    #[inline]
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Plan::LockFree => Access::LockFree,
+            Plan::Slot(slot) => Access::Slots(slot),
+            Plan::Slots(slots) => Access::Slots(slots),
+            Plan::All => Access::All,
+        }
+    }
 }
 
 /// What a request locks, and its key if it has but one.
@@ -33,7 +58,7 @@ pub(super) fn plan_known<'k>(
     let known = batch.known.take(key);
     let known = known.unwrap_or_else(|| batch.thread.node.keyspace.know(key));
     let plan = match entry.command.scope {
-        Scope::Keys => Plan::Slots(Slots::from_slice(&[known.slot()])),
+        Scope::Keys => Plan::Slot([known.slot()]),
         Scope::LockFree => Plan::LockFree,
         Scope::All | Scope::Patterns => plan(clustered, entry, session, argv),
     };
@@ -86,6 +111,7 @@ fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]
                 }
                 all.extend(slots);
             }
+            Plan::Slot([slot]) => all.push(slot),
             Plan::Slots(slots) => all.extend(slots),
             Plan::All => return Plan::All,
         }

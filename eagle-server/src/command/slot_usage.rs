@@ -22,6 +22,7 @@ pub struct Counted {
 
 /// The request to be counted, if slots are counted and it belongs to one that this node serves. EXEC belongs to that of
 /// its queue.
+#[inline]
 pub fn counted(
     batch: &Batch<'_>,
     session: &Session,
@@ -31,6 +32,16 @@ pub fn counted(
     if !batch.config.cluster.cluster_slot_stats_enabled {
         return None;
     }
+    counted_for_slot(batch, session, argv, out_bytes)
+}
+
+#[inline(never)]
+fn counted_for_slot(
+    batch: &Batch<'_>,
+    session: &Session,
+    argv: &[&[u8]],
+    out_bytes: usize,
+) -> Option<Counted> {
     let cluster = batch.thread.node.cluster.as_ref()?;
     let Lookup::Found(entry) = table().lookup(argv) else {
         return None;

@@ -114,16 +114,30 @@ impl Local {
     /// The values in force.
     #[inline]
     pub fn get(&self, live: &Live) -> Snapshot {
+        self.look(live, Snapshot::clone)
+    }
+
+    /// What `read` makes of the values in force.
+    #[inline]
+    pub fn with<T>(&self, live: &Live, read: impl FnOnce(&Config) -> T) -> T {
+        self.look(live, |snapshot| read(snapshot))
+    }
+
+    #[inline]
+    fn look<T>(&self, live: &Live, read: impl FnOnce(&Snapshot) -> T) -> T {
         // Read first: a change meanwhile is noticed the next time.
         let version = live.version.load(Ordering::Acquire);
-        match &*self.snapshot.borrow() {
-            Some(snapshot) if version == self.version.get() => return snapshot.clone(),
-            _ => {}
+        if version != self.version.get() || self.snapshot.borrow().is_none() {
+            self.take(live, version);
         }
-        let snapshot = Rc::new(live.snapshot());
+        let snapshot = self.snapshot.borrow();
+        read(snapshot.as_ref().expect("it was just taken"))
+    }
+
+    #[cold]
+    fn take(&self, live: &Live, version: u64) {
+        self.snapshot.replace(Some(Rc::new(live.snapshot())));
         self.version.set(version);
-        self.snapshot.replace(Some(snapshot.clone()));
-        snapshot
     }
 }
 

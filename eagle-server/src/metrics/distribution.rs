@@ -41,11 +41,19 @@ pub struct Distribution(OnceLock<Box<[Counter]>>);
 
 impl Distribution {
     /// Counts one call. Only the owning worker may call this.
+    #[inline]
     pub fn record(&self, nanos: u64) {
-        let counts = self
-            .0
-            .get_or_init(|| (0..BUCKETS).map(|_| Counter::default()).collect());
+        let counts = match self.0.get() {
+            Some(counts) => counts,
+            None => self.make(),
+        };
         counts[bucket_of(nanos.clamp(1, NANOS_MAX))].add(1);
+    }
+
+    #[cold]
+    fn make(&self) -> &[Counter] {
+        self.0
+            .get_or_init(|| (0..BUCKETS).map(|_| Counter::default()).collect())
     }
 
     pub fn reset(&self) {

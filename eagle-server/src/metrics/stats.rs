@@ -15,6 +15,7 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds `n`. Only the owning worker may call this.
+    #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(
             self.0.load(Ordering::Relaxed).wrapping_add(n),
@@ -60,6 +61,7 @@ pub struct CommandCounters {
 
 impl CommandCounters {
     /// Counts one call that took `nanos`.
+    #[inline]
     pub fn record(&self, nanos: u64) {
         self.calls.add(1);
         self.nanos.add(nanos);

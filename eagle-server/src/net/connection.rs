@@ -13,18 +13,19 @@
 
 use super::parking::Parking;
 use super::replies::Replies;
+use super::requests::Requests;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::blocking::Blocked;
 use crate::command::{self, Batch, Counted, Flow};
+use crate::config::Config;
 use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
 use crate::repl::Feed;
 use crate::session::{Alert, ClientInfo, Session, Taker};
 use bytes::{Buf, BytesMut};
-use eagle_core::resp::{Limits, Parser, Protocol, Step, Writer, lookahead};
-use eagle_core::store::{KnownKeys, PREFETCH_MAX};
-use smallvec::SmallVec;
+use eagle_core::resp::{Protocol, Step, Writer};
+use eagle_core::store::KnownKeys;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -42,8 +43,6 @@ use zeroize::Zeroize;
 const READ_BYTES: usize = 16 * 1024;
 /// Replies held before requests are left unread in the buffer until some are written.
 const OUTPUT_BYTES_HIGH: usize = 16 * 1024 * 1024;
-/// Array elements of one request.
-const ARGUMENTS_MAX: usize = 1024 * 1024;
 /// Arguments of a request up to which nothing is allocated for them.
 const ARGUMENTS_INLINE: usize = 16;
 /// Requests run before other connections of the thread get their turn.
@@ -142,11 +141,10 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd + AsFd>(
     let connection = Box::new(Connection {
         thread: thread.clone(),
         left: None,
-        parser: Parser::new(),
+        requests: Requests::new(),
         input: BytesMut::new(),
         input_size: 0,
         used_at_ms: 0,
-        parsed: None,
         session,
         awaited_slot: None,
         out: Writer::new(Protocol::Resp2),
@@ -175,14 +173,12 @@ pub(super) struct Connection {
     pub(super) thread: Rc<Thread>,
     /// What the last requests, run beside a slow script, left to be done.
     left: Option<Progress>,
-    parser: Parser,
+    requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
     input_size: usize,
     /// When `input` was last full to a good part (Unix milliseconds).
     used_at_ms: u64,
-    /// Length of a request that was parsed but could not run yet.
-    parsed: Option<usize>,
     pub(super) session: Session,
     /// The slot that the answer of the command the client waits for is counted for.
     awaited_slot: Option<u16>,
@@ -224,13 +220,18 @@ fn poll_parked<S: AsyncRead + Unpin>(
     input: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<Event<()>> {
-    if let Poll::Ready(alert) = info.poll_alert(cx) {
+    if let Some(alert) = info.alert() {
         return Poll::Ready(Event::Alert(alert));
     }
     if parking.was_served() {
         return Poll::Ready(Event::Other(()));
     }
-    poll_read(stream, input, cx)
+    let read = poll_read(stream, input, cx);
+    if read.is_ready() {
+        return read;
+    }
+    // Only who goes to sleep has to be woken.
+    info.poll_alert(cx).map(Event::Alert)
 }
 
 #[inline]
@@ -429,15 +430,20 @@ impl Connection {
     }
 
     /// Writes what the socket takes without waiting; how many bytes.
-    async fn write_now<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
+    async fn write_now<S: AsyncWrite + AsFd + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> io::Result<usize> {
         if self.replies.is_empty() {
             return Ok(0);
         }
-        let written = poll_fn(|cx| Poll::Ready(self.replies.poll_send(stream, cx))).await;
-        let Poll::Ready(written) = written else {
-            return Ok(0);
+        let count = match self.replies.try_send(&*stream) {
+            Some(count) => count,
+            None => match poll_fn(|cx| Poll::Ready(self.replies.poll_send(stream, cx))).await {
+                Poll::Ready(written) => written?,
+                Poll::Pending => return Ok(0),
+            },
         };
-        let count = written?;
         self.count_sent(count);
         self.note_sizes();
         self.count_memory();
@@ -491,7 +497,7 @@ impl Connection {
 
     /// Whether nothing is under way but waiting for requests.
     fn can_park(&self) -> bool {
-        self.parsed.is_none() && self.replies.is_empty()
+        !self.requests.is_put_back() && self.replies.is_empty()
     }
 
     /// Reads, runs and replies without the runtime; whether more remains to be done by the task.
@@ -515,10 +521,15 @@ impl Connection {
     }
 
     /// Moves what others have said to the client behind the replies so far.
+    #[inline]
     fn collect_mail(&mut self) {
-        if self.session.info.outbox.bytes() == 0 {
-            return;
+        if self.session.info.outbox.bytes() > 0 {
+            self.take_mail();
         }
+    }
+
+    #[inline(never)]
+    fn take_mail(&mut self) {
         self.replies.push(&mut self.out);
         for message in self.session.info.outbox.take() {
             self.replies.push_message(message);
@@ -542,6 +553,7 @@ impl Connection {
         std::mem::swap(&mut batch.known, &mut self.known);
         let progress = self.process_requests(&mut batch, &mut done);
         // The buffer is about to change.
+        self.requests.forget_ahead();
         batch.known.clear();
         self.known = batch.known;
         if done == self.input.len() {
@@ -555,45 +567,50 @@ impl Connection {
 
     /// Runs the requests in the read buffer. `done` becomes the number of bytes that need not be kept.
     fn process_requests(&mut self, batch: &mut Batch<'_>, done: &mut usize) -> Progress {
-        let mut warm = 0;
         for _ in 0..BATCH_MAX {
             if self.out.len() + self.replies.len() > OUTPUT_BYTES_HIGH || self.replies.is_full() {
                 return Progress::OutputFull;
             }
             let input = &self.input[*done..];
-            let consumed = match self.parsed.take() {
-                Some(consumed) => consumed,
-                None => match self.parser.next(input, &limits(batch, &self.session)) {
-                    Ok(Step::Command { consumed }) => consumed,
-                    Ok(Step::Blank { consumed }) => {
-                        *done += consumed;
-                        continue;
+            let consumed = match self.requests.next(batch, &self.session, input) {
+                Ok(Step::Command { consumed }) => consumed,
+                Ok(Step::Blank { consumed }) => {
+                    *done += consumed;
+                    continue;
+                }
+                Ok(Step::Incomplete { need_hint }) => {
+                    if input.len() > batch.config.clients.client_query_buffer_limit as usize {
+                        return self.refuse_query();
                     }
-                    Ok(Step::Incomplete { need_hint }) => {
-                        if input.len() > batch.config.clients.client_query_buffer_limit as usize {
-                            return self.refuse_query();
-                        }
-                        return Progress::Drained { room: need_hint };
-                    }
-                    Err(error) => {
-                        self.out.error(error.line());
-                        self.session.closing = true;
-                        return Progress::Closing;
-                    }
-                },
+                    return Progress::Drained { room: need_hint };
+                }
+                Err(error) => {
+                    self.out.error(error.line());
+                    self.session.closing = true;
+                    return Progress::Closing;
+                }
             };
-            if warm == 0 && input.len() > consumed {
-                warm = prefetch(batch, self.session.db, input);
-            }
-            warm = warm.saturating_sub(1);
-            let mut argv: SmallVec<[&[u8]; ARGUMENTS_INLINE]> = SmallVec::new();
-            argv.extend(self.parser.argv(input).iter());
-            let counted = command::counted(batch, &self.session, &argv, self.out.len());
+            let words = self.requests.argv(input);
+            let mut few = [&[][..]; ARGUMENTS_INLINE];
+            let many: Vec<&[u8]>;
+            let argv = match few.get_mut(..words.len()) {
+                Some(few) => {
+                    few.iter_mut()
+                        .zip(words.iter())
+                        .for_each(|(place, word)| *place = word);
+                    &*few
+                }
+                None => {
+                    many = words.iter().collect();
+                    &many[..]
+                }
+            };
+            let authenticated = self.session.authenticated;
+            let counted = command::counted(batch, &self.session, argv, self.out.len());
             self.session.handover.offer();
-            let flow = command::run(batch, &mut self.session, &mut self.out, &argv);
-            drop(argv);
+            let flow = command::run(batch, &mut self.session, &mut self.out, argv);
             if let Flow::Paused { wait_ms } = flow {
-                self.parsed = Some(consumed);
+                self.requests.put_back(consumed);
                 return Progress::Paused { wait_ms };
             }
             if let Some(counted) = counted {
@@ -605,8 +622,13 @@ impl Connection {
             match self.session.handover.end() {
                 None => *done += consumed,
                 Some(taker) => {
-                    self.hand_over(std::mem::take(done) + consumed, consumed, taker);
+                    let end = std::mem::take(done) + consumed;
+                    self.hand_over(end, consumed, taker);
                 }
+            }
+            if self.session.authenticated != authenticated {
+                // What may be sent depends on it.
+                self.requests.forget_ahead();
             }
             match flow {
                 Flow::Done | Flow::Paused { .. } => {}
@@ -637,7 +659,8 @@ impl Connection {
             self.input = BytesMut::new();
             self.input_size = 0;
         }
-        taker.give(self.parser.argv(&request).iter(), &request);
+        taker.give(self.requests.argv(&request).iter(), &request);
+        self.requests.forget_ahead();
     }
 
     /// Adds a request that has run to what its slot has cost.
@@ -682,7 +705,10 @@ impl Connection {
     fn note_sizes(&self) {
         let info = &self.session.info;
         // What is parsed of a long request is not waiting any more.
-        let waiting = self.input.len().saturating_sub(self.parser.parsed_bytes());
+        let waiting = self
+            .input
+            .len()
+            .saturating_sub(self.requests.parsed_bytes());
         info.query_bytes.store(waiting, Ordering::Relaxed);
         let room = self.input_size.saturating_sub(waiting);
         info.query_room_bytes.store(room, Ordering::Relaxed);
@@ -721,7 +747,7 @@ impl Connection {
     /// Counts the connection's memory while it is limited.
     fn count_memory(&self) {
         let node = &self.thread.node;
-        if let Some(bytes_max) = self.thread.config().client_bytes_max() {
+        if let Some(bytes_max) = self.thread.with_config(Config::client_bytes_max) {
             node.clients.count_memory(&self.session.info, bytes_max);
         }
     }
@@ -757,27 +783,5 @@ impl Connection {
             () = flush => {}
             () = killed => {}
         }
-    }
-}
-
-/// Brings what the next requests will look at into the cache; how many requests.
-fn prefetch(batch: &mut Batch<'_>, db: u8, input: &[u8]) -> usize {
-    let mut keys: SmallVec<[&[u8]; PREFETCH_MAX]> = SmallVec::new();
-    let seen = lookahead(input, PREFETCH_MAX, command::key_at, &mut |key| {
-        keys.push(key)
-    });
-    batch.known.clear();
-    if keys.len() > 1 {
-        let keyspace = &batch.thread.node.keyspace;
-        keyspace.prefetch_known(batch.guard, db, &keys, &mut batch.known);
-    }
-    seen
-}
-
-fn limits(batch: &Batch<'_>, session: &Session) -> Limits {
-    Limits {
-        args_max: ARGUMENTS_MAX,
-        bulk_bytes_max: batch.config.clients.proto_max_bulk_len as usize,
-        unauthenticated: !session.authenticated,
     }
 }

@@ -6,6 +6,7 @@ mod listener;
 mod listening;
 mod parking;
 mod replies;
+mod requests;
 mod worker;
 
 pub use listener::{Listener, bind_all, bind_unix};

@@ -6,9 +6,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use eagle_core::resp::Writer;
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
@@ -84,6 +86,19 @@ impl Replies {
         } else {
             Ok(count)
         })
+    }
+
+    /// Writes to the socket itself, without asking the runtime whether it is ready: mostly it is, and takes all there is.
+    /// `None` if it does not, or replies are still to arrive: then [`poll_send`](Self::poll_send) has the word.
+    #[inline]
+    pub fn try_send(&mut self, socket: impl AsFd) -> Option<usize> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        let socket = SockRef::from(&socket);
+        let count = socket.send(&self.ready).ok().filter(|count| *count > 0)?;
+        self.drop_sent(count);
+        Some(count)
     }
 
     /// Writes what the socket takes at once.

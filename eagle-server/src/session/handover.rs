@@ -36,6 +36,7 @@ pub enum Words {
 
 impl Handover {
     /// The request that is about to be run lies in a buffer that can be given away.
+    #[inline]
     pub fn offer(&mut self) {
         self.is_offered = true;
     }

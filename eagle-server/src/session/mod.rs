@@ -172,12 +172,17 @@ impl Session {
     }
 
     /// Ends a request; whether it held secrets.
+    #[inline]
     pub fn forget_redacted(&mut self) -> bool {
+        if self.redacted.is_empty() && !self.held_secrets {
+            return false;
+        }
         self.take_redacted();
         std::mem::take(&mut self.held_secrets)
     }
 
     /// Whether commands are being queued.
+    #[inline]
     pub fn in_multi(&self) -> bool {
         self.multi.is_some()
     }

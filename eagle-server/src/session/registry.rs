@@ -250,6 +250,7 @@ impl ClientInfo {
     }
 
     /// Notes that command `id` starts at `now_ms`.
+    #[inline]
     pub fn set_active(&self, command_id: usize, now_ms: u64) {
         self.last_active_ms.store(now_ms, RELAXED);
         self.last_command.store(command_id, RELAXED);
@@ -294,6 +295,7 @@ impl ClientInfo {
         self.outbox.wake();
     }
 
+    #[inline]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
     }
@@ -301,14 +303,23 @@ impl ClientInfo {
     /// Completes once the connection has something to do besides its socket. For the connection's task only.
     pub fn poll_alert(&self, cx: &mut Context<'_>) -> Poll<Alert> {
         self.outbox.register(cx.waker());
+        match self.alert() {
+            Some(alert) => Poll::Ready(alert),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What the connection has to do now besides its socket.
+    #[inline]
+    pub fn alert(&self) -> Option<Alert> {
         if self.is_killed() {
-            Poll::Ready(Alert::Killed)
+            Some(Alert::Killed)
         } else if self.outbox.bytes() > 0 {
-            Poll::Ready(Alert::Mail)
+            Some(Alert::Mail)
         } else if self.trim.load(RELAXED) && self.trim.swap(false, RELAXED) {
-            Poll::Ready(Alert::Trim)
+            Some(Alert::Trim)
         } else {
-            Poll::Pending
+            None
         }
     }
 
@@ -319,11 +330,13 @@ impl ClientInfo {
     }
 
     /// Bytes of replies and messages that wait to be written.
+    #[inline]
     pub fn waiting_bytes(&self) -> usize {
         self.output_bytes.load(RELAXED) + self.outbox.bytes()
     }
 
     /// Bytes of these that count against the limits.
+    #[inline]
     pub fn counted_bytes(&self) -> usize {
         self.waiting_bytes().saturating_sub(OUTPUT_BYTES_FREE)
     }

@@ -108,21 +108,23 @@ pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -
     }
     let homes = Homes::of(node, hash.position());
     let tag = tag_of(hash.position(), node.base());
-    probe(words, homes.native, Which::Native, hash, tag, key).or_else(|| {
-        homes
-            .foreign
-            .and_then(|group| probe(words, group, Which::Foreign, hash, tag, key))
-    })
+    let (mut group, mut which) = (homes.native, Which::Native);
+    loop {
+        let found = probe(words, group, which, hash, tag, key);
+        match homes.foreign {
+            Some(foreign) if found.is_none() && which == Which::Native => {
+                (group, which) = (foreign, Which::Foreign);
+            }
+            _ => return found,
+        }
+    }
 }
 
 /// Byte offsets of the control words that a look-up of `hash` in a node begins with. For prefetching, like the
 /// function below: nothing may be concluded from them.
 #[inline]
-pub(crate) fn headers_of(node: NodeRef, hash: Hash) -> impl Iterator<Item = u64> {
-    groups_of(node, hash)
-        .into_iter()
-        .flatten()
-        .map(|(group, _)| group.at)
+pub(crate) fn headers_of(node: NodeRef, hash: Hash, visit: &mut impl FnMut(u64)) {
+    each_group(node, hash, |group, _| visit(group.at));
 }
 
 /// Byte offsets of the records that a look-up of `hash` in a node will compare.
@@ -133,7 +135,7 @@ pub(crate) fn records_of<W: Words>(
     hash: Hash,
     visit: &mut impl FnMut(u64),
 ) {
-    for (group, which) in groups_of(node, hash).into_iter().flatten() {
+    each_group(node, hash, |group, which| {
         let ctl = group.ctl(words);
         let mut set =
             which.select(group.shape, ctl) & group.candidates(words, ctl, hash.fingerprint());
@@ -141,19 +143,19 @@ pub(crate) fn records_of<W: Words>(
             visit(group.record_at(set.trailing_zeros()));
             set &= set - 1;
         }
-    }
+    });
 }
 
 /// The groups of a node that may hold `hash`; none if the node has no records.
 #[inline]
-fn groups_of(node: NodeRef, hash: Hash) -> [Option<(Group, Which)>; 2] {
-    match node.form() {
-        Form::Empty | Form::Directory => [None, None],
-        _ => {
-            let homes = Homes::of(node, hash.position());
-            let foreign = homes.foreign.map(|group| (group, Which::Foreign));
-            [Some((homes.native, Which::Native)), foreign]
-        }
+fn each_group(node: NodeRef, hash: Hash, mut visit: impl FnMut(Group, Which)) {
+    if matches!(node.form(), Form::Empty | Form::Directory) {
+        return;
+    }
+    let homes = Homes::of(node, hash.position());
+    visit(homes.native, Which::Native);
+    if let Some(foreign) = homes.foreign {
+        visit(foreign, Which::Foreign);
     }
 }
 

@@ -60,7 +60,7 @@ impl SlotsInTransfer {
 
     /// Notes that keys of slots for which `covers` holds, whose locks the caller holds, have been changed.
     pub fn note_change(&self, covers: impl Fn(u16) -> bool) {
-        if self.count.load(Ordering::Relaxed) == 0 {
+        if !self.any() {
             return;
         }
         for claim in &*self.claims.lock() {
@@ -70,10 +70,16 @@ impl SlotsInTransfer {
         }
     }
 
+    /// Whether any slot at all may be in transfer.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether one of `slots`, whose locks the caller holds, is in transfer.
     pub fn any_of(&self, slots: &[u16]) -> bool {
         let is_in = |slot: &u16| self.slots[usize::from(*slot)].load(Ordering::Relaxed);
-        self.count.load(Ordering::Relaxed) != 0 && slots.iter().any(is_in)
+        self.any() && slots.iter().any(is_in)
     }
 }
 

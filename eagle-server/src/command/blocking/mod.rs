@@ -176,6 +176,7 @@ impl Context<'_> {
 }
 
 /// Adds to `ready` those of the changed keys that somebody waits for.
+#[inline]
 pub(super) fn note_ready(node: &Node, touched: &[ReadyKey], ready: &mut Vec<ReadyKey>) {
     if node.keyspace.awaited().is_none() {
         return;

@@ -88,6 +88,7 @@ fn serve_key(batch: &mut Batch<'_>, db: u8, key: &[u8]) -> Looked {
         let words: Vec<&[u8]> = task.argv.iter().map(|word| &**word).collect();
         batch.now_ms = now_ms;
         batch.clock = Moment::now();
+        let view = || view;
         let ((served, left), late) =
             in_context(batch, &mut session, &mut out, task.entry, view, |cx| {
                 let served = run_task(cx, task, &words, key);
@@ -121,7 +122,7 @@ fn run_task(cx: &mut Context<'_>, task: &Task, argv: &[&[u8]], key: &[u8]) -> Se
     let served = outcome.unwrap_or_else(|error| {
         cx.view.rollback_to(savepoint);
         cx.events.rewind(&events);
-        cx.effects = Effects::new(cx.stream.is_wanted());
+        *cx.effects = Effects::new(cx.stream.is_wanted());
         cx.out.truncate(mark);
         reply_error(cx.thread, cx.out, &error);
         Served::Done

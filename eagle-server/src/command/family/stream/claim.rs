@@ -212,7 +212,7 @@ fn xclaim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         _ => now_ms,
     };
     let group_name = Group { db, key, name };
-    let (out, effects) = (&mut *cx.out, &mut cx.effects);
+    let (out, effects) = (&mut *cx.out, &mut *cx.effects);
     effects.none();
     let mut joined = false;
     cx.view.edit_stream(db, key, false, |stream| {
@@ -340,7 +340,7 @@ fn xautoclaim(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(no_key_or_group(key, name, ""));
     }
     let group_name = Group { db, key, name };
-    let (out, effects) = (&mut *cx.out, &mut cx.effects);
+    let (out, effects) = (&mut *cx.out, &mut *cx.effects);
     effects.none();
     let mut joined = false;
     cx.view.edit_stream(db, key, false, |stream| {

@@ -307,7 +307,7 @@ fn deliver(
         key,
         name: consumer.group,
     };
-    let (out, effects) = (&mut *cx.out, &mut cx.effects);
+    let (out, effects) = (&mut *cx.out, &mut *cx.effects);
     let joined = cx.view.edit_stream(db, key, false, |stream| {
         let Some(group) = stream.stream().group(consumer.group) else {
             return Ok(false);
