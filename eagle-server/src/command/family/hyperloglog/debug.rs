@@ -1,11 +1,12 @@
 //! Looking inside: PFDEBUG, PFSELFTEST.
 
-use super::count::{checked, corrupt, owned, sparse_bytes_max, store};
+use super::count::{checked, corrupt, owned, sparse_bytes_max};
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use eagle_core::bits::hyperloglog::{Form, HyperLogLog};
+use eagle_core::store::StringForm;
 
 /// PFDEBUG GETREG | DECODE | ENCODING | TODENSE key -- shows or converts the registers of a
 /// HyperLogLog.
@@ -36,7 +37,10 @@ fn pfdebug(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         let mut dense = owned(hll.clone());
         if is_sparse {
             dense.make_dense().map_err(corrupt)?;
-            store(cx, key, &dense, false)?;
+            // Replicas are to have the same form, and nobody else is told: what it counts is the same.
+            cx.view
+                .recode_string(cx.session.db, key, dense.as_bytes(), StringForm::Raw)?;
+            cx.effects.force();
         }
         Ok(dense)
     };
