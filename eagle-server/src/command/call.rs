@@ -675,7 +675,10 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
     // Without a stream nothing is kept of effects, so they need not be told apart.
     let is_wanted = cx.stream.is_wanted();
     let outer = is_wanted.then(|| std::mem::replace(cx.effects, Effects::new(true)));
-    if cx.session.info.caching.flags().has(CachingFlags::ON) {
+    // Under a lock what is read is remembered afterwards: a client is not told of what the command itself has changed
+    // (PFCOUNT keeps its count). Without one it must be before, or a change meanwhile would go by unnoticed.
+    let caches = cx.session.info.caching.flags().has(CachingFlags::ON);
+    if caches && !cx.view.may_write() {
         cx.remember_reads(entry, argv);
     }
     let monitored = cx.node.monitors.any();
@@ -699,6 +702,9 @@ pub(super) fn invoke(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]
         reply_error(cx.thread, cx.out, &error);
         Flow::Done
     });
+    if caches && cx.view.may_write() {
+        cx.remember_reads(entry, argv);
+    }
     cx.end_events(&events, entry, argv);
     if let Some(outer) = outer {
         let has_changed = cx.view.dirty() != dirty && entry.has(Flags::WRITE);
