@@ -89,8 +89,12 @@ fn hold_for_all(
 
 fn set_all(cx: &mut Context<'_>, pairs: &[Pair<'_>], ttl: Ttl) -> Result<(), CommandError> {
     let db = cx.db();
-    cx.view.set_strings(db, pairs, StringForm::Auto, ttl)?;
-    for [key, _] in pairs {
+    if cx.config.monitoring.notify_keyspace_events.is_empty() {
+        return Ok(cx.view.set_strings(db, pairs, StringForm::Auto, ttl)?);
+    }
+    // The events of a pair, that it is new among them, come before those of the next.
+    for [key, value] in pairs {
+        cx.view.set_string(db, key, value, StringForm::Auto, ttl)?;
         cx.notify(EventClasses::STRING, "set", key);
         if let Ttl::At(_) = ttl {
             cx.notify(EventClasses::GENERIC, "expire", key);
