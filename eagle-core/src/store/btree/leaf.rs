@@ -12,15 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Entries of a leaf, in order.
 pub(super) type Entries = SmallVec<[Entry; LEAF_MAX + 1]>;
 
-/// What may lie in the free places of a leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FreePlaces {
-    /// Nothing that this change has taken out: they need no log.
-    Unused,
-    /// Perhaps something that this change has taken out, whose words a rollback must bring back.
-    Vacated,
-}
-
 /// A leaf, its line read.
 #[derive(Clone, Copy)]
 pub(super) struct Leaf {
@@ -112,21 +103,14 @@ impl Leaf {
         words: &mut M,
         index: usize,
         entry: Entry,
-        free: FreePlaces,
     ) -> Result<(), StoreError> {
         let len = self.len();
         debug_assert!(index <= len && len < self.capacity());
         let old = self.line;
         self.shift(len, index);
         self.line[2] += 1;
-        let at = self.place_at(index);
-        match free {
-            FreePlaces::Vacated => words.store_words(at, &[entry.a, entry.b])?,
-            FreePlaces::Unused => {
-                words.store_hidden(at, entry.a)?;
-                words.store_hidden(at + 8, entry.b)?;
-            }
-        }
+        // The place was free, but this transaction may have freed it: a rollback must bring its words back.
+        words.store_words(self.place_at(index), &[entry.a, entry.b])?;
         self.store_line(words, &old)
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::cursor::{Cursor, Step};
 use super::inner::{Child, Children, Inner};
 use super::layout::{NODE_WORDS_MAX, node_words};
-use super::leaf::{self, FreePlaces, Leaf};
+use super::leaf::{self, Leaf};
 use super::{Entry, Order, Words, WordsMut};
 use crate::store::error::StoreError;
 
@@ -98,26 +98,6 @@ impl<O: Order> Tree<O> {
         cursor: &Cursor<O>,
         entry: Entry,
     ) -> Result<(), StoreError> {
-        self.insert_into(words, cursor, entry, FreePlaces::Vacated)
-    }
-
-    /// The same by a change that takes nothing out of this tree, whose free places therefore need no log.
-    pub(crate) fn insert_only<M: WordsMut>(
-        self,
-        words: &mut M,
-        cursor: &Cursor<O>,
-        entry: Entry,
-    ) -> Result<(), StoreError> {
-        self.insert_into(words, cursor, entry, FreePlaces::Unused)
-    }
-
-    fn insert_into<M: WordsMut>(
-        self,
-        words: &mut M,
-        cursor: &Cursor<O>,
-        entry: Entry,
-        free: FreePlaces,
-    ) -> Result<(), StoreError> {
         let Some((&Step { node, index }, above)) = cursor.path.split_last() else {
             let root = Leaf::alloc::<O, M>(words, &[entry])?;
             return words.store_apart(self.root_at, root);
@@ -129,7 +109,7 @@ impl<O: Order> Tree<O> {
         }
         let mut leaf = Leaf::load(words, node);
         if leaf.len() < leaf.capacity() {
-            return leaf.insert(words, index, entry, free);
+            return leaf.insert(words, index, entry);
         }
         if leaf.capacity() < O::LEAF_MAX {
             let mut entries = leaf.entries(words);
@@ -366,8 +346,7 @@ impl<O: Order> Tree<O> {
             let first = leaf.entry(words, 0);
             set_first::<O, M>(words, above_source, first)?;
         }
-        // Another leaf than the one that something was taken out of.
-        other.insert(words, target.index, entry, FreePlaces::Unused)?;
+        other.insert(words, target.index, entry)?;
         if target.index == 0 {
             set_first::<O, M>(words, above_target, entry)?;
         }

@@ -294,7 +294,7 @@ impl Sorted {
             a: order_key(score),
             b: at,
         };
-        self.tree().insert_only(writer, &place, entry)?;
+        self.tree().insert(writer, &place, entry)?;
         writer.store(self.len_at(), self.len(&reader) + 1)?;
         table::insert(writer, self.header, hash, Record::new(at, 0))
     }
