@@ -280,7 +280,7 @@ impl Sorted {
         })
     }
 
-    /// Adds a member that is not there: the whole of a change.
+    /// Adds a member that is not there.
     fn insert(
         self,
         writer: &mut Writer<'_, '_>,
