@@ -258,3 +258,25 @@ fn ascending<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Slots {
     slots.dedup();
     slots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::table::table;
+
+    #[test]
+    fn slots_are_those_of_the_keys_whichever_way_they_are_found() {
+        let words: [&[u8]; 7] = [b"name", b"a", b"2", b"c", b"d", b"e", b"f"];
+        let mut rows = 0;
+        for entry in table().entries() {
+            let fits = |count: &usize| entry.command.accepts(*count);
+            for count in (1..=words.len()).filter(fits) {
+                let argv = &words[..count];
+                let found = slots(&find(entry, argv), argv);
+                assert_eq!(slots_of(entry, argv), found, "{} {count}", entry.full_name);
+                rows += usize::from(found.len() > 1);
+            }
+        }
+        assert!(rows > 10, "commands of several keys are among them");
+    }
+}

@@ -387,7 +387,7 @@ impl Connection {
                 self.note_sizes();
             }
             let mut input = std::mem::take(&mut self.input);
-            let event = if !is_trimmed && input.is_empty() && self.can_park() {
+            let event = if !is_trimmed && input.is_empty() && self.replies.is_empty() {
                 // Beside a slow script on this thread, the connection is served by whoever finds it there.
                 parking.put(self);
                 let event = poll_fn(|cx| poll_parked(&info, &parking, &mut stream, &mut input, cx));
@@ -495,11 +495,6 @@ impl Connection {
         }
     }
 
-    /// Whether nothing is under way but waiting for requests.
-    fn can_park(&self) -> bool {
-        !self.requests.is_put_back() && self.replies.is_empty()
-    }
-
     /// Reads, runs and replies without the runtime; whether more remains to be done by the task.
     pub(super) fn serve_beside_script(&mut self, socket: &mut socket2::Socket) -> bool {
         let mut bytes = [0; READ_BYTES];
@@ -517,7 +512,7 @@ impl Connection {
                 self.left = Some(progress);
             }
         }
-        self.left.is_some() || !self.input.is_empty() || !self.can_park()
+        self.left.is_some() || !self.input.is_empty() || !self.replies.is_empty()
     }
 
     /// Moves what others have said to the client behind the replies so far.

@@ -93,11 +93,6 @@ impl Requests {
         self.parsed = (!self.is_ahead).then_some(consumed);
     }
 
-    /// Whether a request is put back.
-    pub(super) fn is_put_back(&self) -> bool {
-        self.parsed.is_some()
-    }
-
     /// Forgets what was found ahead: the buffer is about to change, or what a client may send.
     #[inline]
     pub(super) fn forget_ahead(&mut self) {

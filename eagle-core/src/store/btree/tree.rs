@@ -292,8 +292,7 @@ impl<O: Order> Tree<O> {
     }
 
     /// Moves the entry behind one cursor to where another one stands, and changes it; `again` finds that place when the
-    /// entry is no longer there. Most moves are within a leaf or between two, and cost neither a node nor a search. The
-    /// change takes nothing else out of the tree.
+    /// entry is no longer there. Most moves are within a leaf or between two, and cost neither a node nor a search.
     pub(crate) fn relocate<M: WordsMut>(
         self,
         words: &mut M,

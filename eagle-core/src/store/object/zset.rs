@@ -299,7 +299,7 @@ impl Sorted {
         table::insert(writer, self.header, hash, Record::new(at, 0))
     }
 
-    /// Gives a member another score: the whole of a change.
+    /// Gives a member another score.
     fn update(
         self,
         writer: &mut Writer<'_, '_>,
