@@ -12,7 +12,7 @@ use super::{
     layout::{LANE_BYTES, LANE_HEADER_BYTES},
     log::Identity,
     pool::Shared,
-    tx::{BlockChange, Undo},
+    tx::Record,
 };
 use std::sync::{
     Arc,
@@ -89,13 +89,8 @@ pub(super) struct LaneState {
     pub seq: u32,
     /// Further chunks of the log, with their pages.
     pub chunks: Vec<(Offset, u32)>,
-    /// What the transaction in flight has stored.
-    pub stores: Vec<Undo>,
-    /// What blocks it has allocated and given up.
-    pub changes: Vec<BlockChange>,
-    /// The names of those that are blocks of slabs, and how many of them are in the log.
-    pub names: Vec<u64>,
-    pub names_logged: usize,
+    /// What the transaction in flight has done.
+    pub records: Vec<Record>,
     /// Blocks claimed for the next allocations.
     pub claims: Claims,
     /// Freed blocks not yet handed to the epochs.
@@ -113,10 +108,7 @@ impl LaneState {
             chunk_end: Offset::NULL,
             seq: 0,
             chunks: Vec::new(),
-            stores: Vec::new(),
-            changes: Vec::new(),
-            names: Vec::new(),
-            names_logged: 0,
+            records: Vec::new(),
             claims: Claims::new(),
             retired: Vec::new(),
             retired_bytes: 0,
@@ -127,7 +119,6 @@ impl LaneState {
     }
 
     /// Goes to the start of the first chunk.
-    #[inline]
     pub fn rewind(&mut self) {
         self.position = self.header.plus(LANE_HEADER_BYTES);
         self.chunk_end = self.header.plus(LANE_BYTES);

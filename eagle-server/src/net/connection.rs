@@ -12,8 +12,10 @@
 //! (`client-query-buffer-limit`, `client-output-buffer-limit`).
 
 use super::parking::Parking;
+use super::reactor::{READ_BYTES, Reactor};
 use super::replies::Replies;
 use super::requests::Requests;
+use super::stream::ClientStream;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::blocking::Blocked;
@@ -27,7 +29,7 @@ use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Protocol, Step, Writer};
 use eagle_core::store::KnownKeys;
 use std::future::{Future, pending, poll_fn};
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
@@ -39,19 +41,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroize;
 
-/// Room made for one read.
-const READ_BYTES: usize = 16 * 1024;
 /// Replies held before requests are left unread in the buffer until some are written.
 const OUTPUT_BYTES_HIGH: usize = 16 * 1024 * 1024;
 /// Arguments of a request up to which nothing is allocated for them.
 const ARGUMENTS_INLINE: usize = 16;
 /// Requests run before other connections of the thread get their turn.
 const BATCH_MAX: usize = 4096;
+/// Waits for requests, with nothing else between them, until the reactor is to serve a connection.
+const CALM_WAITS_MIN: u32 = 8;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
+pub(super) async fn serve(thread: Rc<Thread>, reactor: Rc<Reactor>, incoming: Incoming) {
     match incoming {
-        Incoming::Tcp(stream) => serve_tcp(thread, stream).await,
+        Incoming::Tcp(stream) => serve_tcp(thread, reactor, stream).await,
         Incoming::Unix(stream, path) => {
             if stream.set_nonblocking(true).is_err() {
                 return;
@@ -62,12 +64,12 @@ pub(super) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
             let id = thread.node.clients.next_id();
             let addr = format!("{path}:0");
             let info = ClientInfo::new(id, addr.clone(), addr, None, stream.as_raw_fd(), unix_ms());
-            serve_stream(thread, stream, info).await;
+            serve_stream(thread, reactor, stream, info).await;
         }
     }
 }
 
-async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
+async fn serve_tcp(thread: Rc<Thread>, reactor: Rc<Reactor>, stream: std::net::TcpStream) {
     let _ = stream.set_nodelay(true);
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
         return;
@@ -101,7 +103,7 @@ async fn serve_tcp(thread: Rc<Thread>, stream: std::net::TcpStream) {
         stream.as_raw_fd(),
         unix_ms(),
     );
-    serve_stream(thread, stream, info).await;
+    serve_stream(thread, reactor, stream, info).await;
 }
 
 /// Protected mode: without a password only this machine may connect.
@@ -117,8 +119,9 @@ const PROTECTED: &str = "-DENIED EagleDB is running in protected mode because pr
      To accept connections from other hosts set a password (requirepass), or turn protected mode off with \
      'CONFIG SET protected-mode no' from this machine and with 'protected-mode no' in the configuration file.\r\n";
 
-async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd + AsFd>(
+async fn serve_stream<S: ClientStream>(
     thread: Rc<Thread>,
+    reactor: Rc<Reactor>,
     mut stream: S,
     info: ClientInfo,
 ) {
@@ -154,7 +157,7 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + AsRawFd + AsFd>(
     let parking = Parking::new(fd, info);
     let parked: Weak<dyn Parked> = Rc::downgrade(&(parking.clone() as Rc<dyn Parked>));
     thread.park(parked);
-    connection.run(stream, parking).await;
+    connection.run(stream, parking, reactor).await;
 }
 
 /// Also when a bug in a command unwinds: the connection is lost, but nothing of it stays behind.
@@ -171,8 +174,8 @@ impl Drop for Connection {
 
 pub(super) struct Connection {
     pub(super) thread: Rc<Thread>,
-    /// What the last requests, run beside a slow script, left to be done.
-    left: Option<Progress>,
+    /// What the last requests, run without the task, left for it to do.
+    pub(super) left: Option<Progress>,
     requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
@@ -183,7 +186,7 @@ pub(super) struct Connection {
     /// The slot that the answer of the command the client waits for is counted for.
     awaited_slot: Option<u16>,
     pub(super) out: Writer,
-    replies: Replies,
+    pub(super) replies: Replies,
     /// Kept for its memory; empty between two batches.
     known: KnownKeys,
 }
@@ -268,14 +271,16 @@ pub(super) enum Progress {
 }
 
 impl Connection {
-    async fn run<S: AsyncRead + AsyncWrite + AsFd + Unpin>(
+    async fn run<S: ClientStream>(
         mut self: Box<Self>,
         mut stream: S,
         parking: Rc<Parking>,
+        reactor: Rc<Reactor>,
     ) {
         let info = self.session.info.clone();
         let node = self.thread.node.clone();
         let mut is_trimmed = false;
+        let mut calm_waits = 0;
         loop {
             self.collect_mail();
             let progress = match self.left.take() {
@@ -299,6 +304,9 @@ impl Connection {
             };
             // Bytes that must be read for the next step, and for which there had better be room.
             let (mut read, mut needed) = (true, READ_BYTES);
+            if !matches!(progress, Progress::Drained { .. }) {
+                calm_waits = 0;
+            }
             match progress {
                 Progress::Drained { room } => needed = room,
                 Progress::Yield => {
@@ -381,6 +389,20 @@ impl Connection {
                 }
             }
             self.shrink_input();
+            if calm_waits >= CALM_WAITS_MIN && self.input.is_empty() && self.replies.is_empty() {
+                calm_waits = 0;
+                parking.put(self);
+                let Ok((back, event)) = stream.serve_in(&reactor, &parking).await else {
+                    return;
+                };
+                let Some(parked) = parking.take() else { return };
+                (self, stream) = (parked, back);
+                is_trimmed = self.input_size == 0;
+                if let Event::Alert(Alert::Killed) = event {
+                    return;
+                }
+                continue;
+            }
             let room = self.input.capacity() - self.input.len();
             if read && !is_trimmed && room < needed.min(READ_BYTES / 2) {
                 self.make_room(needed);
@@ -388,6 +410,7 @@ impl Connection {
             }
             let mut input = std::mem::take(&mut self.input);
             let event = if !is_trimmed && input.is_empty() && self.replies.is_empty() {
+                calm_waits += 1;
                 // Beside a slow script on this thread, the connection is served by whoever finds it there.
                 parking.put(self);
                 let event = poll_fn(|cx| poll_parked(&info, &parking, &mut stream, &mut input, cx));
@@ -396,6 +419,7 @@ impl Connection {
                 self = parked;
                 event
             } else {
+                calm_waits = 0;
                 // A buffer that was given back is made again when something comes.
                 let mut first = BytesMut::new();
                 if is_trimmed && read {
@@ -422,7 +446,7 @@ impl Connection {
             match event {
                 Event::Alert(Alert::Killed) | Event::Ended => return,
                 Event::Alert(Alert::Trim) => is_trimmed = self.give_back_input(),
-                Event::Alert(Alert::Mail) | Event::Other(()) => {}
+                Event::Alert(Alert::Mail) | Event::Other(()) => calm_waits = 0,
                 Event::Sent(count) => self.count_sent(count),
                 Event::Read(count) => self.count_read(count),
             }
@@ -477,7 +501,7 @@ impl Connection {
         .await
     }
 
-    fn count_sent(&self, bytes: usize) {
+    pub(super) fn count_sent(&self, bytes: usize) {
         self.thread.stats.net_output_bytes.add(bytes as u64);
         self.thread.stats.writes_processed.add(1);
     }
@@ -495,29 +519,9 @@ impl Connection {
         }
     }
 
-    /// Reads, runs and replies without the runtime; whether more remains to be done by the task.
-    pub(super) fn serve_beside_script(&mut self, socket: &mut socket2::Socket) -> bool {
-        let mut bytes = [0; READ_BYTES];
-        while self.left.is_none() && self.input.len() < self.query_bytes_max() {
-            // The end of the connection is left for the task to find.
-            let Ok(count @ 1..) = socket.read(&mut bytes) else {
-                break;
-            };
-            self.input.extend_from_slice(&bytes[..count]);
-            self.thread.stats.net_input_bytes.add(count as u64);
-            let progress = self.process();
-            self.replies.push(&mut self.out);
-            self.replies.send_now(socket);
-            if !matches!(progress, Progress::Drained { .. }) {
-                self.left = Some(progress);
-            }
-        }
-        self.left.is_some() || !self.input.is_empty() || !self.replies.is_empty()
-    }
-
     /// Moves what others have said to the client behind the replies so far.
     #[inline]
-    fn collect_mail(&mut self) {
+    pub(super) fn collect_mail(&mut self) {
         if self.session.info.outbox.bytes() > 0 {
             self.take_mail();
         }
@@ -688,7 +692,7 @@ impl Connection {
         Progress::Closing
     }
 
-    fn query_bytes_max(&self) -> usize {
+    pub(super) fn query_bytes_max(&self) -> usize {
         self.thread
             .node
             .config
@@ -697,7 +701,7 @@ impl Connection {
             .client_query_buffer_limit as usize
     }
 
-    fn note_sizes(&self) {
+    pub(super) fn note_sizes(&self) {
         let info = &self.session.info;
         // What is parsed of a long request is not waiting any more.
         let waiting = self
@@ -712,7 +716,7 @@ impl Connection {
     }
 
     /// Gives back a large read buffer that has not been needed for a while.
-    fn shrink_input(&mut self) {
+    pub(super) fn shrink_input(&mut self) {
         /// Smaller buffers are kept.
         const KEPT_BYTES_MAX: usize = 32 * 1024;
         const UNUSED_MS: u64 = 200;
@@ -729,7 +733,7 @@ impl Connection {
     }
 
     /// Gives back the read buffer if it is empty; whether it was.
-    fn give_back_input(&mut self) -> bool {
+    pub(super) fn give_back_input(&mut self) -> bool {
         let is_empty = self.input.is_empty();
         if is_empty {
             self.input = BytesMut::new();
@@ -740,7 +744,7 @@ impl Connection {
     }
 
     /// Counts the connection's memory while it is limited.
-    fn count_memory(&self) {
+    pub(super) fn count_memory(&self) {
         let node = &self.thread.node;
         if let Some(bytes_max) = self.thread.with_config(Config::client_bytes_max) {
             node.clients.count_memory(&self.session.info, bytes_max);

@@ -4,9 +4,12 @@ mod connection;
 mod feeding;
 mod listener;
 mod listening;
+mod parked;
 mod parking;
+mod reactor;
 mod replies;
 mod requests;
+mod stream;
 mod worker;
 
 pub use listener::{Listener, bind_all, bind_unix};

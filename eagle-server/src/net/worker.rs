@@ -4,6 +4,7 @@
 //! threads on the way of a request, and no lock is held across an `.await`.
 
 use super::connection;
+use super::reactor::Reactor;
 use crate::command::{blocking, serve_relay};
 use crate::node::{Node, Thread};
 use parking_lot::Mutex;
@@ -48,12 +49,17 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let epoll = {
+            let _entered = runtime.enter();
+            Reactor::epoll()?
+        };
         let is_stuck = stuck.clone();
         let thread = std::thread::Builder::new()
             .name(name)
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                tokio::task::LocalSet::new().block_on(&runtime, serve(node, incoming, stuck));
+                let serve = serve(node, Reactor::new(epoll), incoming, stuck);
+                tokio::task::LocalSet::new().block_on(&runtime, serve);
             })?;
         Ok(Worker {
             inbox,
@@ -116,6 +122,7 @@ impl Pool {
 
 async fn serve(
     node: Arc<Node>,
+    reactor: Reactor,
     mut incoming: mpsc::UnboundedReceiver<Incoming>,
     stuck: Arc<AtomicBool>,
 ) {
@@ -124,6 +131,8 @@ async fn serve(
     let thread = Rc::new(thread);
     tokio::task::spawn_local(blocking::serve_posted(thread.clone()));
     tokio::task::spawn_local(serve_relay(thread.clone()));
+    let reactor = Rc::new(reactor);
+    tokio::task::spawn_local(reactor.clone().run());
     let mut halt = pin!(node.halt.obey());
     loop {
         let accepted = tokio::select! {
@@ -133,6 +142,6 @@ async fn serve(
             () = &mut halt => break,
         };
         let Some(accepted) = accepted else { break };
-        tokio::task::spawn_local(connection::serve(thread.clone(), accepted));
+        tokio::task::spawn_local(connection::serve(thread.clone(), reactor.clone(), accepted));
     }
 }
