@@ -120,6 +120,14 @@ impl Step<'_, '_> {
         self.state.slots[slot] = Some(vec![fill; len]);
     }
 
+    /// Puts one value after another.
+    fn set_again(&mut self, slot: usize, fill: u8, times: usize) {
+        for len in (10..).take(times) {
+            self.tx.settle();
+            self.set(slot, fill, len, 0);
+        }
+    }
+
     fn delete(&mut self, slot: usize) {
         let old = self.tx.pool().load_u64(self.slot(slot), Ordering::Relaxed);
         self.tx.publish_u64(self.slot(slot), 0).unwrap();
@@ -285,6 +293,28 @@ fn script() -> Script {
         step.set(7, b'r', 40, 0);
         step.tx.settle();
         step.set(7, b's', 41, 0);
+    });
+    tx(true, &|step| {
+        // More blocks than one entry names, and a rollback across the entry that names the first of them.
+        step.set_again(7, b'A', 12);
+        let point = step.savepoint();
+        step.set_again(7, b'B', 12);
+        step.rollback_to(&point);
+        step.set_again(7, b'C', 6);
+        step.count();
+    });
+    tx(false, &|step| step.set_again(7, b'D', 20));
+    tx(true, &|step| step.set_again(7, b'E', 17));
+    tx(true, &|step| {
+        step.set_again(7, b'F', 17);
+        step.tx.settle();
+        step.log(30, 50);
+    });
+    tx(true, &|step| {
+        // Blocks of slabs and a run among them.
+        step.set_again(7, b'G', 3);
+        step.set(2, b'G', 10, 70_000);
+        step.set_again(7, b'H', 3);
     });
     for slot in 0..SLOTS {
         tx(

@@ -12,7 +12,7 @@ use super::{
     layout::{LANE_BYTES, LANE_HEADER_BYTES},
     log::Identity,
     pool::Shared,
-    tx::Record,
+    tx::{BlockChange, Undo},
 };
 use std::sync::{
     Arc,
@@ -89,8 +89,13 @@ pub(super) struct LaneState {
     pub seq: u32,
     /// Further chunks of the log, with their pages.
     pub chunks: Vec<(Offset, u32)>,
-    /// What the transaction in flight has done.
-    pub records: Vec<Record>,
+    /// What the transaction in flight has stored.
+    pub stores: Vec<Undo>,
+    /// What blocks it has allocated and given up.
+    pub changes: Vec<BlockChange>,
+    /// The names of those that are blocks of slabs, and how many of them are in the log.
+    pub names: Vec<u64>,
+    pub names_logged: usize,
     /// Blocks claimed for the next allocations.
     pub claims: Claims,
     /// Freed blocks not yet handed to the epochs.
@@ -108,7 +113,10 @@ impl LaneState {
             chunk_end: Offset::NULL,
             seq: 0,
             chunks: Vec::new(),
-            records: Vec::new(),
+            stores: Vec::new(),
+            changes: Vec::new(),
+            names: Vec::new(),
+            names_logged: 0,
             claims: Claims::new(),
             retired: Vec::new(),
             retired_bytes: 0,
@@ -119,6 +127,7 @@ impl LaneState {
     }
 
     /// Goes to the start of the first chunk.
+    #[inline]
     pub fn rewind(&mut self) {
         self.position = self.header.plus(LANE_HEADER_BYTES);
         self.chunk_end = self.header.plus(LANE_BYTES);

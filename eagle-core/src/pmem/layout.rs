@@ -19,7 +19,11 @@ use super::{Offset, class};
 pub const MAGIC: [u8; 8] = *b"EAGLPOOL";
 
 /// Version of this layout.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+
+/// The oldest version that is read, too. In a pool of version 2 each block that a transaction in flight has allocated or
+/// given up has a log entry of its own; all else is the same.
+pub const FORMAT_VERSION_MIN: u32 = 2;
 
 /// Bytes of a superblock's page; copies begin at 0 and at this offset.
 pub const SUPERBLOCK_BYTES: u64 = 4096;

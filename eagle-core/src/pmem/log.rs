@@ -7,10 +7,10 @@
 //! 0   u32 check    over everything below, the lane, the generation and the entry's position
 //! 4   u32 kind
 //! 8   u32 seq      strictly increasing within a transaction
-//! 12  u32 len      payload bytes (UNDO_BYTES), else 0
+//! 12  u32 len      payload bytes
 //! 16  u64 at       the offset the entry is about
 //! 24  u64 value    old word | new word | extent of the block | bytes of the next chunk
-//! 32  payload      old bytes, zero padded
+//! 32  payload      old bytes, or the names of blocks; zero padded
 //! ```
 //!
 //! There is no length field and no end mark: the log ends at the first entry that does not
@@ -19,7 +19,7 @@
 //! is appended over them has higher numbers, so that a remnant behind it is not taken for its
 //! continuation.
 
-use super::{Offset, medium::Medium, medium::Site};
+use super::{GRANULE, GRANULE_BITS, Offset, medium::Medium, medium::Site};
 use std::sync::atomic::Ordering;
 
 /// Bytes of an entry without payload, and the unit of all entries.
@@ -28,9 +28,15 @@ pub const ENTRY_BYTES: u64 = 32;
 /// Most payload bytes of one entry.
 pub const PAYLOAD_BYTES_MAX: usize = 4096;
 
+/// Most blocks that one entry names.
+pub const NAMES_MAX: usize = 32;
+
+/// Bytes of an entry that names as many blocks as it can.
+pub const NAMES_BYTES: u64 = entry_bytes(8 * NAMES_MAX);
+
 /// Room that is kept free at the end of every chunk: one entry for the link to the next chunk, and
-/// what a commit needs, three for a publish with a record in the log ring.
-pub const RESERVE_BYTES: u64 = 4 * ENTRY_BYTES;
+/// what a commit needs: two for a record in the log ring, and the last one, which names blocks.
+pub const RESERVE_BYTES: u64 = 3 * ENTRY_BYTES + NAMES_BYTES;
 
 /// What an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +46,20 @@ pub enum Kind {
     UndoWord = 1,
     /// The `len` bytes at `at` were the payload.
     UndoBytes = 2,
-    /// The block at `at` with extent `value` belongs to this transaction.
+    /// The run at `at` with extent `value` belongs to this transaction. (In logs of format 2 this may be the block of a
+    /// slab, and so may the next.)
     Alloc = 3,
-    /// The block at `at` with extent `value` is given up by this transaction.
+    /// The run at `at` with extent `value` is given up by this transaction.
     Free = 4,
-    /// The last store of this transaction puts `value` at `at`; it is the commit point.
+    /// The last store of this transaction puts `value` at `at`; it is the commit point. The payload is that of `Blocks`.
     Publish = 5,
     /// The log goes on at `at`, in a chunk of `value` bytes.
     Link = 6,
     /// The transaction has a record in the log ring, and is committed once the ring's head (the
     /// word at `at`) has reached `value`.
     Ring = 7,
+    /// The blocks of slabs that the payload [names](Name) belong to this transaction, or are given up by it.
+    Blocks = 8,
 }
 
 impl Kind {
@@ -63,8 +72,45 @@ impl Kind {
             5 => Kind::Publish,
             6 => Kind::Link,
             7 => Kind::Ring,
+            8 => Kind::Blocks,
             _ => return None,
         })
+    }
+}
+
+/// A block of a slab, and what becomes of it: a word of the payload.
+///
+/// ```text
+/// 63..56 size class | 42..3 offset / 8 | 0 given up
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// Where the block begins.
+    pub at: Offset,
+    /// The size class of its slab.
+    pub class: u8,
+    /// Whether the transaction gives it up; else it has allocated it.
+    pub freed: bool,
+}
+
+impl Name {
+    const CLASS_SHIFT: u32 = 56;
+    const AT_MASK: u64 = ((1 << GRANULE_BITS) - 1) * GRANULE;
+
+    /// The word.
+    #[inline]
+    pub fn encode(self) -> u64 {
+        self.at.raw() | u64::from(self.class) << Name::CLASS_SHIFT | u64::from(self.freed)
+    }
+
+    /// Reads a word, or `None` if it is not one that [`Name::encode`] makes.
+    pub fn decode(word: u64) -> Option<Name> {
+        let name = Name {
+            at: Offset::from_raw(word & Name::AT_MASK),
+            class: (word >> Name::CLASS_SHIFT) as u8,
+            freed: word & 1 == 1,
+        };
+        (name.encode() == word).then_some(name)
     }
 }
 
@@ -142,29 +188,39 @@ fn check(identity: Identity, position: Offset, words: [u64; 4], payload: &[u8]) 
     (hash ^ hash >> 32) as u32
 }
 
-/// Writes an entry without payload at `position` and starts flushing it. The caller fences.
+/// Writes an entry whose payload, if any, is words, at `position`, and starts flushing it. The caller fences.
 #[inline(always)]
-pub fn write_short(
+pub fn write_words(
     medium: &Medium,
     identity: Identity,
     position: Offset,
     seq: u32,
     kind: Kind,
     (at, value): (Offset, u64),
+    payload: &[u64],
 ) {
     if cfg!(no_undo_log) {
         return;
     }
-    let mut words = [u64::from(kind as u32) << 32, seq.into(), at.raw(), value];
+    let len = 8 * payload.len() as u64;
+    let mut words = [
+        u64::from(kind as u32) << 32,
+        u64::from(seq) | len << 32,
+        at.raw(),
+        value,
+    ];
     let hash = check_words(identity, position, words);
+    let hash = payload
+        .iter()
+        .fold(hash, |hash, &word| fold(hash ^ word, FOLD_A));
     words[0] |= (hash ^ hash >> 32) & 0xffff_ffff;
     // SAFETY: a lane's log is reached by the thread that has checked the lane out, only.
-    unsafe { medium.write_entry_owned(position, words) };
+    unsafe { medium.write_entry_owned(position, words, payload) };
 }
 
 /// Bytes an entry with `len` payload bytes takes.
 #[inline]
-pub fn entry_bytes(len: usize) -> u64 {
+pub const fn entry_bytes(len: usize) -> u64 {
     ENTRY_BYTES + (len as u64).next_multiple_of(ENTRY_BYTES)
 }
 
@@ -219,7 +275,8 @@ pub fn read(
         std::array::from_fn(|word| medium.load(position.plus(word as u64 * 8), Ordering::Relaxed));
     let kind = Kind::from_u32((words[0] >> 32) as u32)?;
     let (seq, len) = (words[1] as u32, (words[1] >> 32) as u32);
-    let bounded = (len as usize) <= PAYLOAD_BYTES_MAX && (kind == Kind::UndoBytes || len == 0);
+    let has_payload = matches!(kind, Kind::UndoBytes | Kind::Publish | Kind::Blocks);
+    let bounded = (len as usize) <= PAYLOAD_BYTES_MAX && (has_payload || len == 0);
     if !bounded || seq <= seq_before || position.plus(entry_bytes(len as usize)) > end {
         return None;
     }
@@ -291,6 +348,59 @@ mod tests {
         assert_eq!(read(&medium, own, CHUNK.plus(32), END, 1), Some((bytes, 2)));
         assert_eq!(entry_bytes(100), 160);
         assert_eq!(read(&medium, own, CHUNK.plus(192), END, 2), None);
+    }
+
+    #[test]
+    fn entries_with_words_are_read_like_those_with_bytes() {
+        let (medium, own) = (medium(), identity(3, 9));
+        let names: Vec<u64> = (0..NAMES_MAX as u64).map(|name| name << 56 | 8).collect();
+        for len in 0..=NAMES_MAX {
+            let publish = (Offset::from_raw(77 * 8), 5);
+            write_words(
+                &medium,
+                own,
+                CHUNK,
+                1,
+                Kind::Publish,
+                publish,
+                &names[..len],
+            );
+            let (entry, seq) = read(&medium, own, CHUNK, END, 0).unwrap();
+            assert_eq!(
+                (entry.kind, entry.at, entry.value),
+                (Kind::Publish, publish.0, publish.1)
+            );
+            assert_eq!((seq, entry.len as usize), (1, 8 * len));
+            let mut payload = vec![0; 8 * len];
+            medium.read_shared(CHUNK.plus(ENTRY_BYTES), &mut payload);
+            let words = payload.as_chunks().0.iter();
+            assert!(
+                words
+                    .map(|word| u64::from_le_bytes(*word))
+                    .eq(names[..len].iter().copied())
+            );
+            // What follows the payload is not touched.
+            let beyond = medium.load(CHUNK.plus(entry_bytes(8 * len)), Ordering::Relaxed);
+            assert_eq!(beyond, 0);
+        }
+    }
+
+    #[test]
+    fn names_are_words() {
+        for (class, freed) in [(0, false), (127, true), (255, false)] {
+            let at = Offset::from_raw((1 << 43) - 8);
+            let name = Name { at, class, freed };
+            assert_eq!(Name::decode(name.encode()), Some(name));
+        }
+        for word in [1 << 43, 2, 4, 1 << 55] {
+            assert_eq!(Name::decode(word), None, "{word:#x}");
+        }
+        let name = Name {
+            at: Offset::from_raw(0x1_2348),
+            class: 7,
+            freed: true,
+        };
+        assert_eq!(name.encode(), 0x0700_0000_0001_2349);
     }
 
     #[test]

@@ -244,33 +244,42 @@ impl Medium {
         len
     }
 
-    /// Writes a log entry without payload, which only the caller can reach, and starts flushing it.
+    /// Writes a log entry, its payload behind it, which only the caller can reach, and starts flushing it.
     /// The same as its parts, but where nothing is to be flushed the medium's mode is looked at once.
     ///
     /// # Safety
     /// No other thread accesses the range during the call.
     #[inline]
-    pub unsafe fn write_entry_owned(&self, at: Offset, words: [u64; 4]) {
+    pub unsafe fn write_entry_owned(&self, at: Offset, words: [u64; 4], payload: &[u64]) {
         if self.mode != Mode::Coherent {
             // SAFETY: the caller's promise.
-            return unsafe { self.write_entry_slowly(at, words) };
+            return unsafe { self.write_entry_slowly(at, words, payload) };
         }
-        let start = self.range(at, 32).cast::<[u64; 4]>();
+        let start = self.range(at, 32 + 8 * payload.len()).cast::<u64>();
         debug_assert!(at.raw().is_multiple_of(8));
         // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
-        unsafe { start.write(words) };
+        unsafe {
+            start.cast::<[u64; 4]>().write(words);
+            // Hardly ever more than two: not worth a call of `memcpy`.
+            for (i, &word) in payload.iter().enumerate() {
+                start.add(4 + i).write(word);
+            }
+        }
     }
 
     /// # Safety
     /// No other thread accesses the range during the call.
     #[cold]
-    unsafe fn write_entry_slowly(&self, at: Offset, words: [u64; 4]) {
+    unsafe fn write_entry_slowly(&self, at: Offset, words: [u64; 4], payload: &[u64]) {
         if self.loses_log_entries() {
             return;
         }
         // SAFETY: the caller's promise.
-        unsafe { self.write_words_owned(at, words) };
-        self.flush(at, 32, Site::Log);
+        unsafe {
+            self.write_words_owned(at, words);
+            self.write_run_owned(at.plus(32), payload);
+        }
+        self.flush(at, 32 + 8 * payload.len(), Site::Log);
     }
 
     /// Zeroes bytes that only the caller can reach.
@@ -296,6 +305,29 @@ impl Medium {
         // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
         unsafe { start.write(words) };
         self.record(at, N * 8);
+    }
+
+    /// The same for as many words as there are.
+    ///
+    /// # Safety
+    /// No other thread accesses the range during the call.
+    #[inline]
+    pub unsafe fn write_run_owned(&self, at: Offset, words: &[u64]) {
+        let start = self.range(at, size_of_val(words)).cast::<u64>();
+        debug_assert!(at.raw().is_multiple_of(8));
+        // SAFETY: in bounds (above), aligned, unshared (promised by the caller), and `words` is borrowed, hence not this
+        // range.
+        unsafe { ptr::copy_nonoverlapping(words.as_ptr(), start, words.len()) };
+        self.record(at, size_of_val(words));
+    }
+
+    /// Stores words in a row, each as [`Medium::store`] does.
+    #[inline]
+    pub fn store_run(&self, at: Offset, words: &[u64]) {
+        for (cell, &word) in self.words(at, words.len()).iter().zip(words) {
+            cell.store(word, Ordering::Release);
+        }
+        self.record(at, size_of_val(words));
     }
 
     /// Writes bytes that others may be reading: word by word, so that a reader sees each word

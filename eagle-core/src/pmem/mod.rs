@@ -12,6 +12,7 @@
 mod alloc;
 pub mod check;
 mod class;
+mod commit;
 #[cfg(test)]
 mod crash_tests;
 mod dax;
@@ -30,6 +31,8 @@ mod pages;
 mod pool;
 mod ptr;
 mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 pub mod ring;
 #[cfg(test)]
 mod ring_tests;
@@ -42,6 +45,7 @@ mod tests;
 mod trim_tests;
 mod tx;
 
+pub use commit::Savepoint;
 pub use error::{OpenError, OutOfSpace};
 pub use lane::Lane;
 pub use layout::RING_LABEL_BYTES;
@@ -51,4 +55,4 @@ pub use pool::{MediumKind, Pool, Usage};
 pub use ptr::{GRANULE, GRANULE_BITS, Offset};
 pub use ring::{ANY_STATE, Lapped, RingReader, RingRecord, RingState};
 pub use sim::Sim;
-pub use tx::{Savepoint, Tx};
+pub use tx::Tx;

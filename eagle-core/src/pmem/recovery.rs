@@ -5,7 +5,7 @@
 //! - it has a RING entry: it had committed if the log ring's head has reached what that says.
 //! - its last entry is a PUBLISH and the word has the published value: it had committed.
 //!
-//! A transaction that had committed is carried out: its allocation entries and its publish in order.
+//! A transaction that had committed is carried out: what it says of blocks, and its publish, in order.
 //!
 //! - anything else: it had not. Its entries are undone in reverse order; allocations become free
 //!   and frees become allocated.
@@ -25,7 +25,7 @@ use super::{
         self, FRONTIER, Geometry, LANE_BYTES, LANE_HEADER_BYTES, PAGE_BYTES, PageEntry, RING_HEAD,
         ROOT,
     },
-    log::{self, Entry, Identity, Kind},
+    log::{self, Entry, Identity, Kind, Name},
     medium::{Medium, Site},
     page_walk::PageWalk,
 };
@@ -85,7 +85,7 @@ fn read_log(
     let mut entries = Vec::new();
     while let Some((entry, number)) = log::read(medium, identity, position, end, seq) {
         seq = number;
-        check_entry(medium, geometry, entry)
+        check_entry(medium, geometry, entry, position)
             .ok_or_else(|| format!("log of lane {lane_index}: {entry:?}"))?;
         if entry.kind == Kind::Link {
             (position, end) = (entry.at, entry.at.plus(entry.value));
@@ -111,7 +111,7 @@ fn read_log(
 }
 
 /// Whether an entry can be applied: everything it refers to exists.
-fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<()> {
+fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry, position: Offset) -> Option<()> {
     let reachable = |len: u64| {
         let ring_end = layout::RING_LABEL.plus(layout::RING_LABEL_BYTES as u64);
         let outside_tables = (ROOT..ROOT.plus(layout::ROOT_BYTES)).contains(&entry.at)
@@ -124,8 +124,11 @@ fn check_entry(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<()> 
                 .checked_add(len)
                 .is_some_and(|end| end <= medium.end())
     };
+    let names_exist = || named(medium, geometry, entry, position).all(|block| block.is_some());
     let valid = match entry.kind {
-        Kind::UndoWord | Kind::Publish => reachable(8) && entry.at.raw().is_multiple_of(8),
+        Kind::UndoWord => reachable(8) && entry.at.raw().is_multiple_of(8),
+        Kind::Publish => reachable(8) && entry.at.raw().is_multiple_of(8) && names_exist(),
+        Kind::Blocks => names_exist(),
         Kind::UndoBytes => reachable(u64::from(entry.len)),
         Kind::Alloc | Kind::Free => block(medium, geometry, entry).is_some(),
         Kind::Ring => entry.at == RING_HEAD,
@@ -165,11 +168,35 @@ fn block(medium: &Medium, geometry: Geometry, entry: Entry) -> Option<Block> {
     }
 }
 
+/// The blocks that a PUBLISH or BLOCKS entry names, and whether they are given up; `None` for a name that is none of a
+/// block. Of any other entry there are none.
+fn named(
+    medium: &Medium,
+    geometry: Geometry,
+    entry: Entry,
+    position: Offset,
+) -> impl DoubleEndedIterator<Item = Option<(Block, bool)>> {
+    let bytes = match entry.kind {
+        Kind::Publish | Kind::Blocks => entry.len as usize,
+        _ => 0,
+    };
+    (0..bytes.div_ceil(8) as u64).map(move |i| {
+        let at = position.plus(log::ENTRY_BYTES + 8 * i);
+        let name = Name::decode(medium.load(at, Ordering::Relaxed))?;
+        let (_, block) = locate(medium, geometry, name.at)?;
+        let is_it = block.extent == PageEntry::Slab { class: name.class };
+        is_it.then_some((block, name.freed))
+    })
+}
+
 /// Ends all transactions in flight and gives orphaned log chunks back.
 pub fn recover(medium: &Medium, geometry: Geometry, logs: &[LaneLog]) {
     for log in logs.iter().filter(|log| !log.is_empty()) {
         if log.committed {
-            for (entry, _) in &log.entries {
+            for (entry, position) in &log.entries {
+                for (block, freed) in named(medium, geometry, *entry, *position).flatten() {
+                    set_allocated(medium, &block, !freed);
+                }
                 match entry.kind {
                     Kind::Alloc | Kind::Free => {
                         mark(medium, geometry, *entry, entry.kind == Kind::Alloc);
@@ -210,6 +237,9 @@ pub fn recover(medium: &Medium, geometry: Geometry, logs: &[LaneLog]) {
 }
 
 fn undo(medium: &Medium, geometry: Geometry, entry: Entry, position: Offset) {
+    for (block, freed) in named(medium, geometry, entry, position).flatten().rev() {
+        set_allocated(medium, &block, freed);
+    }
     match entry.kind {
         Kind::UndoWord => {
             medium.store(entry.at, entry.value);
@@ -222,7 +252,7 @@ fn undo(medium: &Medium, geometry: Geometry, entry: Entry, position: Offset) {
             medium.flush(entry.at, old.len(), Site::Rollback);
         }
         Kind::Alloc | Kind::Free => mark(medium, geometry, entry, entry.kind == Kind::Free),
-        Kind::Publish | Kind::Link | Kind::Ring => {}
+        Kind::Publish | Kind::Link | Kind::Ring | Kind::Blocks => {}
     }
 }
 

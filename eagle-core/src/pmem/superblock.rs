@@ -17,7 +17,9 @@
 
 use super::{
     OpenError,
-    layout::{FORMAT_VERSION, Geometry, LANES_MAX, MAGIC, PAGES_MAX, SUPERBLOCK_BYTES},
+    layout::{
+        FORMAT_VERSION, FORMAT_VERSION_MIN, Geometry, LANES_MAX, MAGIC, PAGES_MAX, SUPERBLOCK_BYTES,
+    },
 };
 
 /// Bytes of a copy that are in use.
@@ -128,7 +130,7 @@ impl Superblock {
         if crc32c::crc32c(&bytes[..CHECK_AT]) != u32_at(CHECK_AT) {
             return Err(OpenError::Damaged("checksum of the superblock".into()));
         }
-        if found != FORMAT_VERSION {
+        if found < FORMAT_VERSION_MIN {
             return Err(OpenError::OtherVersion {
                 found,
                 supported: FORMAT_VERSION,
@@ -222,6 +224,18 @@ mod tests {
             Superblock::choose(&medium([None, None])),
             Err(OpenError::Foreign)
         ));
+        for (version, is_read) in [(1, false), (2, true), (3, true), (4, false)] {
+            let mut other = sample(5).encode();
+            other[8] = version;
+            let sum = crc32c::crc32c(&other[..CHECK_AT]);
+            other[CHECK_AT..CHECK_AT + 4].copy_from_slice(&sum.to_le_bytes());
+            let read = Superblock::decode(&other);
+            assert_eq!(
+                read.is_ok_and(|block| block == sample(5)),
+                is_read,
+                "{version}"
+            );
+        }
         let mut newer = medium([Some(&sample(0)), None]);
         newer[8] = 99;
         assert!(matches!(

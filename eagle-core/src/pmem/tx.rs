@@ -2,27 +2,10 @@
 //!
 //! A transaction works on the log of a lane ([`log`](super::log)). Before it changes reachable
 //! memory it logs what was there; memory that it has allocated itself is nobody else's yet and
-//! needs no log. Allocation bits change only in `commit`, after their log entries.
+//! needs no log. Allocation bits change only in `commit`; so the blocks of slabs that a transaction has allocated and
+//! given up need not be in the log before: they are named together, in its last entry, as a rule.
 //!
-//! # Commit
-//!
-//! 1. Fence: log entries, fresh blocks and in-place stores are persistent.
-//! 2. If a publish is pending: it was logged (before 1) and is executed now. *This is the commit
-//!    point*; from here on recovery goes forward.
-//! 3. The bits of allocated and freed blocks are set and cleared. Fence.
-//! 4. The lane's generation goes up, which truncates the log. Without a publish *this is the
-//!    commit point*; up to here recovery goes back, including the bits of step 3. Fence.
-//! 5. Freed blocks are retired: they can be handed out after the grace period.
-//!
-//! Why a publish commits by itself: lock-free readers see the published word at once and may
-//! answer a client with it. Recovery must not take back what somebody has seen. The stores of a
-//! transaction without a pending publish are hidden from readers by the slot's sequence word
-//! until `commit` has returned.
-//!
-//! With a record for the log ring ([`Tx::commit_logged`]) the ring's head takes the place of both commit
-//! points: the head is stored between 1 and 2, and recovery goes by it. The publish is logged as the undo
-//! of an ordinary store as well, because without a fence between them it may become persistent before
-//! the head.
+//! [`commit`](super::commit) says how it ends.
 //!
 //! # Duties of the caller
 //!
@@ -32,11 +15,10 @@
 use super::{
     Offset, OutOfSpace, Pool,
     alloc::Block,
-    lane::{LaneState, Retired},
-    layout::{PAGE_BYTES, PageEntry, RING_HEAD},
-    log::{self, Entry, Kind},
+    lane::LaneState,
+    layout::{PAGE_BYTES, PageEntry},
+    log::{self, Entry, Kind, Name},
     medium::{Medium, Site},
-    ring::RingRecord,
     sim::Part,
 };
 use crate::sync::Guard;
@@ -45,41 +27,39 @@ use std::sync::atomic::Ordering;
 /// Old bytes up to which a small buffer does.
 const SHORT_BYTES_MAX: usize = 256;
 
-/// What a transaction has done, in order: enough to undo it without reading the log again.
+/// Most words that one log entry covers when words are stored: a cache line.
+const RUN_WORDS_MAX: usize = 8;
+
+/// A store of a transaction: enough to undo it without looking for its entry in the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Record {
+pub(super) enum Undo {
     /// The word at `at` was `old`.
     Word { at: Offset, old: u64 },
     /// The `len` bytes at `at` are in the payload of the entry at `entry`.
     Bytes { at: Offset, len: u32, entry: Offset },
-    /// The block was allocated.
-    Alloc(Block),
-    /// The block is to be freed.
-    Free(Block),
 }
 
-/// A point of a transaction to which it can be rolled back.
+/// A block that a transaction has allocated or given up.
 #[derive(Debug, Clone, Copy)]
-pub struct Savepoint {
-    records: usize,
-    position: Offset,
-    chunk_end: Offset,
-    chunks: usize,
+pub(super) struct BlockChange {
+    pub block: Block,
+    /// Whether it was given up.
+    pub freed: bool,
 }
 
 /// A transaction on a lane. Dropping it without [`Tx::commit`] rolls it back.
 #[derive(Debug)]
 pub struct Tx<'p> {
-    pool: &'p Pool,
-    lane: &'p mut LaneState,
-    guard: &'p Guard,
-    publish: Option<(Offset, u64)>,
+    pub(super) pool: &'p Pool,
+    pub(super) lane: &'p mut LaneState,
+    pub(super) guard: &'p Guard,
+    pub(super) publish: Option<(Offset, u64)>,
 }
 
 impl<'p> Tx<'p> {
     pub(super) fn new(pool: &'p Pool, lane: &'p mut LaneState, guard: &'p Guard) -> Tx<'p> {
         assert!(
-            lane.records.is_empty(),
+            lane.stores.is_empty() && lane.changes.is_empty(),
             "the lane's last transaction was neither ended nor dropped"
         );
         Tx {
@@ -101,7 +81,7 @@ impl<'p> Tx<'p> {
     }
 
     #[inline]
-    fn medium(&self) -> &'p Medium {
+    pub(super) fn medium(&self) -> &'p Medium {
         self.pool.medium()
     }
 
@@ -110,23 +90,59 @@ impl<'p> Tx<'p> {
     #[inline]
     #[cfg_attr(test, track_caller)]
     pub fn alloc(&mut self, size: usize) -> Result<Offset, OutOfSpace> {
-        let heap = self.pool.heap();
-        let block = heap.alloc(&mut self.lane.claims, size)?;
+        self.reserve_name()?;
+        let block = self.pool.heap().alloc(&mut self.lane.claims, size)?;
+        let is_logged = !self.medium().leaves_out(Part::Entry);
+        match block.extent {
+            PageEntry::Slab { class } if is_logged => self.name(block.at, class, false),
+            PageEntry::Slab { .. } => {}
+            _ => self.enter_run(&block, is_logged)?,
+        }
+        self.lane.changes.push(BlockChange {
+            block,
+            freed: false,
+        });
+        Ok(block.at)
+    }
+
+    /// The word of a run is needed at once: it tells the size of the block.
+    #[cold]
+    fn enter_run(&mut self, block: &Block, is_logged: bool) -> Result<(), OutOfSpace> {
         if let Err(error) = self.reserve(log::ENTRY_BYTES) {
             self.lane.counters.add_retired(1, block.bytes() as i64);
-            self.retire(&block);
+            self.retire(block);
             return Err(error);
         }
-        if !self.medium().leaves_out(Part::Entry) {
+        if is_logged {
             self.append_short(Kind::Alloc, block.at, block.extent.encode());
         }
-        if block.bit == 0 {
-            // The word of a run is needed at once: it tells the size of the block.
-            self.medium().fence(Site::Log);
-            heap.set_allocated(&block, true);
+        self.medium().fence(Site::Log);
+        self.pool.heap().set_allocated(block, true);
+        Ok(())
+    }
+
+    /// Notes a block of a slab for the log.
+    #[inline]
+    fn name(&mut self, at: Offset, class: u8, freed: bool) {
+        let name = Name { at, class, freed };
+        self.lane.names.push(name.encode());
+    }
+
+    /// Makes sure that one more block can be noted: the last entry names so many at most.
+    #[inline]
+    fn reserve_name(&mut self) -> Result<(), OutOfSpace> {
+        if self.lane.names.len() - self.lane.names_logged >= log::NAMES_MAX {
+            return self.log_names();
         }
-        self.lane.records.push(Record::Alloc(block));
-        Ok(block.at)
+        Ok(())
+    }
+
+    /// Logs the blocks noted so far in an entry of their own.
+    #[cold]
+    fn log_names(&mut self) -> Result<(), OutOfSpace> {
+        self.reserve(log::NAMES_BYTES)?;
+        self.append_names(Kind::Blocks, Offset::NULL, 0);
+        Ok(())
     }
 
     /// Writes pieces, one behind the other, to memory allocated by this transaction. Not logged. Any byte position.
@@ -177,6 +193,22 @@ impl<'p> Tx<'p> {
         }
     }
 
+    /// Writes words in a row to memory allocated by this transaction.
+    #[cfg_attr(test, track_caller)]
+    pub fn write_fresh_words(&mut self, at: Offset, words: &[u64]) {
+        let medium = self.medium();
+        let len = size_of_val(words);
+        debug_assert!(
+            self.is_fresh(at, len),
+            "not memory of this transaction: {at:?}"
+        );
+        // SAFETY: a fresh block is reached by the transaction that allocated it, only.
+        unsafe { medium.write_run_owned(at, words) };
+        if !medium.leaves_out(Part::Flush) {
+            medium.flush(at, len, Site::Fresh);
+        }
+    }
+
     /// Writes a word of memory allocated by this transaction.
     #[inline]
     #[cfg_attr(test, track_caller)]
@@ -220,12 +252,10 @@ impl<'p> Tx<'p> {
 
     /// Whether a range lies in a block that this transaction has allocated.
     fn is_fresh(&self, at: Offset, len: usize) -> bool {
-        self.lane.records.iter().rev().any(|record| match record {
-            Record::Alloc(block) => {
-                let end = block.at.plus(block.bytes());
-                block.at <= at && at.plus(len as u64) <= end
-            }
-            _ => false,
+        let mut changes = self.lane.changes.iter().rev();
+        changes.any(|BlockChange { block, freed }| {
+            let end = block.at.plus(block.bytes());
+            !freed && block.at <= at && at.plus(len as u64) <= end
         })
     }
 
@@ -254,7 +284,41 @@ impl<'p> Tx<'p> {
         if !medium.leaves_out(Part::Flush) {
             medium.flush(at, 8, Site::InPlace);
         }
-        self.lane.records.push(Record::Word { at, old });
+        self.lane.stores.push(Undo::Word { at, old });
+    }
+
+    /// Stores reachable words in a row: as [`Tx::store_u64`] does, but a line's worth of them under one log entry.
+    #[cfg_attr(test, track_caller)]
+    pub fn store_words(&mut self, at: Offset, words: &[u64]) -> Result<(), OutOfSpace> {
+        self.settle();
+        let medium = self.medium();
+        let mut at = at;
+        for run in words.chunks(RUN_WORDS_MAX) {
+            let len = size_of_val(run);
+            self.reserve(log::entry_bytes(len))?;
+            let entry = self.lane.position;
+            let mut old = [0; RUN_WORDS_MAX];
+            for (old, cell) in old.iter_mut().zip(medium.words(at, run.len())) {
+                *old = cell.load(Ordering::Relaxed);
+            }
+            if !medium.leaves_out(Part::Entry) {
+                self.append_words(at, &old[..run.len()]);
+            }
+            if !medium.leaves_out(Part::Fence) {
+                medium.fence(Site::Log);
+            }
+            medium.store_run(at, run);
+            if !medium.leaves_out(Part::Flush) {
+                medium.flush(at, len, Site::InPlace);
+            }
+            self.lane.stores.push(Undo::Bytes {
+                at,
+                len: len as u32,
+                entry,
+            });
+            at = at.plus(len as u64);
+        }
+        Ok(())
     }
 
     /// Writes reachable bytes: undo-logged. Any byte position. Each 8-byte word changes
@@ -286,7 +350,7 @@ impl<'p> Tx<'p> {
             if !medium.leaves_out(Part::Flush) {
                 medium.flush(at, piece.len(), Site::InPlace);
             }
-            self.lane.records.push(Record::Bytes {
+            self.lane.stores.push(Undo::Bytes {
                 at,
                 len: piece.len() as u32,
                 entry,
@@ -331,7 +395,13 @@ impl<'p> Tx<'p> {
     /// Whether nothing has been done yet that a commit would keep.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.lane.records.is_empty() && self.publish.is_none()
+        self.has_done_nothing() && self.publish.is_none()
+    }
+
+    /// The same, but for a waiting publish.
+    #[inline]
+    pub(super) fn has_done_nothing(&self) -> bool {
+        self.lane.stores.is_empty() && self.lane.changes.is_empty()
     }
 
     /// Frees a block when the transaction commits; it is reused after the grace period. Panics
@@ -339,229 +409,39 @@ impl<'p> Tx<'p> {
     #[cfg_attr(test, track_caller)]
     pub fn free(&mut self, at: Offset) -> Result<(), OutOfSpace> {
         let (block, allocated) = self.pool.heap().block_to_free(at);
-        let is_fresh = || {
-            let fresh = |record: &Record| matches!(record, Record::Alloc(own) if own.at == at);
-            self.lane.records.iter().any(fresh)
-        };
         assert!(
-            allocated || is_fresh(),
+            allocated || self.has(at, false),
             "free of a block that is not allocated: {at:?}"
         );
         debug_assert!(
-            !self
-                .lane
-                .records
-                .iter()
-                .any(|record| matches!(record, Record::Free(b) if b.at == at)),
+            !self.has(at, true),
             "block freed twice by one transaction: {at:?}"
         );
         if self.medium().leaves_out(Part::Whole) {
             return Ok(());
         }
-        self.reserve(log::ENTRY_BYTES)?;
-        if !self.medium().leaves_out(Part::Entry) {
-            self.append_short(Kind::Free, block.at, block.extent.encode());
+        let is_logged = !self.medium().leaves_out(Part::Entry);
+        match block.extent {
+            PageEntry::Slab { class } if is_logged => {
+                self.reserve_name()?;
+                self.name(block.at, class, true);
+            }
+            PageEntry::Slab { .. } => {}
+            _ => {
+                self.reserve(log::ENTRY_BYTES)?;
+                if is_logged {
+                    self.append_short(Kind::Free, block.at, block.extent.encode());
+                }
+            }
         }
-        self.lane.records.push(Record::Free(block));
+        self.lane.changes.push(BlockChange { block, freed: true });
         Ok(())
     }
 
-    /// Marks this point. Settles a waiting publish.
-    pub fn savepoint(&mut self) -> Savepoint {
-        self.settle();
-        Savepoint {
-            records: self.lane.records.len(),
-            position: self.lane.position,
-            chunk_end: self.lane.chunk_end,
-            chunks: self.lane.chunks.len(),
-        }
-    }
-
-    /// Undoes everything since the savepoint, which stays valid.
-    pub fn rollback_to(&mut self, savepoint: &Savepoint) {
-        assert!(
-            savepoint.records <= self.lane.records.len(),
-            "the savepoint was rolled back"
-        );
-        self.publish = None;
-        if self.lane.records.len() == savepoint.records {
-            return;
-        }
-        let medium = self.medium();
-        self.undo_down_to(savepoint.records);
-        // Cut the log. The entries behind the cut keep lower numbers than all that follow.
-        medium.store(savepoint.position, 0);
-        medium.flush(savepoint.position, 8, Site::Log);
-        medium.fence(Site::Log);
-        self.lane.position = savepoint.position;
-        self.lane.chunk_end = savepoint.chunk_end;
-        self.drop_chunks(savepoint.chunks);
-        self.forget(savepoint.records);
-    }
-
-    /// Makes the transaction permanent. Cannot fail.
-    pub fn commit(mut self) {
-        let medium = self.medium();
-        if let Some((at, value)) = self.publish.take() {
-            if self.lane.records.is_empty() {
-                // Nothing but one word: the store is atomic as it is.
-                medium.fence(Site::Commit);
-                medium.store(at, value);
-                medium.flush(at, 8, Site::Publish);
-                medium.fence(Site::Publish);
-                return;
-            }
-            self.append_short(Kind::Publish, at, value);
-            medium.fence(Site::Commit);
-            medium.store(at, value);
-            medium.flush(at, 8, Site::Publish);
-        } else if self.lane.records.is_empty() {
-            return;
-        } else {
-            medium.fence(Site::Commit);
-        }
-        self.finish();
-    }
-
-    /// Makes the transaction permanent together with a record of the log ring, if there is a ring. Answers the
-    /// ring's head after the record. Cannot fail; waits while a reader of the ring holds what would be overwritten.
-    pub fn commit_logged(mut self, record: &RingRecord<'_>) -> Option<u64> {
-        let medium = self.medium();
-        if self.is_empty() {
-            return self.pool.ring_append(record);
-        }
-        let Some(mut append) = self.pool.ring().begin(medium, record) else {
-            self.commit();
-            return None;
-        };
-        append.write(record);
-        let publish = self.publish.take();
-        if let Some((at, _)) = publish {
-            let old = medium.load(at, Ordering::Relaxed);
-            self.append_short(Kind::UndoWord, at, old);
-        }
-        self.append_short(Kind::Ring, RING_HEAD, append.head);
-        if let Some((at, value)) = publish {
-            self.append_short(Kind::Publish, at, value);
-        }
-        medium.fence(Site::Commit);
-        let head = append.publish();
-        if let Some((at, value)) = publish {
-            medium.store(at, value);
-            medium.flush(at, 8, Site::Publish);
-        }
-        self.finish();
-        Some(head)
-    }
-
-    /// What follows the commit point, or leads up to it if nothing was published: the allocation bits, the end of
-    /// the log, the retirement of freed blocks.
-    fn finish(&mut self) {
-        let medium = self.medium();
-        let heap = self.pool.heap();
-        let (mut allocated_bytes, mut freed_bytes, mut freed) = (0, 0, 0);
-        for record in &self.lane.records {
-            match record {
-                Record::Alloc(block) => {
-                    heap.set_allocated(block, true);
-                    allocated_bytes += block.bytes() as i64;
-                }
-                Record::Free(block) => {
-                    heap.set_allocated(block, false);
-                    freed_bytes += block.bytes() as i64;
-                    freed += 1;
-                }
-                Record::Word { .. } | Record::Bytes { .. } => {}
-            }
-        }
-        medium.fence(Site::Bits);
-        self.truncate();
-        let counters = &self.lane.counters;
-        counters.add_allocated(allocated_bytes - freed_bytes);
-        if freed > 0 {
-            counters.add_retired(freed, freed_bytes);
-            for index in 0..self.lane.records.len() {
-                if let Record::Free(block) = self.lane.records[index] {
-                    self.retire(&block);
-                }
-            }
-        }
-        self.lane.records.clear();
-    }
-
-    /// Undoes what was done since there were `keep` records, in memory and on the medium.
-    fn undo_down_to(&mut self, keep: usize) {
-        let medium = self.medium();
-        for record in self.lane.records[keep..].iter().rev() {
-            match *record {
-                Record::Word { at, old } => {
-                    medium.store(at, old);
-                    medium.flush(at, 8, Site::Rollback);
-                }
-                Record::Bytes { at, len, entry } => {
-                    let mut old = [0; log::PAYLOAD_BYTES_MAX];
-                    let old = &mut old[..len as usize];
-                    medium.read_shared(entry.plus(log::ENTRY_BYTES), old);
-                    medium.write_shared(at, old);
-                    medium.flush(at, old.len(), Site::Rollback);
-                }
-                // Bits of slabs change in `commit` only.
-                Record::Alloc(block) if block.bit == 0 => {
-                    self.pool.heap().set_allocated(&block, false);
-                }
-                Record::Alloc(_) | Record::Free(_) => {}
-            }
-        }
-        medium.fence(Site::Rollback);
-    }
-
-    /// Drops the records from `keep` on, and retires the blocks they had allocated: somebody may
-    /// have read an offset before it was undone.
-    fn forget(&mut self, keep: usize) {
-        while self.lane.records.len() > keep {
-            if let Some(Record::Alloc(block)) = self.lane.records.pop() {
-                self.lane.counters.add_retired(1, block.bytes() as i64);
-                self.retire(&block);
-            }
-        }
-    }
-
-    /// Ends the log of this transaction.
-    fn truncate(&mut self) {
-        let medium = self.medium();
-        self.lane.identity.generation += 1;
-        medium.store(self.lane.header, self.lane.identity.generation);
-        medium.flush(self.lane.header, 8, Site::Generation);
-        medium.fence(Site::Generation);
-        self.lane.rewind();
-        self.drop_chunks(0);
-    }
-
-    fn drop_chunks(&mut self, keep: usize) {
-        while self.lane.chunks.len() > keep {
-            if let Some((at, pages)) = self.lane.chunks.pop() {
-                self.pool.heap().free_log_chunk(at, pages);
-                self.pool.log_pages_sub(pages);
-            }
-        }
-    }
-
-    /// Has a block be handed out again after the grace period. The caller counts it.
-    #[inline]
-    fn retire(&mut self, block: &Block) {
-        let (at, pages) = match block.extent {
-            PageEntry::Run { pages } => (block.at, pages),
-            _ => (block.word, 0),
-        };
-        let retired = Retired {
-            at,
-            bit: block.bit,
-            pages,
-            bytes: block.bytes() as u32,
-        };
-        if self.lane.retire(retired) {
-            self.pool.defer_release(self.lane, self.guard);
-        }
+    /// Whether this transaction has given up, or else allocated, the block at `at`.
+    fn has(&self, at: Offset, freed: bool) -> bool {
+        let mut changes = self.lane.changes.iter();
+        changes.any(|change| change.block.at == at && change.freed == freed)
     }
 
     /// Appends an entry with payload and answers its position.
@@ -594,13 +474,48 @@ impl<'p> Tx<'p> {
 
     /// Appends an entry without payload, for which there is room. A call of few arguments: every transaction has several.
     #[inline(never)]
-    fn append_short(&mut self, kind: Kind, at: Offset, value: u64) {
+    pub(super) fn append_short(&mut self, kind: Kind, at: Offset, value: u64) {
         let lane = &mut *self.lane;
         let position = lane.position;
         lane.seq += 1;
         let medium = self.pool.medium();
-        log::write_short(medium, lane.identity, position, lane.seq, kind, (at, value));
+        let (identity, seq) = (lane.identity, lane.seq);
+        log::write_words(medium, identity, position, seq, kind, (at, value), &[]);
         lane.position = position.plus(log::ENTRY_BYTES);
+    }
+
+    /// Appends an entry with the old values of words in a row, for which there is room.
+    #[inline]
+    fn append_words(&mut self, at: Offset, old: &[u64]) {
+        let lane = &mut *self.lane;
+        let position = lane.position;
+        lane.seq += 1;
+        let medium = self.pool.medium();
+        let (identity, seq, kind) = (lane.identity, lane.seq, Kind::UndoBytes);
+        log::write_words(medium, identity, position, seq, kind, (at, 0), old);
+        lane.position = position.plus(log::entry_bytes(size_of_val(old)));
+    }
+
+    /// Appends an entry that names the blocks which none names yet; there is room for it.
+    #[inline(never)]
+    pub(super) fn append_names(&mut self, kind: Kind, at: Offset, value: u64) {
+        let lane = &mut *self.lane;
+        let position = lane.position;
+        lane.seq += 1;
+        let medium = self.pool.medium();
+        let (identity, seq) = (lane.identity, lane.seq);
+        let names = &lane.names[lane.names_logged..];
+        log::write_words(medium, identity, position, seq, kind, (at, value), names);
+        lane.position = position.plus(log::entry_bytes(8 * names.len()));
+        lane.names_logged = lane.names.len();
+    }
+
+    /// The same for the end of a transaction without a publish, if there are any.
+    #[inline]
+    pub(super) fn append_left_names(&mut self) {
+        if self.lane.names_logged < self.lane.names.len() {
+            self.append_names(Kind::Blocks, Offset::NULL, 0);
+        }
     }
 
     /// Links a further chunk to the log.
@@ -626,16 +541,5 @@ impl<'p> Tx<'p> {
         self.lane.position = chunk;
         self.lane.chunk_end = chunk.plus(bytes);
         Ok(())
-    }
-}
-
-impl Drop for Tx<'_> {
-    fn drop(&mut self) {
-        if self.lane.records.is_empty() {
-            return;
-        }
-        self.undo_down_to(0);
-        self.truncate();
-        self.forget(0);
     }
 }

@@ -121,7 +121,14 @@ impl Blob {
     /// Whether the key is `key`.
     #[inline]
     pub(super) fn key_is(&self, reader: &Reader<'_>, key: &[u8]) -> bool {
-        self.key_len == key.len() && self.key(reader) == key
+        self.key_len == key.len() && is_same(self.key(reader), key)
+    }
+
+    /// The blob at byte offset `at`, if its key is `key`.
+    #[inline]
+    pub(super) fn of_key(reader: &Reader<'_>, at: u64, key: &[u8]) -> Option<Blob> {
+        let blob = Blob::read(reader, at);
+        blob.key_is(reader, key).then_some(blob)
     }
 
     /// The bytes of the value.
@@ -210,6 +217,31 @@ impl Blob {
     }
 }
 
+/// Whether two keys are the same. Most have 8 to 32 bytes: of those the first and the last words, which overlap, take less
+/// than a call that finds out how to compare so few.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    /// The first and the last `N` bytes of both.
+    #[inline(always)]
+    fn ends<const N: usize>(a: &[u8], b: &[u8]) -> Option<[[u8; N]; 4]> {
+        let head = (*a.first_chunk()?, *b.first_chunk()?);
+        let tail = (*a.last_chunk()?, *b.last_chunk()?);
+        Some([head.0, head.1, tail.0, tail.1])
+    }
+    match a.len() {
+        len if len != b.len() => false,
+        8..=16 => ends(a, b).is_some_and(|ends| {
+            let [a0, b0, a1, b1] = ends.map(u64::from_le_bytes);
+            (a0 ^ b0) | (a1 ^ b1) == 0
+        }),
+        17..=32 => ends(a, b).is_some_and(|ends| {
+            let [a0, b0, a1, b1] = ends.map(u128::from_le_bytes);
+            (a0 ^ b0) | (a1 ^ b1) == 0
+        }),
+        _ => a == b,
+    }
+}
+
 /// Writes the blob of a member without a value, and makes the record for it.
 pub(super) fn write_lean(writer: &mut Writer<'_, '_>, key: &[u8]) -> Result<Record, StoreError> {
     if key.len() > KEY_LEAN_MAX {
@@ -294,5 +326,24 @@ impl Draft<'_> {
             }
             .bits(),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn keys_of_any_length_are_compared_to_the_last_byte() {
+        for len in 0..80 {
+            let key: Vec<u8> = (0..len).collect();
+            assert!(is_same(&key, &key.clone()));
+            assert!(!is_same(&key, &[&key[..], b"x"].concat()));
+            for at in 0..key.len() {
+                let mut other = key.clone();
+                other[at] ^= 0x80;
+                assert!(!is_same(&key, &other), "byte {at} of {len}");
+            }
+        }
     }
 }

@@ -18,6 +18,8 @@
 use super::layout::Record;
 use super::{Words, WordsMut};
 use crate::store::error::StoreError;
+// Never loom's: see `Words::run`.
+use std::sync::atomic::Ordering;
 
 /// Records of a bucket.
 pub(crate) const BUCKET_RECORDS: u32 = if cfg!(loom) { 2 } else { 27 };
@@ -177,9 +179,26 @@ impl Group {
     }
 
     /// Fingerprint of record `i`.
+    #[cfg(not(loom))]
     pub(crate) fn fingerprint<W: Words>(self, words: &W, i: u32) -> u8 {
         let (word, shift) = self.shape.fingerprint_place(i);
         (words.load(self.at + 8 * u64::from(word)) >> shift) as u8
+    }
+
+    /// Visits all records, each with its number and fingerprint. For a writer: what others store meanwhile may be
+    /// mixed up.
+    pub(crate) fn each<W: Words>(self, words: &W, mut visit: impl FnMut(u32, Record, u8)) {
+        words.run(self.at, self.shape.words(), |run| {
+            let word = |i: u32| run[i as usize].load(Ordering::Acquire);
+            let mut set = self.shape.allocated(word(0));
+            while set != 0 {
+                let i = set.trailing_zeros();
+                set &= set - 1;
+                let record = Record::from_raw(word(self.shape.record_word(i)));
+                let (at, shift) = self.shape.fingerprint_place(i);
+                visit(i, record, (word(at) >> shift) as u8);
+            }
+        });
     }
 
     /// Inserts into an unused record; `false` if there is none.

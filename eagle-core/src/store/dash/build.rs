@@ -42,8 +42,15 @@ impl Batch {
         without: Option<(Group, u32)>,
     ) -> Batch {
         let base = nodes.iter().map(|node| node.base()).max().unwrap_or(0);
+        let room = |node: &NodeRef| {
+            let groups = walk::groups(*node);
+            groups
+                .map(|group| group.shape.records() as usize)
+                .sum::<usize>()
+        };
+        let room: usize = nodes.iter().map(room).sum();
         let mut batch = Batch {
-            items: Vec::new(),
+            items: Vec::with_capacity(room + 1),
             base,
             whole: false,
         };
@@ -52,22 +59,19 @@ impl Batch {
             .any(|node| node.form() != Form::Empty && node.base() != base);
         for &node in nodes {
             for group in walk::groups(node) {
-                let mut set = group.shape.allocated(group.ctl(words));
-                if let Some((other, index)) = without
-                    && other.at == group.at
-                {
-                    set &= !(1 << index);
-                }
-                while set != 0 {
-                    let i = set.trailing_zeros();
-                    set &= set - 1;
-                    let record = Record::from_raw(words.load(group.record_at(i)));
-                    batch.items.push(Item {
-                        record,
-                        fingerprint: group.fingerprint(words, i),
-                        position: u64::from(record.tag()) << (BASE_MAX - node.base()),
-                    });
-                }
+                let left_out = match without {
+                    Some((other, index)) if other.at == group.at => Some(index),
+                    _ => None,
+                };
+                group.each(words, |i, record, fingerprint| {
+                    if Some(i) != left_out {
+                        batch.items.push(Item {
+                            record,
+                            fingerprint,
+                            position: u64::from(record.tag()) << (BASE_MAX - node.base()),
+                        });
+                    }
+                });
             }
         }
         if mixed {

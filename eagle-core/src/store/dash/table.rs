@@ -102,6 +102,18 @@ fn node_of<W: Words>(words: &W, root: NodeRef, hash: Hash) -> NodeRef {
 /// Looks `key` up in the table whose root word is `root`.
 #[inline]
 pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -> Option<Found> {
+    let is_key = |blob| words.key_is(blob, key).then_some(());
+    find_by(words, root, hash, is_key).map(|(found, ())| found)
+}
+
+/// The same, where `read` says whether the blob at a byte offset carries the key, and what it has read of that blob.
+#[inline]
+pub(crate) fn find_by<W: Words, T>(
+    words: &W,
+    root: NodeRef,
+    hash: Hash,
+    read: impl Fn(u64) -> Option<T>,
+) -> Option<(Found, T)> {
     let node = node_of(words, root, hash);
     if node.form() == Form::Empty {
         return None;
@@ -110,7 +122,7 @@ pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -
     let tag = tag_of(hash.position(), node.base());
     let (mut group, mut which) = (homes.native, Which::Native);
     loop {
-        let found = probe(words, group, which, hash, tag, key);
+        let found = probe(words, group, which, hash, tag, &read);
         match homes.foreign {
             Some(foreign) if found.is_none() && which == Which::Native => {
                 (group, which) = (foreign, Which::Foreign);
@@ -160,14 +172,14 @@ fn each_group(node: NodeRef, hash: Hash, mut visit: impl FnMut(Group, Which)) {
 }
 
 #[inline]
-fn probe<W: Words>(
+fn probe<W: Words, T>(
     words: &W,
     group: Group,
     which: Which,
     hash: Hash,
     tag: u16,
-    key: &[u8],
-) -> Option<Found> {
+    read: &impl Fn(u64) -> Option<T>,
+) -> Option<(Found, T)> {
     let ctl = group.ctl(words);
     let mut set = which.select(group.shape, ctl) & group.candidates(words, ctl, hash.fingerprint());
     while set != 0 {
@@ -175,13 +187,14 @@ fn probe<W: Words>(
         set &= set - 1;
         if let Some(record) = group.record(words, index)
             && record.tag() == tag
-            && words.key_is(record.blob(), key)
+            && let Some(blob) = read(record.blob())
         {
-            return Some(Found {
+            let found = Found {
                 record,
                 group,
                 index,
-            });
+            };
+            return Some((found, blob));
         }
     }
     None

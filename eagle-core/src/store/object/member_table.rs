@@ -105,8 +105,11 @@ impl MemberTable {
 
     /// The value of a member.
     pub(in crate::store) fn value<'a>(self, reader: &Reader<'a>, name: &[u8]) -> Option<&'a [u8]> {
-        let found = self.find(reader, reader.hasher.hash(name), name)?;
-        Some(Blob::read(reader, found.record.blob()).value(reader))
+        let (hash, read) = (reader.hasher.hash(name), |at| {
+            Blob::of_key(reader, at, name)
+        });
+        let (_, blob) = table::find_by(reader, self.root(reader), hash, read)?;
+        Some(blob.value(reader))
     }
 
     /// All records, in hash order.

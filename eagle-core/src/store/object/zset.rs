@@ -244,8 +244,9 @@ impl Sorted {
         hash: Hash,
         member: &[u8],
     ) -> Option<(Found, Member)> {
-        let found = table::find(reader, self.root(reader), hash, member)?;
-        Some((found, Member::read(reader, found.record.blob())))
+        let read = |at| Blob::of_key(reader, at, member);
+        let (found, blob) = table::find_by(reader, self.root(reader), hash, read)?;
+        Some((found, Member(blob)))
     }
 
     /// The place of a member with this score in the order, whether it is there or not.
