@@ -136,6 +136,13 @@ const INDEX_BUDGET: usize = 64;
 /// Share of the time that the keyspace thread may work: one part in this many.
 const DUTY: u32 = 4;
 
+/// How often threads may be asked for the memory that they keep for their next writes.
+const GIVE_BACK_PERIOD: Duration = Duration::from_secs(1);
+/// They keep some; so much of it is worth asking for,
+const HELD_BYTES_MIN: u64 = 1 << 20;
+/// if it is more than one part in so many of the data.
+const HELD_SHARE: u64 = 8;
+
 /// The keyspace's background thread: active expiry, and giving back what large deletes left.
 pub struct Background {
     stop: Arc<AtomicBool>,
@@ -163,6 +170,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
     let mut candidates = Candidates::default();
     let mut indexed = false;
     let mut defragmenter = Defragmenter::default();
+    let mut asked_at = Instant::now();
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
         node.follow_ring();
@@ -218,6 +226,19 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                 let took_ms = took.as_millis() as u64;
                 node.latency
                     .record("expire-cycle", now_ms / 1000, took_ms, threshold_ms);
+            }
+        }
+        if !node.cron_paused.load(Ordering::Relaxed) {
+            let usage = node.keyspace.usage();
+            if usage.retired > 0 {
+                // Where nobody runs commands, nobody notices that the last ones have ended.
+                node.keyspace.pin().flush();
+            }
+            let is_much = usage.held > HELD_BYTES_MIN && usage.held > usage.used / HELD_SHARE;
+            if is_much && asked_at.elapsed() >= GIVE_BACK_PERIOD {
+                asked_at = Instant::now();
+                worker.give_back(&node.keyspace.pin());
+                node.surrender.ask();
             }
         }
         if indexed {

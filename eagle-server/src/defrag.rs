@@ -3,7 +3,8 @@
 //! Fragmentation is what the pages in use have beyond the blocks in use. Above `active-defrag-threshold-lower` per cent of
 //! that, and `active-defrag-ignore-bytes`, the keyspace moves blocks out of sparsely used slabs
 //! ([`Keyspace::defrag_step`](eagle_core::store::Keyspace::defrag_step)) in `active-defrag-cycle-min` to `-max` per cent
-//! of the background thread's time. The pages that become free go back to the system as all free pages do.
+//! of the background thread's time. The pages that become free go back to the system as all free pages do. What threads keep
+//! for their next writes cannot be emptied, so they are asked for it before a walk begins.
 
 use crate::config::Config;
 use crate::node::{Node, unix_ms};
@@ -23,6 +24,9 @@ pub struct Defragmenter {
     cursor: Option<DefragCursor>,
     hits: u64,
     rests_until: Option<Instant>,
+    /// Threads were asked for the memory that they keep: the walk begins in the next period, with that among what is
+    /// sparsely used.
+    has_asked: bool,
 }
 
 impl Defragmenter {
@@ -30,7 +34,7 @@ impl Defragmenter {
     pub fn run(&mut self, node: &Node, worker: &mut Worker, period: Duration) {
         let config = node.config.load();
         let percent = share(&config, node);
-        let Some(mut cursor) = self.begin(node, percent) else {
+        let Some(mut cursor) = self.begin(node, worker, percent) else {
             return;
         };
         let stats = &node.defrag;
@@ -66,7 +70,12 @@ impl Defragmenter {
     }
 
     /// Where to go on: in the walk under way, or in a new one.
-    fn begin(&mut self, node: &Node, percent: Option<u32>) -> Option<DefragCursor> {
+    fn begin(
+        &mut self,
+        node: &Node,
+        worker: &mut Worker,
+        percent: Option<u32>,
+    ) -> Option<DefragCursor> {
         if let Some(cursor) = self.cursor.take() {
             if node.config.load().memory.activedefrag {
                 return Some(cursor);
@@ -77,6 +86,12 @@ impl Defragmenter {
         if self.rests_until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
+        if !std::mem::replace(&mut self.has_asked, true) {
+            worker.give_back(&node.keyspace.pin());
+            node.surrender.ask();
+            return None;
+        }
+        self.has_asked = false;
         if !node.keyspace.begin_defrag() {
             self.rests_until = Some(Instant::now() + REST);
             return None;

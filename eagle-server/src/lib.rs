@@ -35,6 +35,7 @@ pub mod session;
 pub mod shutdown;
 mod socket;
 mod startup;
+mod surrender;
 pub mod tracking;
 mod whole_file;
 

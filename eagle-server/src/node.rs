@@ -23,6 +23,7 @@ use crate::script;
 use crate::session::{
     BlockedTable, CachingFlags, ClientInfo, Monitors, Pause, Registry, WatchTable,
 };
+use crate::surrender::Surrender;
 use crate::tracking::{Changed, Delivery, Tracking};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
@@ -79,6 +80,8 @@ pub struct Node {
     pub used_peak: Peak,
     pub shutdown: crate::shutdown::Shutdown,
     pub halt: Halt,
+    /// Has threads give back memory that they keep.
+    pub surrender: Surrender,
     /// 40 hex digits, new at every start.
     pub run_id: String,
     /// The name of this dataset's history (INFO `master_replid`).
@@ -315,6 +318,16 @@ impl Thread {
     pub fn spare_worker(&self) -> &RefCell<Worker> {
         self.spare
             .get_or_init(|| RefCell::new(self.node.keyspace.worker()))
+    }
+
+    /// Gives back the memory that this thread keeps for its next writes, but for what a script under way uses.
+    pub fn give_back(&self) {
+        let guard = self.node.keyspace.pin();
+        for worker in std::iter::once(&self.worker).chain(self.spare.get()) {
+            if let Ok(mut worker) = worker.try_borrow_mut() {
+                worker.give_back(&guard);
+            }
+        }
     }
 
     /// Serves the connections that wait for requests.

@@ -596,6 +596,7 @@ impl Node {
             used_peak: Default::default(),
             shutdown: Default::default(),
             halt: Default::default(),
+            surrender: Default::default(),
             run_id: random_hex_id(),
             history,
             replicas: Arc::new(Replicas::new(unix_ms() / 1000)),

@@ -97,6 +97,8 @@ pub struct Heap {
     mapped: AtomicU32,
     classes: Box<[Mutex<ClassLists>]>,
     slabs: SlabTable,
+    /// Pages of the slabs that lanes own.
+    held: AtomicU32,
     /// Bytes allocated at the last start: runs, and slabs counted as full until indexed.
     found_bytes: AtomicI64,
     /// Pages below this were in use at the start; those from `indexed` on are yet to be indexed.
@@ -111,6 +113,8 @@ pub struct HeapUsage {
     pub pages_max: u32,
     pub mapped: u32,
     pub used: u32,
+    /// Pages of the slabs that lanes allocate from.
+    pub held: u32,
     /// Bytes in blocks that were found at the start.
     pub found_bytes: i64,
     /// Whether `found_bytes` is exact.
@@ -132,6 +136,7 @@ impl Heap {
             mapped: AtomicU32::new(mapped),
             classes: (0..class::CLASSES).map(|_| Mutex::default()).collect(),
             slabs: SlabTable::new(u64::from(pages_max.max(mapped))),
+            held: AtomicU32::new(0),
             found_bytes: AtomicI64::new(0),
             index_end: frontier,
             indexed: Mutex::new(0),
@@ -197,16 +202,27 @@ impl Heap {
                     return Ok(());
                 }
                 let page = std::mem::replace(&mut claim.page, NO_PAGE);
-                let mut lists = self.class(class);
-                lists.set_state(&self.slabs, page, slab, State::Full);
-                self.settle_slab(&mut lists, class, page);
+                self.disown(class, page);
             }
             (claim.page, claim.word) = (self.own_slab(class)?, 0);
+            let pages = TABLE[usize::from(class)].pages;
+            self.held.fetch_add(pages, Ordering::Relaxed);
         }
     }
 
     fn class(&self, class: u8) -> MutexGuard<'_, ClassLists> {
         self.classes[usize::from(class)].lock()
+    }
+
+    /// Ends a lane's ownership of a slab, of whose blocks it claims none any more.
+    fn disown(&self, class: u8, page: u32) {
+        let mut lists = self.class(class);
+        // SAFETY: the lane owns the slab.
+        let slab = unsafe { self.slabs.at(page) }.expect("an owned slab exists");
+        lists.set_state(&self.slabs, page, slab, State::Full);
+        self.settle_slab(&mut lists, class, page);
+        let pages = TABLE[usize::from(class)].pages;
+        self.held.fetch_sub(pages, Ordering::Relaxed);
     }
 
     /// Finds a slab with free blocks for a lane: a good one, a new one, any one.
@@ -576,23 +592,22 @@ impl Heap {
         }
     }
 
-    /// Gives the claims of a lane back, so that other lanes can use them.
+    /// Gives the claims of a lane back, so that other lanes can use them; slabs that are empty go. The caller has the
+    /// lane, between two of its transactions, so nobody else takes blocks from these slabs meanwhile, and once they are
+    /// not owned any more the lane knows nothing of them.
     pub fn surrender(&self, claims: &mut Claims) {
         for (class, claim) in claims.0.iter_mut().enumerate() {
             let page = std::mem::replace(&mut claim.page, NO_PAGE);
             if page == NO_PAGE {
                 continue;
             }
-            let class = class as u8;
-            let mut lists = self.class(class);
-            // SAFETY: the lane owns the slab.
-            let slab = unsafe { self.slabs.at(page) }.expect("an owned slab exists");
             let bits = std::mem::take(&mut claim.bits);
             if bits != 0 {
+                // SAFETY: the lane owns the slab.
+                let slab = unsafe { self.slabs.at(page) }.expect("an owned slab exists");
                 slab.give(claim.word as usize, bits);
             }
-            lists.set_state(&self.slabs, page, slab, State::Full);
-            self.settle_slab(&mut lists, class, page);
+            self.disown(class as u8, page);
         }
     }
 
@@ -646,6 +661,7 @@ impl Heap {
             pages_max: self.pages_max,
             mapped: self.mapped.load(Ordering::Relaxed),
             used,
+            held: self.held.load(Ordering::Relaxed),
             found_bytes: self.found_bytes.load(Ordering::Relaxed),
             indexed: *self.indexed.lock() == self.index_end,
         }

@@ -14,6 +14,7 @@ use super::{
     pool::Shared,
     tx::{BlockChange, Undo},
 };
+use crate::sync::Guard;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -155,6 +156,20 @@ pub struct Lane {
     pub(super) shared: Arc<Shared>,
     /// Always `Some` until the drop.
     pub(super) state: Option<LaneState>,
+}
+
+impl Lane {
+    /// Gives back what the lane keeps for its next transactions: the slabs it allocates from, of which those that are
+    /// empty become free pages, and the freed blocks that have not been handed to the epochs. The lane takes other slabs
+    /// when it is used again.
+    ///
+    /// A transaction borrows its lane, so there is none now. This is what dropping the lane does, too.
+    pub fn give_back(&mut self, guard: &Guard) {
+        if let Some(state) = &mut self.state {
+            self.shared.defer_release(state, guard);
+            self.shared.heap.surrender(&mut state.claims);
+        }
+    }
 }
 
 impl Drop for Lane {

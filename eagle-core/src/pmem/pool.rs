@@ -64,6 +64,8 @@ pub struct Usage {
     pub allocated: u64,
     /// Bytes of heap pages that are not in use.
     pub free: u64,
+    /// Bytes of the pages that lanes allocate from; see [`Lane::give_back`].
+    pub held: u64,
     /// Freed blocks that wait for the grace period.
     pub retired_blocks: u64,
     /// Their bytes.
@@ -307,6 +309,7 @@ impl Pool {
             mapped: u64::from(heap.mapped) * PAGE_BYTES,
             allocated: u64::try_from(allocated).unwrap_or(0),
             free: u64::from(heap.pages_max - heap.used) * PAGE_BYTES,
+            held: u64::from(heap.held) * PAGE_BYTES,
             retired_blocks: waiting(retired_blocks, &shared.released_blocks),
             retired_bytes: waiting(retired_bytes, &shared.released_bytes),
             exact: heap.indexed,

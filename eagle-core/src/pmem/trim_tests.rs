@@ -50,6 +50,10 @@ fn free(pool: &Pool, lane: &mut Lane, blocks: Vec<Offset>) {
     blocks.into_iter().for_each(|at| tx.free(at).unwrap());
     tx.commit();
     drop(guard);
+    wait_for_release(pool);
+}
+
+fn wait_for_release(pool: &Pool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while pool.usage().retired_blocks > 0 {
         pin().flush();
@@ -113,6 +117,103 @@ fn a_pool_on_tmpfs_grows_in_small_steps() {
         before = mapped;
     }
     assert!(before > first + 20 * MIB);
+}
+
+fn free_and_give_back(pool: &Pool, lane: &mut Lane, blocks: Vec<Offset>) {
+    let guard = pin();
+    let mut tx = pool.begin(lane, &guard);
+    blocks.into_iter().for_each(|at| tx.free(at).unwrap());
+    tx.commit();
+    drop(guard);
+    lane.give_back(&pin());
+    wait_for_release(pool);
+}
+
+/// One block of each of many sizes takes a slab of each, which stays with the lane when they are freed.
+#[test]
+fn a_lane_gives_back_the_slabs_it_holds() {
+    let pool = open(None);
+    let mut lane = pool.lane();
+    let start = pool.usage();
+    for round in 0..3 {
+        let guard = pin();
+        let mut tx = pool.begin(&mut lane, &guard);
+        let sizes = (8..32 << 10).step_by(200);
+        let blocks: Vec<Offset> = sizes.map(|bytes| tx.alloc(bytes).unwrap()).collect();
+        tx.commit();
+        drop(guard);
+        let full = pool.usage();
+        assert!(full.held > 4 * MIB, "{full:?}");
+        if round == 1 {
+            // Slabs that are not empty are others' to use then.
+            lane.give_back(&pin());
+            assert_eq!(pool.usage().held, 0);
+            assert_eq!(pool.usage().free, full.free);
+            let mut other = pool.lane();
+            let guard = pin();
+            let mut tx = pool.begin(&mut other, &guard);
+            let more: Vec<Offset> = (8..4096)
+                .step_by(200)
+                .map(|bytes| tx.alloc(bytes).unwrap())
+                .collect();
+            tx.commit();
+            drop(guard);
+            assert_eq!(pool.usage().free, full.free, "no new slab for them");
+            drop(other);
+            free_and_give_back(&pool, &mut lane, more);
+        }
+        free_and_give_back(&pool, &mut lane, blocks);
+        let after = pool.usage();
+        assert_eq!((after.free, after.held), (start.free, 0), "round {round}");
+    }
+    assert!(check::check(&pool, std::iter::empty()).is_sound());
+}
+
+/// Blocks of one thread are freed by another, while both give back their slabs all the time.
+#[test]
+fn slabs_are_given_back_while_others_free_blocks_in_them() {
+    let pool = open(None);
+    let start = pool.usage().free;
+    let (send, receive) = std::sync::mpsc::channel::<Vec<Offset>>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut lane = pool.lane();
+            for round in 0..300usize {
+                let guard = pin();
+                let mut tx = pool.begin(&mut lane, &guard);
+                let sizes = (0..40).map(|n| 1 + (round * 37 + n * 211) % 6000);
+                let blocks = sizes.map(|bytes| tx.alloc(bytes).unwrap()).collect();
+                tx.commit();
+                drop(guard);
+                send.send(blocks).unwrap();
+                if round % 3 == 0 {
+                    lane.give_back(&pin());
+                }
+            }
+            drop(send);
+        });
+        let mut lane = pool.lane();
+        for (round, blocks) in receive.into_iter().enumerate() {
+            let guard = pin();
+            let mut tx = pool.begin(&mut lane, &guard);
+            // Some of its own, so that it has slabs as well.
+            let own = tx.alloc(1 + round * 13 % 3000).unwrap();
+            blocks.into_iter().for_each(|at| tx.free(at).unwrap());
+            tx.commit();
+            let mut tx = pool.begin(&mut lane, &guard);
+            tx.free(own).unwrap();
+            tx.commit();
+            drop(guard);
+            if round % 4 == 0 {
+                lane.give_back(&pin());
+            }
+        }
+        lane.give_back(&pin());
+    });
+    wait_for_release(&pool);
+    let usage = pool.usage();
+    assert_eq!((usage.allocated, usage.held, usage.free), (0, 0, start));
+    assert!(check::check(&pool, std::iter::empty()).is_sound());
 }
 
 #[test]

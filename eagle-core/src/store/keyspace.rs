@@ -118,6 +118,8 @@ pub struct Usage {
     pub mapped: u64,
     /// Freed, but still waiting for the reclamation epoch.
     pub retired: u64,
+    /// Bytes of the pages that workers keep for their next writes; see [`Worker::give_back`].
+    pub held: u64,
     /// Bytes of the pages in which something lies: what the pool takes of its medium, or would once it has been trimmed.
     pub pages: u64,
 }
@@ -284,6 +286,14 @@ pub struct Keyspace {
 pub struct Worker {
     pub(super) lane: Lane,
     pub(super) trash_list: usize,
+}
+
+impl Worker {
+    /// Gives back the memory that the worker keeps for its next writes: pages of each size of block that it wrote last,
+    /// also if nothing is left in them.
+    pub fn give_back(&mut self, guard: &Guard) {
+        self.lane.give_back(guard);
+    }
 }
 
 impl Keyspace {
@@ -519,6 +529,7 @@ impl Keyspace {
             capacity: usage.capacity,
             mapped: usage.mapped,
             retired: usage.retired_bytes,
+            held: usage.held,
             pages: usage.capacity.saturating_sub(usage.free),
         }
     }

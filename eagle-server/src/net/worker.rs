@@ -120,6 +120,10 @@ impl Pool {
     }
 }
 
+async fn give_back_when_asked(thread: Rc<Thread>) {
+    thread.node.surrender.obey(|| thread.give_back()).await;
+}
+
 async fn serve(
     node: Arc<Node>,
     reactor: Reactor,
@@ -133,6 +137,7 @@ async fn serve(
     tokio::task::spawn_local(serve_relay(thread.clone()));
     let reactor = Rc::new(reactor);
     tokio::task::spawn_local(reactor.clone().run());
+    tokio::task::spawn_local(give_back_when_asked(thread.clone()));
     let mut halt = pin!(node.halt.obey());
     loop {
         let accepted = tokio::select! {
