@@ -1,5 +1,5 @@
 //! Every system call that the pool makes fails in turn, with EIO and with ENOSPC: while a pool is made, opened (after a
-//! clean end and after a crash), grown and closed. Nothing panics, the error says what was being done, and what was
+//! clean end and after a crash), grown, trimmed, closed and set aside. Nothing panics, the error says what was being done, and what was
 //! in the pool before is in it afterwards.
 //!
 //! And superblocks of which only a part reached the disk.
@@ -8,10 +8,17 @@ use super::{
     Lane, Offset, OpenError, OutOfSpace, Pool, PoolOptions, check,
     faults::{self, Failure},
     layout::SUPERBLOCK_BYTES,
+    set_aside,
 };
 use crate::sync::pin;
 use rustix::io::Errno;
-use std::{fs, os::unix::fs::FileExt, path::Path, sync::atomic::Ordering};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// More calls than anything makes here.
 const CALLS_MAX: u32 = 200;
@@ -195,6 +202,76 @@ fn a_pool_that_cannot_be_closed_is_as_after_a_crash() {
         let (closed, came_up) = with_failure(number, error, || pool.close());
         assert_eq!(closed.is_err(), came_up, "no failure goes unheard");
         drop(opens_with(&path, 3));
+        came_up
+    });
+}
+
+/// Takes the newest block off the list.
+fn pop(pool: &Pool, lane: &mut Lane) {
+    let guard = pin();
+    let newest = Offset::from_raw(pool.load_u64(pool.root(), Ordering::Acquire));
+    let before = pool.load_u64(newest, Ordering::Acquire);
+    let mut tx = pool.begin(lane, &guard);
+    tx.publish_u64(pool.root(), before).unwrap();
+    tx.free(newest).unwrap();
+    tx.commit();
+}
+
+#[test]
+fn storage_that_cannot_be_given_back_or_had_again_is_missed_by_nobody() {
+    let mut refused = 0;
+    each_call_fails(|number, error| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool");
+        make(&path, true);
+        let pool = opens_with(&path, 3);
+        let mut lane = pool.lane();
+        for _ in 0..4 {
+            push(&pool, &mut lane, 1 << 20).unwrap();
+        }
+        for _ in 0..4 {
+            pop(&pool, &mut lane);
+        }
+        lane.give_back(&pin());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pool.usage().retired_blocks > 0 {
+            pin().flush();
+            assert!(Instant::now() < deadline, "{:?}", pool.usage());
+        }
+        let trim = || while pool.trim_step(0, 512 << 10) {};
+        let ((), met_in_trim) = with_failure(number, error, trim);
+        trim();
+        // What was given back has to be had again.
+        let failure = Failure {
+            at: number,
+            is_lasting: true,
+            error,
+        };
+        let (pushed, met) = with(failure, || {
+            let pushed = (0..4).map(|_| push(&pool, &mut lane, 1 << 20).is_ok());
+            pushed.filter(|is_done| *is_done).count()
+        });
+        refused += 4 - pushed;
+        push(&pool, &mut lane, 1 << 20).unwrap();
+        let count = blocks(&pool).len();
+        assert_eq!(count, 3 + pushed + 1);
+        drop((lane, pool));
+        opens_with(&path, count).close().unwrap();
+        met_in_trim || met
+    });
+    assert!(refused > 2, "{refused}");
+}
+
+#[test]
+fn a_pool_that_cannot_be_set_aside_keeps_its_name() {
+    each_call_fails(|number, error| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool");
+        make(&path, false);
+        let (aside, came_up) = with_failure(number, error, || set_aside(&path, "unclean"));
+        assert_eq!(aside.is_err(), came_up, "no failure goes unheard");
+        assert_eq!(path.exists(), came_up);
+        drop(opens_with(aside.as_deref().unwrap_or(&path), 3));
         came_up
     });
 }

@@ -122,6 +122,7 @@ pub fn set_aside(path: &Path, reason: &str) -> io::Result<PathBuf> {
 
 /// Renames a file to a name that must not exist.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    faults::call()?;
     match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
         // Not every file system knows the flag.
         Err(rustix::io::Errno::INVAL) if !to.exists() => std::fs::rename(from, to),

@@ -414,6 +414,60 @@ mod tests {
         }
     }
 
+    /// Hands out a few bytes at a time, and fails at one of the calls.
+    struct Failing<'b> {
+        bytes: &'b [u8],
+        calls_left: usize,
+    }
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            const EIO: i32 = 5;
+            if self.calls_left == 0 {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            self.calls_left -= 1;
+            let count = into.len().min(7_000);
+            self.bytes.read(&mut into[..count])
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_whole() {
+        let value = |number: u64| -> Vec<u8> {
+            let mix = |n: u64| (n * number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+            (0..90_000).map(|n| mix(n) as u8).collect()
+        };
+        let values = [1, 3, 5].map(|number| (0, b"key".to_vec(), None, value(number)));
+        let bytes = file(&values);
+        let mut failures = 0;
+        for calls_left in 0.. {
+            let failing = Failing {
+                bytes: &bytes,
+                calls_left,
+            };
+            let read = || {
+                let mut reader = Reader::begin(failing, bytes.len() as u64, true)?;
+                let mut count = 0;
+                while reader
+                    .next(|record| count += usize::from(matches!(record, Record::Key(_))))?
+                    .is_some()
+                {}
+                Ok(count)
+            };
+            match read() {
+                Ok(count) => {
+                    assert_eq!(count, 3);
+                    break;
+                }
+                Err(ReadError::Io(error)) => assert_eq!(error.raw_os_error(), Some(5)),
+                Err(error) => panic!("{error}"),
+            }
+            failures += 1;
+        }
+        assert!(failures > 10, "{failures}");
+    }
+
     #[test]
     fn heads_and_checksums_are_checked() {
         let good = file(&[(0, b"key".to_vec(), None, b"value".to_vec())]);
