@@ -6,7 +6,7 @@
 use super::context::{Context, Flow, Outcome};
 use super::errors::CommandError;
 use eagle_core::resp::Writer;
-use eagle_core::store::{Piece, StoreError, StringRead, StringValue, Text};
+use eagle_core::store::{Piece, StoreError, StringRead, Text};
 use std::ops::Range;
 
 impl<'a> Context<'a> {
@@ -17,11 +17,6 @@ impl<'a> Context<'a> {
     ) -> Result<Option<T>, CommandError> {
         self.note_lookup(!matches!(found, Ok(None)));
         Ok(found?)
-    }
-
-    /// The string at `key` of the selected database, counted as a look-up.
-    pub fn read_string(&self, key: &[u8]) -> Result<Option<StringValue<'a>>, CommandError> {
-        self.noted(self.view.string(self.db(), key))
     }
 
     /// Replies the string at `key` of the selected database, or null; counted as a look-up. Whether there is one.
@@ -35,11 +30,6 @@ impl<'a> Context<'a> {
             self.out.null();
         }
         Ok(is_there)
-    }
-
-    /// Replies a string that was read before, or null.
-    pub fn reply_value(&mut self, value: &Option<StringValue<'_>>) -> Outcome {
-        self.reply_text(value.as_ref().map(StringValue::text))
     }
 
     /// Replies a string value, or null.
@@ -60,7 +50,8 @@ pub fn write_text(out: &mut Writer, text: Text<'_>) {
     }
 }
 
-fn write_string(out: &mut Writer, string: &StringRead<'_, '_>) {
+/// Writes a string, from where its parts lie.
+pub fn write_string(out: &mut Writer, string: &StringRead<'_, '_>) {
     match string.text() {
         Some(text) => write_text(out, text),
         None => write_part(out, string, 0..string.len()),

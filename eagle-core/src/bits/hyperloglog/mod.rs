@@ -61,13 +61,8 @@ impl<B: AsRef<[u8]>> HyperLogLog<B> {
     /// The HyperLogLog in these bytes, if their header says that they are one. Sparse registers are checked when they
     /// are read.
     pub fn new(bytes: B) -> Option<HyperLogLog<B>> {
-        let header: &[u8; HEADER_BYTES] = bytes.as_ref().first_chunk()?;
-        let is_sound = match header[4] {
-            0 => bytes.as_ref().len() == DENSE_BYTES,
-            1 => true,
-            _ => false,
-        };
-        (header.starts_with(MAGIC) && is_sound).then_some(HyperLogLog { bytes })
+        let head: &[u8; HEADER_BYTES] = bytes.as_ref().first_chunk()?;
+        is_one(head, bytes.as_ref().len() as u64).then_some(HyperLogLog { bytes })
     }
 
     /// The string.
@@ -154,6 +149,20 @@ pub fn register_of(element: &[u8]) -> (usize, u8) {
 
 /// Position of the cached count, a little-endian word.
 pub const CACHED_AT: u64 = HEADER_BYTES as u64 - 8;
+
+/// Most bytes that one may have. Of a longer string that is one by its header, the sparse registers in this many bytes,
+/// each run taking two at most, are more than there are.
+pub const BYTES_MAX: u64 = (HEADER_BYTES + 2 * REGISTERS + 1) as u64;
+
+/// Whether a string that begins like this and has so many bytes is a HyperLogLog by its header.
+pub fn is_one(head: &[u8; HEADER_BYTES], len: u64) -> bool {
+    let is_sound = match head[4] {
+        0 => len == DENSE_BYTES as u64,
+        1 => len >= HEADER_BYTES as u64,
+        _ => false,
+    };
+    head.starts_with(MAGIC) && is_sound
+}
 
 /// Whether a string that begins like this and has so many bytes is a dense HyperLogLog.
 pub fn is_dense(head: &[u8; HEADER_BYTES], len: u64) -> bool {

@@ -1,10 +1,11 @@
 //! Between the keyspace and its encodings: the one place that turns a key's value into bytes, and decoded bytes into a
 //! key.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use eagle_core::store::{
-    Encoding, Entry, HashField, Kind, StoreError, StringForm, Text, Ttl, View,
+    Encoding, Entry, HashField, Kind, StoreError, StringForm, StringRead, Text, Ttl, View,
 };
 use itoa::Buffer;
 
@@ -30,18 +31,13 @@ pub fn write_value(
     let key = entry.key();
     match entry.kind() {
         Kind::String => {
-            // What is compressed has to be in one piece.
-            let wrote = view.with_string(db, key, |string| {
-                let is_apart = string.text().is_none() && compression == Compression::Off;
-                if is_apart {
-                    value::write_string_apart(out, string);
+            let wrote = view.with_string(db, key, |string| match string.text() {
+                Some(text) => {
+                    value::write_string(out, text.as_bytes(&mut Buffer::new()), compression);
                 }
-                is_apart
+                None => value::write_string_apart(out, string, compression),
             })?;
-            if !wrote.expect(LOCKED) {
-                let text = view.string(db, key)?.expect(LOCKED);
-                value::write_string(out, text.as_bytes(&mut Buffer::new()), compression);
-            }
+            wrote.expect(LOCKED);
         }
         Kind::Hash => {
             let hash = view.hash(db, key)?.expect(LOCKED);
@@ -96,6 +92,13 @@ pub fn store_value(
 ) -> Result<(), StoreError> {
     match value {
         Value::String(bytes) => view.set_string(db, key, bytes, StringForm::Auto, ttl),
+        Value::PackedString(packed) => {
+            let mut unpacking = packed.unpack();
+            let mut part = |_: &[StringRead<'_, '_>], range: Range<u64>, bytes: &mut Vec<u8>| {
+                unpacking.append((range.end - range.start) as usize, bytes);
+            };
+            view.make_string(db, key, &[], packed.len(), ttl, &mut part)
+        }
         Value::Stream(image) => view.set_stream(db, key, image, ttl),
         Value::Zset(members) => {
             let members: Vec<(&[u8], f64)> = members

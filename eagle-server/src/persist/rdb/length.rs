@@ -14,6 +14,9 @@ use super::cursor::Cursor;
 const WIDE_32: u8 = 0x80;
 const WIDE_64: u8 = 0x81;
 
+/// The longest form.
+pub(super) const BYTES_MAX: usize = 9;
+
 /// What stands where a length is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {

@@ -1,6 +1,6 @@
 //! RDB encodings as pure functions over byte slices: read every version up to 10, write 10.
 //!
-//! Layers, lowest first: `cursor` (bounded reading), `length`, `string`, `double` (primitives),
+//! Layers, lowest first: `cursor` (bounded reading), `length`, `lzf`, `packed_string`, `string`, `double` (primitives),
 //! `listpack`, `ziplist`, `zipmap`, `intset` (packed blobs inside strings), `value` (a whole value
 //! behind its type byte), `dump` (the envelope of DUMP and RESTORE). Beside them `keyspace`, which writes the
 //! values of keys and stores what was read, and `writer` and `reader` of whole files.
@@ -19,6 +19,7 @@ pub mod length;
 pub mod list;
 pub mod listpack;
 pub mod lzf;
+pub mod packed_string;
 pub mod reader;
 pub mod stream;
 pub mod string;

@@ -8,8 +8,13 @@
 
 use std::borrow::Cow;
 
+use std::ops::Range;
+
+use eagle_core::store::StringRead;
+
 use super::cursor::Cursor;
 use super::length::{self, Length};
+use super::packed_string::{LONG_BYTES_MIN, PackedString};
 use super::{DecodeError, integer, lzf};
 
 const INT_8: u8 = 0;
@@ -24,11 +29,39 @@ const COMPRESSED_BYTES_MIN: usize = 21;
 /// What compression must save to be used.
 const SAVED_BYTES_MIN: usize = 4;
 
+/// From this length on, memory for a string is taken at once and not by doubling,
+const LONG_WRITTEN_BYTES_MIN: usize = 64 << 10;
+/// with room for what its writer sets before and behind it.
+const SPARE_BYTES: usize = 64;
+
 /// Whether long strings are compressed (directive `rdbcompression`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     Off,
     Lzf,
+}
+
+/// A string that is a value by itself, and may be very long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whole<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// It is long and compressed.
+    Packed(PackedString<'a>),
+}
+
+/// Reads a string in any form, and leaves it as it is if it is long.
+pub fn read_whole<'a>(cursor: &mut Cursor<'a>) -> Result<Whole<'a>, DecodeError> {
+    let start = cursor.clone();
+    if let Length::Special(LZF) = length::read(cursor)? {
+        let packed_len = length::read_plain(cursor)?;
+        let plain_len = length::read_plain(cursor)?;
+        if plain_len >= LONG_BYTES_MIN {
+            let packed = cursor.take(packed_len)?;
+            return PackedString::check(packed, plain_len).map(Whole::Packed);
+        }
+    }
+    *cursor = start;
+    read(cursor).map(Whole::Bytes)
 }
 
 /// Reads a string in any form, borrowed where the bytes stand as they are.
@@ -56,18 +89,63 @@ pub fn write(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {
     {
         return;
     }
-    if compression == Compression::Lzf
-        && bytes.len() >= COMPRESSED_BYTES_MIN
-        && let Some(packed) = lzf::compress(bytes, bytes.len() - SAVED_BYTES_MIN)
-    {
-        out.push(special(LZF));
-        length::write(out, packed.len() as u64);
-        length::write(out, bytes.len() as u64);
-        out.extend_from_slice(&packed);
+    make_room(out, bytes.len());
+    if compression == Compression::Lzf && write_packed(out, bytes) {
         return;
     }
     length::write(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Appends a long string that lies in pieces. It is in one piece nowhere but in `out`.
+pub fn write_apart(out: &mut Vec<u8>, string: &StringRead<'_, '_>, compression: Compression) {
+    let len = string.len() as usize;
+    make_room(out, len);
+    let mut read = |range: Range<usize>, out: &mut Vec<u8>| {
+        string.pieces(range.start as u64..range.end as u64, &mut |piece| {
+            piece.for_each(|bytes| out.extend_from_slice(bytes));
+        });
+    };
+    let packs = compression == Compression::Lzf;
+    if packs && write_packed(out, lzf::Window::new(len, &mut read)) {
+        return;
+    }
+    length::write(out, len as u64);
+    read(0..len, out);
+}
+
+/// Takes memory for a string of `len` bytes, if it is long. What is not used of it costs nothing.
+fn make_room(out: &mut Vec<u8>, len: usize) {
+    if len >= LONG_WRITTEN_BYTES_MIN {
+        out.reserve(len + SPARE_BYTES);
+    }
+}
+
+/// Appends the compressed form, if that pays.
+fn write_packed(out: &mut Vec<u8>, plain: impl lzf::Plain) -> bool {
+    /// The form's byte and two lengths.
+    const HEAD_BYTES_MAX: usize = 1 + 2 * length::BYTES_MAX;
+    let len = plain.size();
+    if len < COMPRESSED_BYTES_MIN {
+        return false;
+    }
+    // The head says how long the compressed bytes are; they are moved to its end once that is known.
+    let start = out.len();
+    out.resize(start + HEAD_BYTES_MAX, 0);
+    if lzf::compress(out, plain, len - SAVED_BYTES_MIN).is_none() {
+        out.truncate(start);
+        return false;
+    }
+    let packed = start + HEAD_BYTES_MAX..out.len();
+    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
+    head.push(special(LZF));
+    length::write(&mut head, packed.len() as u64);
+    length::write(&mut head, len as u64);
+    let end = start + head.len() + packed.len();
+    out[start..][..head.len()].copy_from_slice(&head);
+    out.copy_within(packed, start + head.len());
+    out.truncate(end);
+    true
 }
 
 /// Appends an integer form; `false` when `value` needs more than 32 bits.

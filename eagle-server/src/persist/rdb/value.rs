@@ -32,7 +32,8 @@ use eagle_core::store::{HashField, StreamImage, StreamRef, StringRead};
 use super::cursor::Cursor;
 use super::element::Element;
 use super::list::{self, LIST, LIST_QUICKLIST, LIST_QUICKLIST_2, LIST_ZIPLIST};
-use super::string::{self, Compression};
+use super::packed_string::PackedString;
+use super::string::{self, Compression, Whole};
 use super::timed_hash::{self, HASH_LISTPACK_TIMED, HASH_TIMED, TimedField};
 use super::{
     DecodeError, double, integer, intset, length, listpack, stream, ziplist, zipmap, zset,
@@ -61,6 +62,8 @@ pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     String(Cow<'a, [u8]>),
+    /// A long string, compressed.
+    PackedString(PackedString<'a>),
     /// At least one pair, no field twice, in the order of the input.
     Hash(Vec<FieldValue<'a>>),
     /// The same, with when each field expires.
@@ -138,7 +141,10 @@ impl<'a> Value<'a> {
     /// Reads a value whose type byte stands elsewhere: in a file the key lies between.
     pub fn read_as(kind: u8, cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
         match kind {
-            STRING => string::read(cursor).map(Value::String),
+            STRING => string::read_whole(cursor).map(|string| match string {
+                Whole::Bytes(bytes) => Value::String(bytes),
+                Whole::Packed(packed) => Value::PackedString(packed),
+            }),
             SET => set_of(read_members(cursor)?),
             SET_INTSET => set_of(intset_members(&string::read(cursor)?)?),
             SET_LISTPACK => set_of(unpack(string::read(cursor)?, listpack_strings)?),
@@ -182,14 +188,14 @@ pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {
     string::write(out, bytes, compression);
 }
 
-/// Appends a long string that lies in pieces, as it is, with its type byte.
-pub fn write_string_apart(out: &mut Vec<u8>, string: &StringRead<'_, '_>) {
+/// Appends a long string that lies in pieces, with its type byte.
+pub fn write_string_apart(
+    out: &mut Vec<u8>,
+    string: &StringRead<'_, '_>,
+    compression: Compression,
+) {
     out.push(STRING);
-    length::write(out, string.len());
-    out.reserve(string.len() as usize);
-    string.pieces(0..string.len(), &mut |piece| {
-        piece.for_each(|bytes| out.extend_from_slice(bytes));
-    });
+    string::write_apart(out, string, compression);
 }
 
 /// Appends a hash in which some field expires, with its type byte.

@@ -6,7 +6,7 @@ use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use eagle_core::bits::hyperloglog::{self, Corrupt, Form, HyperLogLog, REGISTERS};
-use eagle_core::store::{StoreError, StringForm, StringValue, Text, Ttl};
+use eagle_core::store::{StoreError, StringForm, Text, Ttl};
 use std::borrow::Cow;
 
 /// PFADD key [element ...] -- adds elements; whether the estimate may have changed.
@@ -27,14 +27,14 @@ pub(super) const PFADD: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::INSERT])]);
 
 fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    let (key, db) = (args.word()?, cx.db());
+    let key = args.word()?;
     if let Some(changes) = add_in_place(cx, key, args.rest())? {
         if changes {
             cx.notify(EventClasses::STRING, "pfadd", key);
         }
         return cx.reply_bool(changes);
     }
-    let old = checked(cx.view.string(db, key)?)?;
+    let old = at(cx, key)?;
     let is_new = old.is_none();
     let mut hll = old.map_or_else(HyperLogLog::empty, owned);
     let mut changes = is_new;
@@ -115,7 +115,7 @@ fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let mut registers = Box::new([0; REGISTERS]);
     for key in args.rest() {
-        if let Some(hll) = checked(cx.read_string(key)?)? {
+        if let Some(hll) = looked_up(cx, key)? {
             hll.merge_into(&mut registers).map_err(corrupt)?;
         }
     }
@@ -123,7 +123,7 @@ fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn pfcount_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
-    let Some(hll) = checked(cx.read_string(key)?)? else {
+    let Some(hll) = looked_up(cx, key)? else {
         return cx.reply_integer(0);
     };
     if let Some(count) = hll.cached() {
@@ -169,12 +169,12 @@ fn pfmerge(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut registers = Box::new([0; REGISTERS]);
     let mut is_dense = false;
     for key in args.rest() {
-        if let Some(hll) = checked(cx.read_string(key)?)? {
+        if let Some(hll) = looked_up(cx, key)? {
             is_dense |= hll.form() == Form::Dense;
             hll.merge_into(&mut registers).map_err(corrupt)?;
         }
     }
-    let old = checked(cx.view.string(cx.db(), target)?)?;
+    let old = at(cx, target)?;
     let is_new = old.is_none();
     let mut merged = old.map_or_else(HyperLogLog::empty, owned);
     if is_dense {
@@ -195,22 +195,49 @@ fn pfmerge(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.reply_ok()
 }
 
-/// The HyperLogLog in a string, if there is one.
-pub(super) fn checked<'a>(
-    value: Option<StringValue<'a>>,
-) -> Result<Option<HyperLogLog<Cow<'a, [u8]>>>, CommandError> {
-    const NO_HYPERLOGLOG: CommandError =
-        CommandError::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
-    match value {
-        None => Ok(None),
-        Some(StringValue::Text(Text::Int(_))) => Err(NO_HYPERLOGLOG),
-        Some(value) => HyperLogLog::new(value.into_cow())
-            .map(Some)
-            .ok_or(NO_HYPERLOGLOG),
-    }
+/// A HyperLogLog where it lies, if it lies in one piece.
+type Stored<'a> = HyperLogLog<Cow<'a, [u8]>>;
+
+/// The HyperLogLog at `key`, if there is a string.
+pub(super) fn at<'a>(cx: &Context<'a>, key: &[u8]) -> Result<Option<Stored<'a>>, CommandError> {
+    // What is damaged may be of any length, and a change of it leaves the rest as it is.
+    let found = read(cx, key, u64::MAX)?;
+    found.map(|bytes| bytes.ok_or(NO_HYPERLOGLOG)).transpose()
 }
 
-pub(super) fn owned(hll: HyperLogLog<Cow<'_, [u8]>>) -> HyperLogLog<Vec<u8>> {
+/// The same, to be read only, and counted as a look-up.
+fn looked_up<'a>(cx: &Context<'a>, key: &[u8]) -> Result<Option<Stored<'a>>, CommandError> {
+    let found = cx.noted(read(cx, key, hyperloglog::BYTES_MAX))?;
+    found.map(|bytes| bytes.ok_or(NO_HYPERLOGLOG)).transpose()
+}
+
+const NO_HYPERLOGLOG: CommandError =
+    CommandError::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
+
+/// The HyperLogLog that the string at `key` is, if there is one. Of a string in chunks that is one by its head, up to
+/// `bytes_max` bytes are joined; of others, which may be very long, none.
+fn read<'a>(
+    cx: &Context<'a>,
+    key: &[u8],
+    bytes_max: u64,
+) -> Result<Option<Option<Stored<'a>>>, StoreError> {
+    cx.view
+        .with_string(cx.db(), key, |string| match string.text() {
+            Some(Text::Int(_)) => None,
+            Some(Text::Bytes(bytes)) => HyperLogLog::new(Cow::Borrowed(bytes)),
+            None if !hyperloglog::is_one(&string.window(0), string.len()) => None,
+            None => {
+                let len = string.len().min(bytes_max);
+                let mut joined = Vec::with_capacity(len as usize);
+                string.pieces(0..len, &mut |piece| {
+                    piece.for_each(|bytes| joined.extend_from_slice(bytes));
+                });
+                HyperLogLog::new(Cow::Owned(joined))
+            }
+        })
+}
+
+pub(super) fn owned(hll: Stored<'_>) -> HyperLogLog<Vec<u8>> {
     HyperLogLog::new(hll.into_bytes().into_owned()).unwrap_or_else(HyperLogLog::empty)
 }
 

@@ -16,6 +16,7 @@ use crate::config::special::EventClasses;
 use eagle_core::store::{Kind, Ttl};
 use eagle_core::text::double::parse_f64;
 use options::{By, Options};
+use pattern::Found;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -179,10 +180,7 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
                 cx.out.bulk(element);
             }
             for pattern in &options.get {
-                match pattern::value(cx, pattern, element) {
-                    Some(value) => cx.out.bulk(value),
-                    None => cx.out.null(),
-                }
+                pattern::reply(cx, pattern, element);
             }
         }
         return Ok(Flow::Done);
@@ -242,7 +240,7 @@ fn elements<'a>(
 /// What an element is sorted by.
 enum Weight<'a> {
     Number(f64),
-    Bytes(Option<Cow<'a, [u8]>>),
+    Value(Option<Found<'a>>),
 }
 
 /// The elements in order; `None` if one of them has no number to be sorted by.
@@ -258,9 +256,9 @@ fn sorted<'a>(
         };
         let is_by_pattern = matches!(options.by, By::Pattern(_));
         Some(match (options.alpha, is_by_pattern) {
-            (true, _) => Weight::Bytes(text),
+            (true, _) => Weight::Value(text),
             (false, true) => Weight::Number(match text {
-                Some(text) => number(&text)?,
+                Some(text) => text.number(cx)?,
                 None => 0.0,
             }),
             (false, false) => Weight::Number(number(element)?),
@@ -272,9 +270,10 @@ fn sorted<'a>(
         .collect::<Option<Vec<_>>>()?;
     // Stored results compare byte by byte, replied ones as C strings in the order of the locale,
     // which is always that of "C" here.
-    let compare = |a: &[u8], b: &[u8]| match options.store {
-        Some(_) => a.cmp(b),
-        None => c_string(a).cmp(c_string(b)),
+    let as_c = options.store.is_none();
+    let compare = |a: &[u8], b: &[u8]| match as_c {
+        false => a.cmp(b),
+        true => c_string(a).cmp(c_string(b)),
     };
     weighed.sort_by(|(a, a_element), (b, b_element)| {
         let order = match (a, b) {
@@ -282,9 +281,9 @@ fn sorted<'a>(
                 .partial_cmp(b)
                 .unwrap_or(Ordering::Equal)
                 .then_with(|| a_element.cmp(b_element)),
-            (Weight::Bytes(a), Weight::Bytes(b)) if matches!(options.by, By::Pattern(_)) => {
+            (Weight::Value(a), Weight::Value(b)) if matches!(options.by, By::Pattern(_)) => {
                 match (a, b) {
-                    (Some(a), Some(b)) => compare(a, b),
+                    (Some(a), Some(b)) => a.compare(cx, b, as_c),
                     (a, b) => a.is_some().cmp(&b.is_some()),
                 }
             }

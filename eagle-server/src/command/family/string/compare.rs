@@ -11,8 +11,8 @@ use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::command::{KeyRef, KeyRefs};
 use crate::config::special::EventClasses;
-use eagle_core::store::{StoreError, StringValue, Text};
-use xxhash_rust::xxh3::xxh3_64;
+use eagle_core::store::{StoreError, StringRead};
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// What of the string is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,21 @@ impl<'a> Comparison<'a> {
         Ok(None)
     }
 
+    /// Whether it holds for the string at `key`.
+    pub fn holds_at(&self, cx: &Context<'_>, key: &[u8]) -> Result<bool, CommandError> {
+        let held = cx
+            .view
+            .with_string(cx.db(), key, |string| self.holds(Some(string)))?;
+        held.unwrap_or_else(|| self.holds(None::<&StringRead<'_, '_>>))
+    }
+
     /// Whether it holds for the string `current`. No string differs from every one, and its digest from every word.
-    pub fn holds(&self, current: Option<Text<'_>>) -> Result<bool, CommandError> {
+    fn holds(&self, current: Option<&impl Pieces>) -> Result<bool, CommandError> {
         let Some(current) = current else {
             return Ok(!self.wants_equal);
         };
         let equal = match self.subject {
-            Subject::Value => with_bytes(current, |bytes| bytes == self.operand),
+            Subject::Value => equals(current, self.operand),
             Subject::Digest if self.operand.len() != DIGEST_DIGITS => return Err(NO_DIGEST),
             Subject::Digest => digest(current).eq_ignore_ascii_case(self.operand),
         };
@@ -73,25 +81,50 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// A string whose bytes are visited where they lie.
+trait Pieces {
+    /// Length in bytes.
+    fn bytes(&self) -> u64;
+
+    /// Visits its bytes in order.
+    fn for_each(&self, visit: impl FnMut(&[u8]));
+}
+
+impl Pieces for StringRead<'_, '_> {
+    fn bytes(&self) -> u64 {
+        self.len()
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&[u8])) {
+        self.pieces(0..self.len(), &mut |piece| piece.for_each(&mut visit));
+    }
+}
+
+fn equals(string: &impl Pieces, operand: &[u8]) -> bool {
+    if string.bytes() != operand.len() as u64 {
+        return false;
+    }
+    let (mut rest, mut is_equal) = (operand, true);
+    string.for_each(|piece| {
+        let compared = rest.split_off(..piece.len());
+        is_equal = is_equal && compared == Some(piece);
+    });
+    is_equal
+}
+
 const DIGEST_DIGITS: usize = 16;
 const NO_DIGEST: CommandError = CommandError::new("ERR must be exactly 16 hexadecimal characters");
 
-fn digest(text: Text<'_>) -> [u8; DIGEST_DIGITS] {
-    let hash = with_bytes(text, xxh3_64);
+fn digest(string: &impl Pieces) -> [u8; DIGEST_DIGITS] {
+    let mut hasher = Xxh3Default::new();
+    string.for_each(|piece| hasher.update(piece));
+    let hash = hasher.digest();
     let mut digits = [0; DIGEST_DIGITS];
     for (at, digit) in digits.iter_mut().enumerate() {
         let nibble = (hash >> (60 - 4 * at)) & 15;
         *digit = b"0123456789abcdef"[nibble as usize];
     }
     digits
-}
-
-/// Does `work` with the bytes of a string, whichever form it is kept in.
-fn with_bytes<T>(text: Text<'_>, work: impl FnOnce(&[u8]) -> T) -> T {
-    match text {
-        Text::Bytes(bytes) => work(bytes),
-        Text::Int(value) => work(itoa::Buffer::new().format(value).as_bytes()),
-    }
 }
 
 const O_LENGTH: &str = "O(N) where N is the length of the string value.";
@@ -114,8 +147,11 @@ pub(super) const DIGEST: Command = Command::new(
 .keys(&[KeySpec::index(1, &[KeyFlags::RO, KeyFlags::ACCESS])]);
 
 fn digest_command(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
-    match cx.read_string(args.word()?)? {
-        Some(value) => cx.reply_bulk(&digest(value.text())),
+    let digest = cx
+        .view
+        .with_string(cx.db(), args.word()?, |string| digest(string));
+    match cx.noted(digest)? {
+        Some(digest) => cx.reply_bulk(&digest),
         None => cx.reply_null(),
     }
 }
@@ -169,12 +205,11 @@ fn delex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         return Err(errors::wrong_arity(&cx.entry.full_name));
     }
     remove_if(cx, key, |cx| {
-        let current = match cx.view.string(cx.db(), key) {
-            Err(StoreError::WrongType) => return Err(NOT_A_STRING),
-            current => current?,
-        };
+        if let Err(StoreError::WrongType) = cx.view.string_len(cx.db(), key) {
+            return Err(NOT_A_STRING);
+        }
         let comparison = Comparison::accept(&mut args)?.ok_or(UNKNOWN)?;
-        comparison.holds(current.as_ref().map(StringValue::text))
+        comparison.holds_at(cx, key)
     })
 }
 
@@ -201,10 +236,7 @@ fn delifeq(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         wants_equal: true,
         operand: value,
     };
-    remove_if(cx, key, |cx| {
-        let current = cx.view.string(cx.db(), key)?;
-        comparison.holds(current.as_ref().map(StringValue::text))
-    })
+    remove_if(cx, key, |cx| comparison.holds_at(cx, key))
 }
 
 /// Removes `key` if it exists and `condition` holds; replies whether it did.
@@ -227,28 +259,53 @@ fn remove_if(
 mod tests {
     use super::*;
 
+    impl Pieces for &[&str] {
+        fn bytes(&self) -> u64 {
+            self.iter().map(|piece| piece.len() as u64).sum()
+        }
+
+        fn for_each(&self, mut visit: impl FnMut(&[u8])) {
+            self.iter().for_each(|piece| visit(piece.as_bytes()));
+        }
+    }
+
     #[test]
     fn digests_are_those_of_redis_8_4() {
-        let of = |text| String::from_utf8(digest(text).to_vec()).expect("digits");
-        assert_eq!(of(Text::Bytes(b"hello")), "9555e8555c62dcfd");
-        assert_eq!(of(Text::Bytes(b"")), "2d06800538d394c2");
-        assert_eq!(of(Text::Bytes(b"v8")), "0cc76dbb41381419");
-        assert_eq!(of(Text::Int(123)), "404a763b3f4c8c9a");
+        let of = |pieces: &[&str]| String::from_utf8(digest(&pieces).to_vec()).expect("digits");
+        assert_eq!(of(&["hello"]), "9555e8555c62dcfd");
+        assert_eq!(of(&["he", "", "llo"]), "9555e8555c62dcfd");
+        assert_eq!(of(&[]), "2d06800538d394c2");
+        assert_eq!(of(&["v8"]), "0cc76dbb41381419");
+        assert_eq!(of(&["123"]), "404a763b3f4c8c9a");
     }
 
     #[test]
     fn a_missing_string_differs_from_every_one() {
-        let compare = |words: &[&[u8]], current| {
+        let compare = |words: &[&[u8]], current: Option<&[&str]>| {
             let comparison = Comparison::accept(&mut Args::new(words, 0));
-            comparison.unwrap().unwrap().holds(current)
+            comparison.unwrap().unwrap().holds(current.as_ref())
         };
         assert_eq!(compare(&[b"ifeq", b""], None), Ok(false));
         assert_eq!(compare(&[b"IFNE", b""], None), Ok(true));
         assert_eq!(compare(&[b"IFDEQ", b"short"], None), Ok(false));
-        let nine = Some(Text::Int(9));
+        let nine = Some(&["9"][..]);
         assert_eq!(compare(&[b"IFEQ", b"9"], nine), Ok(true));
         assert_eq!(compare(&[b"IFEQ", b"09"], nine), Ok(false));
         assert_eq!(compare(&[b"IFDNE", b"short"], nine), Err(NO_DIGEST));
         assert_eq!(compare(&[b"IFDNE", b"zzzzzzzzzzzzzzzz"], nine), Ok(true));
+        let apart = Some(&["ab", "", "cd"][..]);
+        for (text, is_equal) in [
+            ("abcd", true),
+            ("abcx", false),
+            ("xbcd", false),
+            ("abc", false),
+            ("abcde", false),
+        ] {
+            assert_eq!(
+                compare(&[b"IFEQ", text.as_bytes()], apart),
+                Ok(is_equal),
+                "{text}"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::command::args::Args;
 use crate::command::context::Context;
 use crate::command::deadline::Unit;
 use crate::command::errors::{self, CommandError};
-use eagle_core::store::{StringValue, Ttl};
+use eagle_core::store::Ttl;
 
 /// What decides whether SET writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,7 @@ impl Condition<'_> {
             Condition::Always => true,
             Condition::IfAbsent => !present(),
             Condition::IfPresent => present(),
-            Condition::If(comparison) => {
-                let current = cx.view.string(cx.db(), key)?;
-                comparison.holds(current.as_ref().map(StringValue::text))?
-            }
+            Condition::If(comparison) => comparison.holds_at(cx, key)?,
         })
     }
 }

@@ -66,11 +66,11 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, value) = (args.word()?, args.word()?);
     let options = SetOptions::parse(args)?;
     let ttl = options.ttl(cx)?;
-    let old = if options.get {
-        cx.read_string(key)?
-    } else {
-        None
-    };
+    if options.get {
+        // Before it is replaced: a long one goes to the reply from where it lies. If something fails later, the error
+        // takes its place.
+        cx.reply_string(key)?;
+    }
     let written = options.condition.holds(cx, key)?;
     if written {
         cx.view
@@ -96,7 +96,7 @@ fn set(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         }
     }
     match (options.get, written) {
-        (true, _) => cx.reply_value(&old),
+        (true, _) => Ok(Flow::Done),
         (false, true) => cx.reply_ok(),
         (false, false) => cx.reply_null(),
     }
@@ -209,14 +209,12 @@ pub(super) const GETSET: Command = Command::new(
 
 fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, value) = (args.word()?, args.word()?);
-    let old = cx.read_string(key)?;
+    cx.reply_string(key)?;
     cx.view
         .set_string(cx.session.db, key, value, StringForm::Auto, Ttl::Clear)?;
     cx.effects.instead(cx.session.db, &[b"SET", key, value]);
-    // Redis writes the old value first.
-    let replied = cx.reply_value(&old);
     cx.notify(EventClasses::STRING, "set", key);
-    replied
+    Ok(Flow::Done)
 }
 
 /// GETDEL key -- the string at `key`, which is removed.
