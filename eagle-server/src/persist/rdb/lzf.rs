@@ -36,8 +36,8 @@ pub trait Plain {
     /// How many bytes it has.
     fn size(&self) -> usize;
 
-    /// Bytes of it, and the position of the first of them: from [`DISTANCE_MAX`] before `position`, which never falls, to
-    /// [`AHEAD`] behind it at least, as far as there are any.
+    /// Bytes of it, and the position of the first of them: from `DISTANCE_MAX` before `position`, which never falls, to
+    /// `AHEAD` behind it at least, as far as there are any.
     fn around(&mut self, position: usize) -> (&[u8], usize);
 }
 
