@@ -163,6 +163,18 @@ pub(super) fn scaling(scale: u64) {
         key[..4].copy_from_slice(b"{tg}");
         key
     };
+    for number in 0..10_000 {
+        let mut key = name(number);
+        key[..4].copy_from_slice(b"{tg}");
+        let (worker, guard) = (&mut keyspace.worker(), &keyspace.pin());
+        set(&keyspace, worker, guard, &key, b"value-of-16-byte");
+    }
+    // As few keys, so that what is shared is the slot alone.
+    for writes in [5, 50, 100] {
+        let what = format!("2 threads / 1, {writes} % writes, 10,000 keys in all slots");
+        let pick = (spread, 10_000);
+        figure("scaling", &what, speed_up(&keyspace, writes, pick));
+    }
     for writes in [5, 50, 100] {
         let what = format!("2 threads / 1, {writes} % writes, all in one slot");
         let pick = (one_slot, 10_000);
@@ -217,7 +229,7 @@ fn rate(keyspace: &Keyspace, threads: u64, writes: u64, (pick, keys): (Pick, u64
             for _ in 0..16 {
                 let key = pick(&mut random, keys);
                 if random.below(100) < writes {
-                    set(keyspace, &mut worker, &guard, &key, b"value-of-16-byte");
+                    overwrite(keyspace, &mut worker, &guard, &key, b"value-of-16-byte");
                 } else {
                     let view = keyspace.view(&mut worker, &guard, Access::LockFree, 0);
                     black_box(view.string(0, &key).expect("a string").map(|t| t.len()));
@@ -227,6 +239,18 @@ fn rate(keyspace: &Keyspace, threads: u64, writes: u64, (pick, keys): (Pick, u64
         }
         count
     })
+}
+
+/// Sets a key that exists, side by side with others as the server does.
+fn overwrite(keyspace: &Keyspace, worker: &mut Worker, guard: &Guard, key: &[u8], value: &[u8]) {
+    let known = keyspace.know(key);
+    let wait_max = Duration::from_secs(60);
+    let locks = keyspace.try_lock_key(&known, wait_max).expect("it waits");
+    let mut view = keyspace.view_with(locks, worker, guard, 0, wait_max);
+    view.know(known);
+    view.set_string(0, key, value, StringForm::Auto, Ttl::Clear)
+        .expect("room");
+    view.commit();
 }
 
 /// Batches of 16 GETs on a table far larger than the cache, with and without prefetching.

@@ -142,7 +142,10 @@ impl<'a> Change<'_, 'a> {
     pub(super) fn place<'k>(&self, db: u8, key: &'k [u8]) -> Place<'k> {
         let (slot, hash) = match &self.known {
             Some(known) if known.is(key) => (known.slot(), known.hash()),
-            _ => (key_slot(key), self.writer.hasher.hash(key)),
+            _ => {
+                self.writer.be_alone();
+                (key_slot(key), self.writer.hasher.hash(key))
+            }
         };
         assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");
         let reader = self.writer.reader();

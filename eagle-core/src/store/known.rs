@@ -67,6 +67,11 @@ impl<'a> View<'a> {
         self.known
     }
 
+    /// Whether this is the key that the view remembers.
+    pub(super) fn knows(&self, key: &[u8]) -> bool {
+        self.known.is_some_and(|known| known.is(key))
+    }
+
     /// The slot of `key`.
     #[inline(always)]
     pub(super) fn slot_of(&self, key: &[u8]) -> u16 {

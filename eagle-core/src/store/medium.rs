@@ -7,6 +7,9 @@
 //! 2. Before a second visible store the sequence words of all locked slots are made odd, and they stay so
 //!    until the transaction is committed or undone: lock-free readers of these slots wait.
 //!
+//! In a slot that others [share](super::sharing) there is no second visible store, nor any other one to memory that was
+//! there before: whoever would make one unwinds.
+//!
 //! A word that was hidden when the transaction began is stored without logging. That is only right for the
 //! first change: later ones may hide what was in use before (a record that this transaction removed), and
 //! a rollback must bring its word back. So hidden stores are logged from the second change on.
@@ -19,6 +22,7 @@ use super::blob::Blob;
 use super::dash::hash::{Hash, KeyHasher};
 use super::dash::{Words, WordsMut};
 use super::error::StoreError;
+use super::sharing;
 use super::slot::Locks;
 use crate::pmem::{Offset, OutOfSpace, Pool, Tx};
 use crate::sync::primitive::Ordering;
@@ -171,8 +175,17 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
+    /// Goes on only with the slots alone.
+    #[inline]
+    pub(super) fn be_alone(&self) {
+        if self.locks.are_shared() {
+            sharing::refuse();
+        }
+    }
+
     /// Makes lock-free readers of the locked slots wait until the transaction ends.
     pub(super) fn exclude_readers(&mut self) {
+        self.be_alone();
         if self.state.odd.is_empty() {
             self.locks.write_all(&mut self.state.odd);
         }
@@ -217,6 +230,7 @@ impl<'a> Writer<'_, 'a> {
     /// they are never logged: they must not have been in use before in this transaction.
     #[cfg_attr(test, track_caller)]
     pub(super) fn append(&mut self, at: u64, bytes: &[u8]) {
+        self.be_alone();
         debug_assert!(
             !self.state.pending.is_some(),
             "a change goes on after its publish"
@@ -227,6 +241,7 @@ impl<'a> Writer<'_, 'a> {
     /// The same for one word, atomically.
     #[cfg_attr(test, track_caller)]
     pub(super) fn append_word(&mut self, at: u64, word: u64) {
+        self.be_alone();
         debug_assert!(
             !self.state.pending.is_some(),
             "a change goes on after its publish"
@@ -238,6 +253,7 @@ impl<'a> Writer<'_, 'a> {
     /// change on: what an earlier one has put out of use comes back if it is undone.
     #[cfg_attr(test, track_caller)]
     pub(super) fn write_spare(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.be_alone();
         if self.state.later {
             return Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?);
         }
@@ -304,6 +320,7 @@ impl WordsMut for Writer<'_, '_> {
 
     #[cfg_attr(test, track_caller)]
     fn store_hidden(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        self.be_alone();
         debug_assert!(
             !self.state.pending.is_some(),
             "a change goes on after its publish"
@@ -323,6 +340,7 @@ impl WordsMut for Writer<'_, '_> {
 
     #[cfg_attr(test, track_caller)]
     fn store_apart(&mut self, at: u64, value: u64) -> Result<(), StoreError> {
+        self.be_alone();
         debug_assert!(
             !self.state.pending.is_some(),
             "a change goes on after its publish"
@@ -332,6 +350,7 @@ impl WordsMut for Writer<'_, '_> {
 
     #[cfg_attr(test, track_caller)]
     fn store_words(&mut self, at: u64, words: &[u64]) -> Result<(), StoreError> {
+        self.be_alone();
         debug_assert!(
             !self.state.pending.is_some(),
             "a change goes on after its publish"

@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
 use super::SLOTS;
+use super::known::KnownKey;
+use super::sharing::{Sharing, Stripes};
 use super::view::Access;
 use crate::sync::prefetch;
 use crate::sync::primitive::spin_loop;
@@ -19,12 +21,52 @@ use crate::sync::{ReadStamp, SlotSeq, WriteGuard};
 const SPINS_MAX: u32 = 64;
 
 #[derive(Default)]
-struct Slot {
+pub(super) struct Slot {
     lock: Mutex<()>,
+    pub(super) sharing: Sharing,
     seq: SlotSeq,
 }
 
 impl Slot {
+    /// Locks the slot for one writer alone.
+    #[inline]
+    fn lock<'a>(&'a self, stripes: &Stripes) -> MutexGuard<'a, ()> {
+        let held = self.lock.lock();
+        self.sharing.end(stripes);
+        held
+    }
+
+    /// The same if nobody has locked it.
+    #[inline]
+    fn try_lock<'a>(&'a self, stripes: &Stripes) -> Option<MutexGuard<'a, ()>> {
+        let held = self.lock.try_lock()?;
+        self.sharing.end(stripes);
+        Some(held)
+    }
+
+    /// The same if it can be had before long.
+    #[inline]
+    fn try_lock_until<'a>(
+        &'a self,
+        stripes: &Stripes,
+        until: impl FnOnce() -> Instant,
+    ) -> Option<MutexGuard<'a, ()>> {
+        let held = self
+            .lock
+            .try_lock()
+            .or_else(|| self.lock.try_lock_until(until()))?;
+        self.sharing.end(stripes);
+        Some(held)
+    }
+
+    /// Has writers of single keys share the slot from now on; `None` if another writer keeps it for longer than this.
+    #[cold]
+    pub(super) fn begin_sharing(&self, wait_max: Duration) -> Option<()> {
+        let _alone = self.lock.try_lock_for(wait_max)?;
+        self.sharing.bias.begin();
+        Some(())
+    }
+
     /// Waits for the writer at most this long.
     #[cold]
     fn wait_for_stamp(&self, wait_max: Duration) -> Option<ReadStamp> {
@@ -39,30 +81,46 @@ impl Slot {
 }
 
 /// The locks and sequence words of all slots.
-pub(super) struct Slots(Box<[Slot]>);
+pub(super) struct Slots {
+    each: Box<[Slot]>,
+    stripes: Stripes,
+}
 
 impl Slots {
     /// All unlocked.
     pub(super) fn new() -> Slots {
-        Slots((0..SLOTS).map(|_| Slot::default()).collect())
+        Slots {
+            each: (0..SLOTS).map(|_| Slot::default()).collect(),
+            stripes: Stripes::new(),
+        }
+    }
+
+    /// One of them.
+    #[inline]
+    pub(super) fn at(&self, slot: u16) -> &Slot {
+        &self.each[usize::from(slot)]
     }
 
     /// Takes the locks that `access` asks for.
     pub(super) fn lock(&self, access: Access<'_>) -> Locks<'_> {
         let held = match access {
             Access::LockFree => Held::None,
-            Access::Slots(&[slot]) => Held::One(slot, self.0[usize::from(slot)].lock.lock()),
+            Access::Slots(&[slot]) => Held::One(slot, self.at(slot).lock(&self.stripes)),
             Access::Slots(slots) => {
                 assert!(slots.is_sorted_by(|a, b| a < b), "slots ascend");
                 Held::Some(
                     slots
                         .iter()
-                        .map(|&slot| (slot, self.0[usize::from(slot)].lock.lock()))
+                        .map(|&slot| (slot, self.at(slot).lock(&self.stripes)))
                         .collect(),
                 )
             }
             Access::All => Held::All {
-                _locks: self.0.iter().map(|slot| slot.lock.lock()).collect(),
+                _locks: self
+                    .each
+                    .iter()
+                    .map(|slot| slot.lock(&self.stripes))
+                    .collect(),
             },
         };
         Locks { slots: self, held }
@@ -71,13 +129,13 @@ impl Slots {
     /// Asks for the cache line of a slot's lock and sequence word.
     #[inline]
     pub(super) fn prefetch(&self, slot: u16) {
-        prefetch(&self.0[usize::from(slot)]);
+        prefetch(self.at(slot));
     }
 
     /// Begins an optimistic read of a slot; waits while a transaction is being applied to it.
     #[inline]
     pub(super) fn stamp(&self, slot: u16) -> ReadStamp {
-        let slot = &self.0[usize::from(slot)];
+        let slot = self.at(slot);
         loop {
             for _ in 0..SPINS_MAX {
                 if let Some(stamp) = slot.seq.read_begin() {
@@ -93,7 +151,7 @@ impl Slots {
     /// Like [`Slots::stamp`], but waits no longer than this.
     #[inline]
     pub(super) fn stamp_within(&self, slot: u16, wait_max: Duration) -> Option<ReadStamp> {
-        let slot = &self.0[usize::from(slot)];
+        let slot = self.at(slot);
         if let Some(stamp) = slot.seq.read_begin() {
             return Some(stamp);
         }
@@ -106,24 +164,51 @@ impl Slots {
         let held = match access {
             Access::LockFree => Held::None,
             Access::Slots(&[slot]) => {
-                let lock = &self.0[usize::from(slot)].lock;
-                let held = lock.try_lock().or_else(|| lock.try_lock_for(wait_max));
-                Held::One(slot, held?)
+                let until = || Instant::now() + wait_max;
+                Held::One(slot, self.at(slot).try_lock_until(&self.stripes, until)?)
             }
             many => self.lock_many_within(many, wait_max)?,
         };
         Some(Locks { slots: self, held })
     }
 
+    /// Locks the slot of one key for a change of this key: side by side with others if that is how the slot is written to
+    /// now, else alone.
+    #[inline]
+    pub(super) fn lock_key_within(
+        &self,
+        key: &KnownKey<'_>,
+        wait_max: Duration,
+    ) -> Option<Locks<'_>> {
+        let slot = self.at(key.slot());
+        if !slot.sharing.bias.is_on() {
+            if let Some(held) = slot.try_lock(&self.stripes) {
+                let held = Held::One(key.slot(), held);
+                return Some(Locks { slots: self, held });
+            }
+            if slot.sharing.meet() {
+                slot.begin_sharing(wait_max)?;
+            }
+        }
+        if slot.sharing.bias.is_on() {
+            let stripe = self.stripes.of(key);
+            let stripe = stripe
+                .try_lock()
+                .or_else(|| stripe.try_lock_for(wait_max))?;
+            if slot.sharing.bias.is_on() {
+                let held = Held::Shared(key.slot(), stripe);
+                return Some(Locks { slots: self, held });
+            }
+        }
+        self.lock_within(Access::Slots(&[key.slot()]), wait_max)
+    }
+
     fn lock_many_within(&self, access: Access<'_>, wait_max: Duration) -> Option<Held<'_>> {
         // The clock is read only if there is something to wait for.
         let mut until = None;
         let mut take = |slot: u16| {
-            let lock = &self.0[usize::from(slot)].lock;
-            lock.try_lock().or_else(|| {
-                let until = *until.get_or_insert_with(|| Instant::now() + wait_max);
-                lock.try_lock_until(until)
-            })
+            let until = || *until.get_or_insert_with(|| Instant::now() + wait_max);
+            self.at(slot).try_lock_until(&self.stripes, until)
         };
         let held = match access {
             Access::LockFree => Held::None,
@@ -146,7 +231,7 @@ impl Slots {
     /// Whether what was read since `stamp` is one state of the slot.
     #[inline]
     pub(super) fn validate(&self, slot: u16, stamp: ReadStamp) -> bool {
-        self.0[usize::from(slot)].seq.read_validate(stamp)
+        self.at(slot).seq.read_validate(stamp)
     }
 }
 
@@ -155,6 +240,11 @@ enum Held<'a> {
     /// Locked by somebody who lends it to a view that only reads.
     Lent(u16),
     One(u16, MutexGuard<'a, ()>),
+    /// A key's stripe: others may change other keys of the slot.
+    Shared(
+        u16,
+        #[expect(dead_code, reason = "held")] MutexGuard<'a, ()>,
+    ),
     Some(SmallVec<[(u16, MutexGuard<'a, ()>); 2]>),
     All {
         _locks: Vec<MutexGuard<'a, ()>>,
@@ -191,6 +281,12 @@ impl<'a> Locks<'a> {
         !matches!(self.held, Held::None)
     }
 
+    /// Whether others may change other keys of the slot meanwhile.
+    #[inline]
+    pub fn are_shared(&self) -> bool {
+        matches!(self.held, Held::Shared(..))
+    }
+
     /// Whether all slots are locked.
     pub(super) fn all(&self) -> bool {
         matches!(self.held, Held::All { .. })
@@ -201,7 +297,7 @@ impl<'a> Locks<'a> {
     pub(super) fn covers(&self, slot: u16) -> bool {
         match &self.held {
             Held::None => false,
-            Held::Lent(only) | Held::One(only, _) => *only == slot,
+            Held::Lent(only) | Held::One(only, _) | Held::Shared(only, _) => *only == slot,
             Held::Some(held) => held
                 .binary_search_by_key(&slot, |(number, _)| *number)
                 .is_ok(),
@@ -229,7 +325,7 @@ impl<'a> Locks<'a> {
         for slot in wanted {
             let here = held[..before].binary_search_by_key(&slot, |(number, _)| *number);
             if here.is_err() {
-                match self.slots.0[usize::from(slot)].lock.try_lock() {
+                match self.slots.at(slot).try_lock(&self.slots.stripes) {
                     Some(lock) => held.push((slot, lock)),
                     None => {
                         held.truncate(before);
@@ -251,23 +347,20 @@ impl<'a> Locks<'a> {
 
     /// Makes the sequence words of these slots odd.
     pub(super) fn write_each(&self, slots: &[u16], odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
-        odd.extend(
-            slots
-                .iter()
-                .map(|slot| self.slots.0[usize::from(*slot)].seq.write()),
-        );
+        odd.extend(slots.iter().map(|slot| self.slots.at(*slot).seq.write()));
     }
 
     /// Makes the sequence words of all locked slots odd.
     pub(super) fn write_all(&self, odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
         match &self.held {
             Held::None | Held::Lent(_) => {}
+            Held::Shared(..) => unreachable!("the writer asks first whether it is alone"),
             Held::One(slot, _) => self.write_each(&[*slot], odd),
             Held::Some(held) => odd.extend(
                 held.iter()
-                    .map(|(slot, _)| self.slots.0[usize::from(*slot)].seq.write()),
+                    .map(|(slot, _)| self.slots.at(*slot).seq.write()),
             ),
-            Held::All { .. } => odd.extend(self.slots.0.iter().map(|slot| slot.seq.write())),
+            Held::All { .. } => odd.extend(self.slots.each.iter().map(|slot| slot.seq.write())),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::object::hash::HashForm;
 use super::object::set::SetForm;
 use super::root::{self, ARRAY_BYTES};
 use super::set_ref::SetRef;
+use super::sharing;
 use super::slot::Locks;
 use super::totals::{Delta, GROUP_SLOTS};
 use super::{SLOTS, trash};
@@ -236,6 +237,9 @@ impl<'a> View<'a> {
         slot: u16,
         key: &[u8],
     ) -> Option<Here> {
+        if self.locks.are_shared() && !self.knows(key) {
+            sharing::refuse();
+        }
         let array = match &self.cut {
             None => self.keyspace.array(reader, db)?,
             Some(cut) => Some(cut.arrays[usize::from(db)]).filter(|array| *array != 0)?,

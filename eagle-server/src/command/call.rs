@@ -20,6 +20,7 @@ use super::redirect;
 use super::script;
 use super::spec::Flags;
 use super::table::{Entry, queued_entry};
+use super::unwound::{Unwound, invoke_if_possible, may_share};
 use crate::acl::Place;
 use crate::clock::Moment;
 use crate::cluster::route::Route;
@@ -29,9 +30,8 @@ use crate::propagation::Stream;
 use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
 use eagle_core::resp::Writer;
 use eagle_core::store::{
-    Access, Committed, Guard, KnownKey, KnownKeys, MetField, SlotHeld, View, Worker, key_slot,
+    Access, Committed, Guard, KnownKey, KnownKeys, MetField, View, Worker, key_slot,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -316,7 +316,12 @@ fn execute_as(
         Some(at) if at.elapsed() < SLOTS_REST => Duration::ZERO,
         _ => SLOTS_WAIT_MAX,
     };
-    let Some(mut locks) = node.keyspace.try_lock(plan.access(), wait_max) else {
+    let Some(mut locks) = (match (plan, &known) {
+        (Plan::Slot(_), Some(key)) if may_share(node, entry) => {
+            node.keyspace.try_lock_key(key, wait_max)
+        }
+        _ => node.keyspace.try_lock(plan.access(), wait_max),
+    }) else {
         if !wait_max.is_zero() {
             thread.slots_held_at.set(Some(Instant::now()));
         }
@@ -392,7 +397,7 @@ fn execute_as(
         });
     }
     let mark = out.mark();
-    let reads_only = matches!(plan, Plan::LockFree);
+    let may_unwind = matches!(plan, Plan::LockFree) || locks.are_shared();
     let (guard, now_ms) = (batch.guard, batch.now_ms);
     let view = || {
         let mut view = node
@@ -404,17 +409,26 @@ fn execute_as(
         view
     };
     let ((flow, needs_all), late) = in_context(batch, session, out, entry, view, |cx| {
-        let flow = if reads_only {
-            invoke_unless_held(cx, entry, argv)
+        let flow = if may_unwind {
+            invoke_if_possible(cx, entry, argv)
         } else {
-            Some(invoke(cx, entry, argv))
+            Ok(invoke(cx, entry, argv))
         };
-        cx.replies_later = matches!(flow, Some(Flow::Later(_)));
+        cx.replies_later = matches!(flow, Ok(Flow::Later(_)));
         (flow, cx.needs_all)
     });
-    let Some(flow) = flow else {
-        out.truncate(mark);
-        return Some(HELD);
+    let flow = match flow {
+        Ok(flow) => flow,
+        Err(unwound) => {
+            out.truncate(mark);
+            let (Unwound::SlotShared, Some(slots)) = (unwound, plan.slots()) else {
+                return Some(HELD);
+            };
+            drop(worker);
+            node.keyspace.note_refusal(slots[0]);
+            let alone = Plan::Slots(Slots::from_slice(slots));
+            return execute_as(batch, session, out, entry, argv, &alone, known);
+        }
     };
     if needs_all {
         drop(worker);
@@ -427,20 +441,6 @@ fn execute_as(
         deliver(node, session, out, late.events);
     }
     Some(flow)
-}
-
-/// Runs a command that has nothing locked; `None` if it has met a slot that is held for long.
-fn invoke_unless_held(cx: &mut Context<'_>, entry: &'static Entry, argv: &[&[u8]]) -> Option<Flow> {
-    match catch_unwind(AssertUnwindSafe(|| invoke(cx, entry, argv))) {
-        Ok(flow) => Some(flow),
-        Err(payload) if payload.is::<SlotHeld>() => {
-            // It has read without locks, so it has changed nothing, and it says nothing.
-            *cx.events = Events::default();
-            *cx.effects = Effects::new(cx.stream.is_wanted());
-            None
-        }
-        Err(payload) => resume_unwind(payload),
-    }
 }
 
 /// Does `work` in a context with a view, then [ends](end) it. The context is large: it is made here and nowhere moved.

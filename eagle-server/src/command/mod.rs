@@ -35,6 +35,7 @@ mod slot_usage;
 pub mod spec;
 mod syntax;
 mod table;
+mod unwound;
 
 #[cfg(test)]
 mod conformance;

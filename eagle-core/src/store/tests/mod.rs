@@ -16,6 +16,7 @@ mod model;
 mod mutation;
 mod mutation_scenarios;
 mod sets;
+mod sharing;
 mod snapshot;
 mod snapshot_model;
 mod streams;
