@@ -10,9 +10,13 @@
 //! A string's value that is an integer is zeros up to a multiple of eight, then eight bytes: a word by itself, which a
 //! later number replaces where it stands. (Layout version 1 had no zeros there; such a number is replaced with its blob.)
 //!
-//! A member without a value (of a set) has a lean header:
+//! A member without a value (of a set) has one of two other headers. The record says which blobs have the first
+//! ([`is_short`]), so that these are read by way of it ([`Blob::of`]); it is for keys of at most 255 bytes:
 //!
 //! ```text
+//!   u8   key bytes
+//!        key
+//!
 //!   u32  31 wide: 1 | 30 room: 0 | 29..27 encoding: 7 | 26..24 zero | 23..0 key bytes
 //!        key
 //! ```
@@ -45,6 +49,11 @@ const INT_BYTES: usize = 8;
 
 /// Longer keys than this have no lean header.
 const KEY_LEAN_MAX: usize = (1 << 24) - 1;
+/// Longer ones than this have no short header.
+const KEY_SHORT_MAX: usize = u8::MAX as usize;
+
+/// Meta bit of a member's record: the blob's header is the short one.
+const SHORT: u8 = 1 << 4;
 
 /// The meta bits of a record: `0` has an expiry, `1..4` kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +75,12 @@ pub(super) fn has_ttl(record: Record) -> bool {
     record.meta() & 1 == 1
 }
 
+/// Whether the blob of a record has the short header.
+#[inline]
+fn is_short(record: Record) -> bool {
+    record.meta() & SHORT != 0
+}
+
 /// A blob, its header read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blob {
@@ -77,7 +92,24 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    /// Reads the header of the blob at byte offset `at`.
+    /// Reads the header of a record's blob.
+    #[inline]
+    pub(super) fn of(reader: &Reader<'_>, record: Record) -> Blob {
+        let at = record.blob();
+        if is_short(record) {
+            return Blob {
+                at,
+                header: WIDE | LEAN,
+                key_len: (reader.load_header(at) & KEY_SHORT_MAX as u64) as usize,
+                value_len: 0,
+                key_at: at + 1,
+            };
+        }
+        Blob::read(reader, at)
+    }
+
+    /// Reads the header of the blob at byte offset `at`, which is not a short one: that of an entry, or of a member
+    /// that something else than a record refers to.
     #[inline]
     pub(super) fn read(reader: &Reader<'_>, at: u64) -> Blob {
         let header = reader.load_header(at);
@@ -124,10 +156,10 @@ impl Blob {
         self.key_len == key.len() && is_same(self.key(reader), key)
     }
 
-    /// The blob at byte offset `at`, if its key is `key`.
+    /// The blob of a record, if its key is `key`.
     #[inline]
-    pub(super) fn of_key(reader: &Reader<'_>, at: u64, key: &[u8]) -> Option<Blob> {
-        let blob = Blob::read(reader, at);
+    pub(super) fn of_key(reader: &Reader<'_>, record: Record, key: &[u8]) -> Option<Blob> {
+        let blob = Blob::of(reader, record);
         blob.key_is(reader, key).then_some(blob)
     }
 
@@ -242,8 +274,14 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// Writes the blob of a member without a value, and makes the record for it.
+/// Writes the blob of a member without a value, with the smallest header there is for its name, and makes the record
+/// for it.
 pub(super) fn write_lean(writer: &mut Writer<'_, '_>, key: &[u8]) -> Result<Record, StoreError> {
+    if let Ok(len) = u8::try_from(key.len()) {
+        let at = writer.alloc(1 + key.len())?;
+        writer.fill_pieces(at, [&[len], key]);
+        return Ok(Record::new(at, SHORT));
+    }
     if key.len() > KEY_LEAN_MAX {
         let draft = Draft {
             kind: Kind::String,

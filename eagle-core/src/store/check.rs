@@ -415,7 +415,7 @@ impl Walk<'_> {
     }
 
     fn member(&mut self, record: Record) -> Vec<u8> {
-        let blob = Blob::read(&self.reader, record.blob());
+        let blob = Blob::of(&self.reader, record);
         self.reach(record.blob(), blob.len());
         blob.key(&self.reader).to_vec()
     }

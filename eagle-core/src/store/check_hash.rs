@@ -41,7 +41,7 @@ impl Walk<'_> {
             .iter()
             .filter(|record| has_ttl(**record))
             .map(|record| {
-                let blob = Blob::read(&reader, record.blob());
+                let blob = Blob::of(&reader, *record);
                 (record.blob(), blob.ttl_at(&reader, *record).unwrap_or(0))
             })
             .collect();

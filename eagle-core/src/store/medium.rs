@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::blob::Blob;
 use super::dash::hash::{Hash, KeyHasher};
+use super::dash::layout::Record;
 use super::dash::{Words, WordsMut};
 use super::error::StoreError;
 use super::sharing;
@@ -113,12 +114,12 @@ impl Words for Reader<'_> {
     }
 
     #[inline]
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        Blob::read(self, blob).key_is(self, key)
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        Blob::of(self, record).key_is(self, key)
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        self.hasher.hash(Blob::read(self, blob).key(self))
+    fn key_hash(&self, record: Record) -> Hash {
+        self.hasher.hash(Blob::of(self, record).key(self))
     }
 }
 
@@ -294,12 +295,12 @@ impl Words for Writer<'_, '_> {
         self.reader().run(at, len, read)
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        self.reader().key_is(blob, key)
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        self.reader().key_is(record, key)
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        self.reader().key_hash(blob)
+    fn key_hash(&self, record: Record) -> Hash {
+        self.reader().key_hash(record)
     }
 }
 

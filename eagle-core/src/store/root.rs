@@ -18,7 +18,7 @@
 use super::{DATABASES_MAX, SLOTS};
 
 /// The version of the store's layout that this program writes.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 /// The oldest version that it reads, and makes its own when it opens a pool: everything in such a pool means the same.
 pub(super) const VERSION_MIN: u64 = 1;

@@ -123,7 +123,7 @@ impl Batch {
 
     fn read_keys<W: Words>(&mut self, words: &W) {
         for item in &mut self.items {
-            item.position = words.key_hash(item.record.blob()).position();
+            item.position = words.key_hash(item.record).position();
         }
         self.whole = true;
     }

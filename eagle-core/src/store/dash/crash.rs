@@ -82,12 +82,12 @@ impl Words for Reading<'_> {
         self.pool.load_u64(Offset::from_raw(at), Acquire)
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        self.load(blob).to_le_bytes() == key
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        self.load(record.blob()).to_le_bytes() == key
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        Hash::from_raw((self.hash_of)(self.load(blob)))
+    fn key_hash(&self, record: Record) -> Hash {
+        Hash::from_raw((self.hash_of)(self.load(record.blob())))
     }
 }
 
@@ -102,12 +102,12 @@ impl Words for Writing<'_, '_> {
         self.reading.load(at)
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        self.reading.key_is(blob, key)
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        self.reading.key_is(record, key)
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        self.reading.key_hash(blob)
+    fn key_hash(&self, record: Record) -> Hash {
+        self.reading.key_hash(record)
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) mod walk;
 
 use super::error::StoreError;
 use hash::Hash;
+use layout::Record;
 use smallvec::SmallVec;
 // Never loom's: only structures that are read under a lock are looked at in runs.
 use std::sync::atomic::AtomicU64;
@@ -68,11 +69,11 @@ pub(crate) trait Words {
         read(&words)
     }
 
-    /// Whether the blob at byte offset `blob` carries `key`.
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool;
+    /// Whether the blob of a record carries `key`.
+    fn key_is(&self, record: Record, key: &[u8]) -> bool;
 
-    /// The hash of the key that the blob at byte offset `blob` carries.
-    fn key_hash(&self, blob: u64) -> Hash;
+    /// The hash of the key that the blob of a record carries.
+    fn key_hash(&self, record: Record) -> Hash;
 }
 
 /// What a writer needs of the medium. The caller holds the lock of the table and undoes everything if a call

@@ -54,12 +54,12 @@ impl Words for Medium {
         self.words[at as usize / 8].load(Ordering::Acquire)
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        (self.blob(blob) >> 32).to_le_bytes() == key
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        (self.blob(record.blob()) >> 32).to_le_bytes() == key
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        hash(self.blob(blob) >> 32)
+    fn key_hash(&self, record: Record) -> Hash {
+        hash(self.blob(record.blob()) >> 32)
     }
 }
 
@@ -81,12 +81,12 @@ impl Words for Writer {
         self.copy[at as usize / 8]
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        (self.load(blob) >> 32).to_le_bytes() == key
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        (self.load(record.blob()) >> 32).to_le_bytes() == key
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        hash(self.load(blob) >> 32)
+    fn key_hash(&self, record: Record) -> Hash {
+        hash(self.load(record.blob()) >> 32)
     }
 }
 

@@ -102,17 +102,17 @@ fn node_of<W: Words>(words: &W, root: NodeRef, hash: Hash) -> NodeRef {
 /// Looks `key` up in the table whose root word is `root`.
 #[inline]
 pub(crate) fn find<W: Words>(words: &W, root: NodeRef, hash: Hash, key: &[u8]) -> Option<Found> {
-    let is_key = |blob| words.key_is(blob, key).then_some(());
+    let is_key = |record| words.key_is(record, key).then_some(());
     find_by(words, root, hash, is_key).map(|(found, ())| found)
 }
 
-/// The same, where `read` says whether the blob at a byte offset carries the key, and what it has read of that blob.
+/// The same, where `read` says whether the blob of a record carries the key, and what it has read of that blob.
 #[inline]
 pub(crate) fn find_by<W: Words, T>(
     words: &W,
     root: NodeRef,
     hash: Hash,
-    read: impl Fn(u64) -> Option<T>,
+    read: impl Fn(Record) -> Option<T>,
 ) -> Option<(Found, T)> {
     let node = node_of(words, root, hash);
     if node.form() == Form::Empty {
@@ -178,7 +178,7 @@ fn probe<W: Words, T>(
     which: Which,
     hash: Hash,
     tag: u16,
-    read: &impl Fn(u64) -> Option<T>,
+    read: &impl Fn(Record) -> Option<T>,
 ) -> Option<(Found, T)> {
     let ctl = group.ctl(words);
     let mut set = which.select(group.shape, ctl) & group.candidates(words, ctl, hash.fingerprint());
@@ -187,7 +187,7 @@ fn probe<W: Words, T>(
         set &= set - 1;
         if let Some(record) = group.record(words, index)
             && record.tag() == tag
-            && let Some(blob) = read(record.blob())
+            && let Some(blob) = read(record)
         {
             let found = Found {
                 record,

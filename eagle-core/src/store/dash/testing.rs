@@ -115,12 +115,12 @@ impl Words for Memory {
         self.words[at as usize / 8]
     }
 
-    fn key_is(&self, blob: u64, key: &[u8]) -> bool {
-        self.load(blob).to_le_bytes() == key
+    fn key_is(&self, record: Record, key: &[u8]) -> bool {
+        self.load(record.blob()).to_le_bytes() == key
     }
 
-    fn key_hash(&self, blob: u64) -> Hash {
-        self.hash(self.load(blob))
+    fn key_hash(&self, record: Record) -> Hash {
+        self.hash(self.load(record.blob()))
     }
 }
 

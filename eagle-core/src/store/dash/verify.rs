@@ -109,7 +109,7 @@ fn record<W: Words>(
     i: u32,
 ) -> Option<&'static str> {
     let record = Record::from_raw(words.load(group.record_at(i)));
-    let hash = words.key_hash(record.blob());
+    let hash = words.key_hash(record);
     let buckets_log2 = match node.form() {
         Form::Buckets { log2 } => log2,
         _ => 0,

@@ -87,7 +87,7 @@ impl<'a> Change<'_, 'a> {
         relink: impl FnOnce(&mut Self, &Blob, u64) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let reader = self.writer.reader();
-        let blob = Blob::read(&reader, record.blob());
+        let blob = Blob::of(&reader, record);
         let key = blob.key(&reader);
         let hash = reader.hasher.hash(key);
         let root = NodeRef::from_raw(reader.load(root_at));

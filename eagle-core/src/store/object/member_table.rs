@@ -105,8 +105,8 @@ impl MemberTable {
 
     /// The value of a member.
     pub(in crate::store) fn value<'a>(self, reader: &Reader<'a>, name: &[u8]) -> Option<&'a [u8]> {
-        let (hash, read) = (reader.hasher.hash(name), |at| {
-            Blob::of_key(reader, at, name)
+        let (hash, read) = (reader.hasher.hash(name), |record| {
+            Blob::of_key(reader, record, name)
         });
         let (_, blob) = table::find_by(reader, self.root(reader), hash, read)?;
         Some(blob.value(reader))
@@ -243,7 +243,7 @@ pub(in crate::store) enum Removal {
 
 /// The name and value of a record's blob.
 pub(in crate::store) fn pair<'a>(reader: &Reader<'a>, record: Record) -> (&'a [u8], &'a [u8]) {
-    let blob = Blob::read(reader, record.blob());
+    let blob = Blob::of(reader, record);
     (blob.key(reader), blob.value(reader))
 }
 

@@ -81,7 +81,7 @@ pub(in crate::store) fn move_due(
 
 /// The field of a record.
 pub(in crate::store) fn field<'a>(reader: &Reader<'a>, record: Record) -> HashField<'a> {
-    let blob = Blob::read(reader, record.blob());
+    let blob = Blob::of(reader, record);
     HashField {
         name: blob.key(reader),
         value: blob.value(reader),
@@ -265,7 +265,7 @@ impl TimedTable {
         if old.ttl_at == ttl_at {
             return Ok(());
         }
-        let blob = Blob::read(&reader, found.record.blob());
+        let blob = Blob::of(&reader, found.record);
         let Some(word) = blob.ttl_word() else {
             let record = write_field(writer, name, old.value, ttl_at)?;
             let due = ttl_at.map(|at| (at, record.blob()));

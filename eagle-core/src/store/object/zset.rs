@@ -244,7 +244,7 @@ impl Sorted {
         hash: Hash,
         member: &[u8],
     ) -> Option<(Found, Member)> {
-        let read = |at| Blob::of_key(reader, at, member);
+        let read = |record| Blob::of_key(reader, record, member);
         let (found, blob) = table::find_by(reader, self.root(reader), hash, read)?;
         Some((found, Member(blob)))
     }

@@ -174,7 +174,7 @@ fn integers_of_layout_version_1_are_read_and_replaced() {
 }
 
 #[test]
-fn a_pool_of_layout_version_1_becomes_one_of_the_next() {
+fn a_pool_of_an_older_layout_version_becomes_one_of_the_present() {
     let directory = tempfile::tempdir().unwrap();
     let options = PoolOptions {
         path: Some(directory.path().join("pool")),
@@ -184,12 +184,14 @@ fn a_pool_of_layout_version_1_becomes_one_of_the_next() {
         let guard = keyspace.pin();
         keyspace.reader(&guard).load(keyspace.root())
     };
-    let (keyspace, _) = Keyspace::open(&options).unwrap();
-    assert_eq!(version(&keyspace), root::VERSION);
-    let guard = keyspace.pin();
-    keyspace.reader(&guard).store_hint(keyspace.root(), 1);
-    drop(guard);
-    keyspace.close().unwrap();
+    for older in root::VERSION_MIN..root::VERSION {
+        let (keyspace, _) = Keyspace::open(&options).unwrap();
+        assert_eq!(version(&keyspace), root::VERSION);
+        let guard = keyspace.pin();
+        keyspace.reader(&guard).store_hint(keyspace.root(), older);
+        drop(guard);
+        keyspace.close().unwrap();
+    }
     let (keyspace, _) = Keyspace::open(&options).unwrap();
     assert_eq!(version(&keyspace), root::VERSION);
     keyspace.close().unwrap();

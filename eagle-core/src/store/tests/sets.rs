@@ -77,6 +77,40 @@ fn integers_stay_an_intset_until_there_are_too_many_or_one_is_none() {
     f.check();
 }
 
+/// On both sides of the lengths at which a member's blob takes another header or another block.
+#[test]
+fn members_of_all_lengths_come_back() {
+    let mut f = Fixture::new();
+    let name = |len: usize| "x".repeat(len);
+    let lengths = || (0..40).chain([254, 255, 256, 257, 1000, 70_000]);
+    for len in lengths() {
+        assert_eq!(add(&mut f, b"s", &[&name(len), &name(len)]), 1, "{len}");
+    }
+    assert_eq!(encoding(&mut f, b"s"), Encoding::Hashtable);
+    let expected: BTreeSet<Vec<u8>> = lengths().map(|len| name(len).into_bytes()).collect();
+    assert_eq!(members(&f.free(), b"s"), expected);
+    f.check();
+    f.run(|view| view.copy(0, b"s", 0, b"t").map(drop)).unwrap();
+    for len in lengths() {
+        assert_eq!(remove(&mut f, b"s", &[&name(len)]), 1, "{len}");
+    }
+    assert!(f.free().find(0, b"s").is_none());
+    assert_eq!(members(&f.free(), b"t"), expected);
+    f.check();
+}
+
+/// A member of so many bytes has a block of the next multiple of eight, with one byte for its length.
+#[test]
+fn a_short_member_costs_a_byte_more_than_its_name() {
+    let mut f = Fixture::new();
+    add(&mut f, b"s", &["first"]);
+    for (len, block) in [(7, 8), (8, 16), (15, 16), (23, 24), (255, 256), (256, 288)] {
+        let before = f.keyspace.usage().used;
+        add(&mut f, b"s", &[&"x".repeat(len)]);
+        assert_eq!(f.keyspace.usage().used - before, block, "{len}");
+    }
+}
+
 #[test]
 fn what_replaces_a_set_takes_the_form_that_fits() {
     let mut f = Fixture::new();
