@@ -36,10 +36,15 @@ impl Keyspace {
         commit: &mut dyn FnMut(View<'_>),
     ) -> usize {
         let start = self.field_cursor.load(Relaxed);
-        let mut removed = 0;
-        for n in 0..DATABASES_MAX * GROUPS {
-            let at = (start + n) % (DATABASES_MAX * GROUPS);
+        let (mut removed, mut seen) = (0, 0);
+        while seen < DATABASES_MAX * GROUPS {
+            let at = (start + seen) % (DATABASES_MAX * GROUPS);
             let (db, group) = ((at / GROUPS) as u8, at % GROUPS);
+            if group == 0 && !self.was_written(db) {
+                seen += GROUPS;
+                continue;
+            }
+            seen += 1;
             if now_ms <= self.totals(db).fields_due(group) {
                 continue;
             }
@@ -50,6 +55,12 @@ impl Keyspace {
             }
         }
         removed
+    }
+
+    /// Whether a database has ever had a key.
+    fn was_written(&self, db: u8) -> bool {
+        let guard = self.pin();
+        self.array(&self.reader(&guard), db).is_some()
     }
 
     fn expire_group(
