@@ -69,6 +69,14 @@ impl<'a> Batch<'a> {
             events: Events::default(),
         }
     }
+
+    /// Goes on with the requests of another connection, as a new batch would.
+    #[inline]
+    pub fn renew(&mut self) {
+        self.config = self.thread.config();
+        self.now_ms = unix_ms();
+        self.clock = Moment::now();
+    }
 }
 
 /// Commands that act on the transaction itself and are never queued, by full name: SLOWLOG RESET is no RESET.

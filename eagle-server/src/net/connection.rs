@@ -27,7 +27,6 @@ use crate::repl::Feed;
 use crate::session::{Alert, ClientInfo, Session, Taker};
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Protocol, Step, Writer};
-use eagle_core::store::KnownKeys;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -152,7 +151,6 @@ async fn serve_stream<S: ClientStream>(
         awaited_slot: None,
         out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
-        known: KnownKeys::default(),
     });
     let parking = Parking::new(fd, info);
     let parked: Weak<dyn Parked> = Rc::downgrade(&(parking.clone() as Rc<dyn Parked>));
@@ -187,8 +185,6 @@ pub(super) struct Connection {
     awaited_slot: Option<u16>,
     pub(super) out: Writer,
     pub(super) replies: Replies,
-    /// Kept for its memory; empty between two batches.
-    known: KnownKeys,
 }
 
 /// Why a connection goes on.
@@ -538,6 +534,13 @@ impl Connection {
 
     /// Runs the requests in the read buffer.
     pub(super) fn process(&mut self) -> Progress {
+        let thread = self.thread.clone();
+        let guard = thread.node.keyspace.pin();
+        self.process_in(&mut Batch::new(&thread, &guard))
+    }
+
+    /// Runs the requests in the read buffer, in a batch that has just begun or been renewed.
+    pub(super) fn process_in(&mut self, batch: &mut Batch<'_>) -> Progress {
         if self.session.closing {
             return Progress::Closing;
         }
@@ -546,15 +549,10 @@ impl Connection {
         }
         self.note_sizes();
         let mut done = 0;
-        let thread = self.thread.clone();
-        let guard = thread.node.keyspace.pin();
-        let mut batch = Batch::new(&thread, &guard);
-        std::mem::swap(&mut batch.known, &mut self.known);
-        let progress = self.process_requests(&mut batch, &mut done);
+        let progress = self.process_requests(batch, &mut done);
         // The buffer is about to change.
         self.requests.forget_ahead();
         batch.known.clear();
-        self.known = batch.known;
         if done == self.input.len() {
             // Begins again at its front, so that its room is not used up by and by.
             self.input.clear();

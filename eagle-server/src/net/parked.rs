@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Progress};
 use super::reactor::{READ_BYTES, Room};
+use crate::command::Batch;
 use crate::config::Config;
 use socket2::Socket;
 use std::io::{self, Read};
@@ -16,7 +17,13 @@ impl Connection {
     /// Reads, runs what has arrived, and replies; whether the connection waits for requests again then. If not, its task
     /// goes on. `is_ended` if nothing more will come.
     #[inline]
-    pub(super) fn serve_ready(&mut self, socket: &Socket, is_ended: bool, room: &Room) -> bool {
+    pub(super) fn serve_ready(
+        &mut self,
+        batch: &mut Batch<'_>,
+        socket: &Socket,
+        is_ended: bool,
+        room: &Room,
+    ) -> bool {
         for _ in 0..READS_MAX {
             let count = match self.read_now(socket, room) {
                 Ok(count) if count > 0 => count,
@@ -26,7 +33,8 @@ impl Connection {
                 Ok(_) | Err(_) => return false,
             };
             self.collect_mail();
-            match self.process() {
+            batch.renew();
+            match self.process_in(batch) {
                 Progress::Drained { room } if room <= READ_BYTES => {}
                 Progress::Drained { .. } => return false,
                 left => {

@@ -8,6 +8,7 @@
 
 use super::connection::{Connection, Event};
 use super::reactor::Room;
+use crate::command::Batch;
 use crate::node::Parked;
 use crate::session::{Alert, ClientInfo};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -106,7 +107,7 @@ impl Parking {
 
     /// Serves the connection, whose socket was left here and has something to read; `is_ended` if that is the last of it.
     #[inline]
-    pub(super) fn serve_ready(&self, is_ended: bool, room: &Room) {
+    pub(super) fn serve_ready(&self, batch: &mut Batch<'_>, is_ended: bool, room: &Room) {
         if self.served.get() {
             return;
         }
@@ -115,8 +116,8 @@ impl Parking {
             return;
         };
         // A bug in a command costs its connection, as in a task, and not those of the whole thread.
-        let served = catch_unwind(AssertUnwindSafe(move || {
-            let waits = connection.serve_ready(socket, is_ended, room);
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            let waits = connection.serve_ready(batch, socket, is_ended, room);
             (waits, connection)
         }));
         let waits = match served {
@@ -124,7 +125,10 @@ impl Parking {
                 self.put(connection);
                 waits
             }
-            Err(_) => false,
+            Err(_) => {
+                *batch = Batch::new(batch.thread, batch.guard);
+                false
+            }
         };
         if !waits {
             self.call_task();

@@ -27,6 +27,8 @@
 
 use super::connection::Event;
 use super::parking::Parking;
+use crate::command::Batch;
+use crate::node::Thread;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -56,6 +58,7 @@ const NO_TIME: Timespec = Timespec {
 };
 
 pub(super) struct Reactor {
+    thread: Rc<Thread>,
     epoll: AsyncFd<OwnedFd>,
     /// The places of the connections that are served here, by the descriptors of their sockets.
     places: RefCell<Vec<Option<Rc<Parking>>>>,
@@ -76,9 +79,10 @@ impl Reactor {
         AsyncFd::with_interest(epoll::create(CreateFlags::CLOEXEC)?, Interest::READABLE)
     }
 
-    /// A reactor that nobody is registered with.
-    pub(super) fn new(epoll: AsyncFd<OwnedFd>) -> Reactor {
+    /// A reactor of this thread that nobody is registered with.
+    pub(super) fn new(thread: Rc<Thread>, epoll: AsyncFd<OwnedFd>) -> Reactor {
         Reactor {
+            thread,
             epoll,
             places: RefCell::default(),
             room: Cell::new(vec![0; READ_BYTES]),
@@ -107,13 +111,19 @@ impl Reactor {
                 return false;
             }
             found = events.len();
+            if found == 0 {
+                break;
+            }
+            // What costs something to begin, as a pin of the epoch does, is begun once for all of them.
+            let guard = self.thread.node.keyspace.pin();
+            let mut batch = Batch::new(&self.thread, &guard);
             for event in events.drain(..) {
                 let (flags, fd) = (event.flags, event.data.u64());
                 let place = self.places.borrow().get(fd as usize).cloned().flatten();
                 if let Some(place) = place {
                     let is_ended =
                         flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
-                    place.serve_ready(is_ended, &self.room);
+                    place.serve_ready(&mut batch, is_ended, &self.room);
                 }
             }
             if found < EVENTS_MANY {

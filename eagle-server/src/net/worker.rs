@@ -9,11 +9,13 @@ use crate::command::{blocking, serve_relay};
 use crate::node::{Node, Thread};
 use parking_lot::Mutex;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// An accepted connection on its way to a worker.
@@ -58,7 +60,7 @@ impl Worker {
             .name(name)
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let serve = serve(node, Reactor::new(epoll), incoming, stuck);
+                let serve = serve(node, epoll, incoming, stuck);
                 tokio::task::LocalSet::new().block_on(&runtime, serve);
             })?;
         Ok(Worker {
@@ -126,7 +128,7 @@ async fn give_back_when_asked(thread: Rc<Thread>) {
 
 async fn serve(
     node: Arc<Node>,
-    reactor: Reactor,
+    epoll: AsyncFd<OwnedFd>,
     mut incoming: mpsc::UnboundedReceiver<Incoming>,
     stuck: Arc<AtomicBool>,
 ) {
@@ -135,7 +137,7 @@ async fn serve(
     let thread = Rc::new(thread);
     tokio::task::spawn_local(blocking::serve_posted(thread.clone()));
     tokio::task::spawn_local(serve_relay(thread.clone()));
-    let reactor = Rc::new(reactor);
+    let reactor = Rc::new(Reactor::new(thread.clone(), epoll));
     tokio::task::spawn_local(reactor.clone().run());
     tokio::task::spawn_local(give_back_when_asked(thread.clone()));
     let mut halt = pin!(node.halt.obey());
