@@ -209,6 +209,25 @@ fn caches_are_told_of_changes_as_in_redis() {
     );
 }
 
+/// It was told of twice: for what was read before the transaction, and for what was read in it.
+#[test]
+fn a_key_read_again_before_it_is_changed_is_told_of_once() {
+    agree(
+        &[],
+        1,
+        &[
+            (0, "HELLO 3"),
+            (0, "CLIENT TRACKING ON"),
+            (0, "GET a"),
+            (0, "MULTI; GET a; SET a 1; EXEC; PING"),
+            (0, "GET a"),
+            (0, "MULTI; GET a; SET a 2; GET a; SET a 3; EXEC; PING"),
+            (0, "MULTI; SET a 4; GET a; EXEC; PING"),
+            (0, "SET a 5; PING"),
+        ],
+    );
+}
+
 #[test]
 fn messages_of_one_publisher_keep_their_order_over_all_threads() {
     const PUBLISHERS: usize = 4;

@@ -345,9 +345,13 @@ fn not_busy(request: &Request<'_>) -> Result<(), CommandError> {
     }
 }
 
+/// Whether the request needs memory. So does a queue that grows, of whatever commands.
 fn denies_oom(request: &Request<'_>) -> bool {
-    request.flags.has(Flags::DENYOOM)
-        || (request.entry.command.name == "exec" && queue_has(request, Flags::DENYOOM))
+    match request.entry.command.name {
+        "exec" => queue_has(request, Flags::DENYOOM),
+        "discard" | "quit" | "reset" => false,
+        _ => request.flags.has(Flags::DENYOOM) || request.session.multi.is_some(),
+    }
 }
 
 /// Whether a queued command, or the script that it runs, has this flag.

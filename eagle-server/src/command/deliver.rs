@@ -368,30 +368,28 @@ pub(super) fn update_caches(
         thread.broadcasts.borrow_mut().extend(changed);
     }
     node.tell_caches_but(Some(info.id), |tracking, to| {
-        let (mut from, mut reads) = (0, Vec::new());
-        // What was touched and read between two flushes, and by the end.
-        let mut tell = |until: usize, reads: &mut Vec<(usize, &[u8])>| {
-            let changed = touched[from..until].iter().map(|(_, key)| &**key);
+        // In the order of what happened: so a key that was read twice and changed then is told of once.
+        let mut told = 0;
+        let mut tell = |until: usize| {
+            // What a command had changed that failed is no longer among them.
+            let until = until.clamp(told, touched.len());
+            let changed = touched[told..until].iter().map(|(_, key)| &**key);
             tracking.tell_readers(changed, Some(info.id), to);
-            for (before, key) in reads.drain(..) {
-                tracking.remember(info, key);
-                let mut later = touched[..until].iter().skip(before);
-                if later.any(|(_, changed)| **changed == *key) {
-                    tracking.invalidate_read(key, info.id, to);
-                }
-            }
-            from = until;
+            told = until;
         };
         for note in &events.caches {
             match note {
-                CacheNote::Read(before, key) => reads.push((*before, &**key)),
+                CacheNote::Read(before, key) => {
+                    tell(*before);
+                    tracking.remember(info, key);
+                }
                 CacheNote::Flushed(before) => {
-                    tell(*before, &mut reads);
+                    tell(*before);
                     tracking.invalidate_all(to);
                 }
             }
         }
-        tell(touched.len(), &mut reads);
+        tell(touched.len());
     })
 }
 

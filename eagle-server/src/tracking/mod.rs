@@ -182,11 +182,6 @@ impl Tracking {
         }
     }
 
-    /// Tells those who are remembered for a key that it has changed, but not those in broadcast mode: they know.
-    pub fn invalidate_read(&self, key: &[u8], by: u64, to: &Delivery<'_>) {
-        self.forget(key, self.table.take(key), Some(by), to);
-    }
-
     /// Tells those who are remembered for keys of lost slots.
     pub fn lose_slots(&self, is_lost: impl Fn(u16) -> bool, to: &Delivery<'_>) {
         for (key, ids) in self.table.take_slots(is_lost) {

@@ -227,6 +227,21 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         &[zadd(1, 2..5, 1)],
     );
     one("sorted set grows", &[zadd(1, 0..6, 0)], &[zadd(1, 6..7, 0)]);
+    // Takes the large form without a member more, as SORT has it; with a time to live, and among others.
+    let unpack = zset(ZsetOp::Unpack);
+    let timed = [zadd(1, 0..6, 0), ttl(Some(7000))];
+    for prepare in [&timed[..1], &timed] {
+        one(
+            "sorted set unpacked",
+            prepare,
+            std::slice::from_ref(&unpack),
+        );
+    }
+    one(
+        "sorted set unpacked and changed",
+        &[keys(2..9), vec![zadd(1, 0..7, 0)]].concat(),
+        &[set(2), unpack, zadd(1, 2..4, 5)],
+    );
     for len in [28, 60, 120] {
         one(
             "leaves split",

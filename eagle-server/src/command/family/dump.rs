@@ -376,12 +376,16 @@ impl RestoreOptions {
         Ok(options)
     }
 
-    /// When the key expires, `ttl` being what the command says; 0 is never.
+    /// When the key expires, `ttl` being what the command says; 0 is never. As in Redis a time too far away to be told has
+    /// passed long ago.
     fn expiry(&self, ttl: u64, now_ms: u64) -> Ttl {
         match ttl {
             0 => Ttl::Clear,
             at_ms if self.absolute => Ttl::At(at_ms),
-            left_ms => Ttl::At(now_ms.saturating_add(left_ms)),
+            left_ms => {
+                let at_ms = (now_ms as i64).checked_add_unsigned(left_ms);
+                Ttl::At(at_ms.map_or(0, |at_ms| at_ms as u64))
+            }
         }
     }
 
