@@ -127,21 +127,8 @@ impl<'a> View<'a> {
         arrays: &'a [u64; super::DATABASES_MAX],
     ) -> View<'a> {
         View {
-            state: None,
-            trash: None,
-            locks,
-            keyspace,
-            guard,
-            now_ms: 0,
-            lane: None,
-            start: None,
-            trash_list: 0,
-            notes: Notes::default(),
-            met_expired: Cell::new(false),
-            met_fields: RefCell::default(),
             cut: Some(Cut { arrays, pending }),
-            known: None,
-            patience: None,
+            ..View::new(keyspace, None, guard, locks, 0, None)
         }
     }
 
