@@ -505,9 +505,8 @@ impl Heap {
         };
         let class = slab.class();
         let shape = &TABLE[usize::from(class)];
-        let (before, after) = slab.give(index, bit);
-        let crossed = |bound: u32| before < bound as i32 && after >= bound as i32;
-        if crossed(1) || crossed(shape.ready) || crossed(shape.blocks) {
+        let free = slab.give_one(index, bit);
+        if [1, shape.ready, shape.blocks].contains(&(free as u32)) {
             self.settle_given(class, head);
         }
     }

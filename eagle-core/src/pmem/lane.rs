@@ -143,10 +143,11 @@ impl LaneState {
         self.retired.len() >= RETIRED_BLOCKS_MAX || self.retired_bytes >= RETIRED_BYTES_MAX
     }
 
-    /// The batch of freed blocks.
-    pub fn take_retired(&mut self) -> Vec<Retired> {
-        self.retired_bytes = 0;
-        std::mem::replace(&mut self.retired, Vec::with_capacity(RETIRED_BLOCKS_MAX))
+    /// The batch of freed blocks, and their bytes.
+    pub fn take_retired(&mut self) -> (Vec<Retired>, u64) {
+        let fresh = Vec::with_capacity(RETIRED_BLOCKS_MAX);
+        let retired = std::mem::replace(&mut self.retired, fresh);
+        (retired, std::mem::take(&mut self.retired_bytes))
     }
 }
 

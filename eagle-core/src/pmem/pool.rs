@@ -410,10 +410,9 @@ impl Shared {
         if lane.retired.is_empty() {
             return;
         }
-        let retired = lane.take_retired();
+        let (retired, bytes) = lane.take_retired();
         let shared = self.clone();
         guard.defer(move || {
-            let bytes: i64 = retired.iter().map(|block| i64::from(block.bytes)).sum();
             for block in &retired {
                 match block.pages {
                     0 => shared.heap.release(block.at, block.bit),
@@ -423,7 +422,9 @@ impl Shared {
             shared
                 .released_blocks
                 .fetch_add(retired.len() as i64, Ordering::Relaxed);
-            shared.released_bytes.fetch_add(bytes, Ordering::Relaxed);
+            shared
+                .released_bytes
+                .fetch_add(bytes as i64, Ordering::Relaxed);
         });
         guard.flush();
     }

@@ -124,14 +124,19 @@ impl Slab {
         None
     }
 
-    /// Makes blocks of a word free. Answers the number of free blocks before and after; the
-    /// slab may be gone when this returns.
-    #[inline]
-    pub fn give(&self, word: usize, bits: u64) -> (i32, i32) {
+    /// Makes blocks of a word free; the slab may be gone when this returns.
+    pub fn give(&self, word: usize, bits: u64) {
         self.busy[word].fetch_and(!bits, Ordering::AcqRel);
         let count = bits.count_ones() as i32;
-        let before = self.free.fetch_add(count, Ordering::AcqRel);
-        (before, before + count)
+        self.free.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Makes one block of a word free, and answers the number of free blocks with it; the slab may be gone when this
+    /// returns.
+    #[inline]
+    pub fn give_one(&self, word: usize, bit: u64) -> i32 {
+        self.busy[word].fetch_and(!bit, Ordering::AcqRel);
+        self.free.fetch_add(1, Ordering::AcqRel) + 1
     }
 }
 
