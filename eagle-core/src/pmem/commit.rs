@@ -25,7 +25,7 @@ use super::{
     Offset, Tx,
     alloc::Block,
     lane::Retired,
-    layout::{PageEntry, RING_HEAD},
+    layout::RING_HEAD,
     log::{self, Kind},
     medium::Site,
     ring::RingRecord,
@@ -150,12 +150,16 @@ impl Tx<'_> {
         let medium = self.medium();
         let heap = self.pool.heap();
         let (mut allocated_bytes, mut freed_bytes, mut freed) = (0, 0, 0);
-        for change in &self.lane.changes {
+        let mut is_batch_full = false;
+        for index in 0..self.lane.changes.len() {
+            let change = self.lane.changes[index];
             heap.set_allocated(&change.block, !change.freed);
             let bytes = change.block.bytes() as i64;
             if change.freed {
                 freed_bytes += bytes;
                 freed += 1;
+                // With the lane, until the log has ended.
+                is_batch_full = self.lane.retire(Retired::of(&change.block));
             } else {
                 allocated_bytes += bytes;
             }
@@ -166,12 +170,9 @@ impl Tx<'_> {
         counters.add_allocated(allocated_bytes - freed_bytes);
         if freed > 0 {
             counters.add_retired(freed, freed_bytes);
-            for index in 0..self.lane.changes.len() {
-                let change = self.lane.changes[index];
-                if change.freed {
-                    self.retire(&change.block);
-                }
-            }
+        }
+        if is_batch_full {
+            self.pool.defer_release(self.lane, self.guard);
         }
         self.lane.stores.clear();
         self.lane.changes.clear();
@@ -245,17 +246,7 @@ impl Tx<'_> {
     /// Has a block be handed out again after the grace period. The caller counts it.
     #[inline]
     pub(super) fn retire(&mut self, block: &Block) {
-        let (at, pages) = match block.extent {
-            PageEntry::Run { pages } => (block.at, pages),
-            _ => (block.word, 0),
-        };
-        let retired = Retired {
-            at,
-            bit: block.bit,
-            pages,
-            bytes: block.bytes() as u32,
-        };
-        if self.lane.retire(retired) {
+        if self.lane.retire(Retired::of(block)) {
             self.pool.defer_release(self.lane, self.guard);
         }
     }

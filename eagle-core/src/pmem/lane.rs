@@ -8,8 +8,8 @@
 
 use super::{
     Offset,
-    alloc::Claims,
-    layout::{LANE_BYTES, LANE_HEADER_BYTES},
+    alloc::{Block, Claims},
+    layout::{LANE_BYTES, LANE_HEADER_BYTES, PageEntry},
     log::Identity,
     pool::Shared,
     tx::{BlockChange, Undo},
@@ -35,6 +35,23 @@ pub(super) struct Retired {
     pub pages: u32,
     /// Bytes of the block. A run of 4 GiB or more does not exist.
     pub bytes: u32,
+}
+
+impl Retired {
+    /// A block, to be retired.
+    #[inline]
+    pub fn of(block: &Block) -> Retired {
+        let (at, pages) = match block.extent {
+            PageEntry::Run { pages } => (block.at, pages),
+            _ => (block.word, 0),
+        };
+        Retired {
+            at,
+            bit: block.bit,
+            pages,
+            bytes: block.bytes() as u32,
+        }
+    }
 }
 
 /// Figures of one lane, written by its holder and summed by whoever asks. On a cache line of

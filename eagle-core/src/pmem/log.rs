@@ -210,9 +210,14 @@ pub fn write_words(
         value,
     ];
     let hash = check_words(identity, position, words);
-    let hash = payload
-        .iter()
-        .fold(hash, |hash, &word| fold(hash ^ word, FOLD_A));
+    let step = |hash, word| fold(hash ^ word, FOLD_A);
+    // Said apart, the common lengths take no loop with all that goes round one.
+    let hash = match *payload {
+        [] => hash,
+        [only] => step(hash, only),
+        [first, second] => step(step(hash, first), second),
+        ref words => words.iter().fold(hash, |hash, &word| step(hash, word)),
+    };
     words[0] |= (hash ^ hash >> 32) & 0xffff_ffff;
     // SAFETY: a lane's log is reached by the thread that has checked the lane out, only.
     unsafe { medium.write_entry_owned(position, words, payload) };

@@ -260,9 +260,12 @@ impl Medium {
         // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
         unsafe {
             start.cast::<[u64; 4]>().write(words);
-            // Hardly ever more than two: not worth a call of `memcpy`.
-            for (i, &word) in payload.iter().enumerate() {
-                start.add(4 + i).write(word);
+            let rest = start.add(4);
+            match *payload {
+                [] => {}
+                [only] => rest.write(only),
+                [first, second] => rest.cast::<[u64; 2]>().write([first, second]),
+                ref words => ptr::copy_nonoverlapping(words.as_ptr(), rest, words.len()),
             }
         }
     }

@@ -153,9 +153,10 @@ impl Group {
                 bytes_equal(ctl, fingerprint) >> 2
                     | bytes_equal(words.load(self.at + 8), fingerprint) << 6
             }
-            Shape::Bucket => (0..4).fold(0, |set, word| {
-                set | bytes_equal(words.load(self.at + 8 + 8 * word), fingerprint) << (8 * word)
-            }),
+            Shape::Bucket => {
+                let word = |i: u64| words.load(self.at + 8 + 8 * i);
+                bytes_equal_in_four([word(0), word(1), word(2), word(3)], fingerprint)
+            }
         }
     }
 
@@ -278,6 +279,27 @@ fn bytes_equal(word: u64, byte: u8) -> u32 {
     ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
 }
 
+/// The same for the bytes of four words, as a set of 32 bits.
+#[inline]
+fn bytes_equal_in_four(words: [u64; 4], byte: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has SSE2, and no memory is accessed.
+    unsafe {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+        let wanted = _mm_set1_epi8(byte as i8);
+        let half = |low: u64, high: u64| {
+            let equal = _mm_cmpeq_epi8(_mm_set_epi64x(high as i64, low as i64), wanted);
+            _mm_movemask_epi8(equal) as u32
+        };
+        half(words[0], words[1]) | half(words[2], words[3]) << 16
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let sets = words.map(|word| bytes_equal(word, byte));
+        sets[0] | sets[1] << 8 | sets[2] << 16 | sets[3] << 24
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +314,10 @@ mod tests {
                 .enumerate()
                 .fold(0, |set, (i, &b)| set | u32::from(b == byte) << i);
             assert_eq!(bytes_equal(word, byte), expected, "byte {byte:#x}");
+            let words = [word, !word, 0, word.rotate_left(8)];
+            let sets = words.map(|word| bytes_equal(word, byte));
+            let expected = sets[0] | sets[1] << 8 | sets[2] << 16 | sets[3] << 24;
+            assert_eq!(bytes_equal_in_four(words, byte), expected, "byte {byte:#x}");
         }
     }
 
