@@ -37,8 +37,8 @@ impl Here {
     /// Looks a key up in the table at `slot_at`, expired or not.
     #[inline]
     pub(super) fn find(reader: &Reader<'_>, slot_at: u64, hash: Hash, key: &[u8]) -> Option<Here> {
-        let found = table::find(reader, NodeRef::from_raw(reader.load(slot_at)), hash, key)?;
-        let blob = Blob::read(reader, found.record.blob());
+        let root = NodeRef::from_raw(reader.load(slot_at));
+        let (found, blob) = table::find_by(reader, root, hash, |at| Blob::of_key(reader, at, key))?;
         Some(Here {
             found,
             blob,

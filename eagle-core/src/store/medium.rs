@@ -308,9 +308,7 @@ impl WordsMut for Writer<'_, '_> {
     #[cfg_attr(test, track_caller)]
     fn alloc_words(&mut self, words: &[u64]) -> Result<u64, StoreError> {
         let at = self.alloc(8 * words.len())?;
-        for (i, &word) in words.iter().enumerate() {
-            self.fill_word(at + 8 * i as u64, word);
-        }
+        self.state.tx.write_fresh_words(Offset::from_raw(at), words);
         Ok(at)
     }
 
@@ -359,22 +357,7 @@ impl WordsMut for Writer<'_, '_> {
         match words {
             [] => Ok(()),
             &[word] => self.store_apart(at, word),
-            words => {
-                // Up to a cache line as a rule.
-                let (mut short, mut long) = ([[0; 8]; 8], Vec::new());
-                let bytes = match short.get_mut(..words.len()) {
-                    Some(short) => short,
-                    None => {
-                        long.resize(words.len(), [0; 8]);
-                        &mut long[..]
-                    }
-                };
-                for (bytes, word) in bytes.iter_mut().zip(words) {
-                    *bytes = word.to_le_bytes();
-                }
-                let bytes = bytes.as_flattened();
-                Ok(self.state.tx.write_bytes(Offset::from_raw(at), bytes)?)
-            }
+            words => Ok(self.state.tx.store_words(Offset::from_raw(at), words)?),
         }
     }
 
