@@ -3,7 +3,8 @@
 #
 # The targets stand beside what they test (`eagle-*/fuzz`), as `cargo fuzz` wants them. This script needs neither that
 # tool nor a nightly compiler: it passes the same instrumentation to the stable one. Corpora are kept in target/fuzz, so
-# a later run goes on where this one stopped; an input that breaks something is left there too, and named.
+# a later run goes on where this one stopped; an input that breaks something is left there too, and named. A corpus that is
+# empty is filled with valid input first (tests/tests/fuzz_seeds.rs), which takes a build of the server.
 #
 # `tests/fuzz.sh check` only looks whether all targets compile against the crates as they are: without instrumentation, so
 # that it takes seconds. `tests/run.sh unit` does that.
@@ -19,6 +20,11 @@ if [[ ${1:-} == check ]]; then
 fi
 seconds=${1:-30}
 shift || true
+corpora=$PWD/target/fuzz/corpus
+if [[ ! -e $corpora/seeded ]]; then
+  EAGLEDB_FUZZ_SEEDS=$corpora cargo test --quiet --package eagledb-tests --test fuzz_seeds
+  touch "$corpora/seeded"
+fi
 export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$PWD/target/fuzz
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -32,7 +38,7 @@ for crate in eagle-core eagle-server; do
   for source in $crate/fuzz/fuzz_targets/*.rs; do
     name=$(basename "$source" .rs)
     (($# == 0)) || [[ " $* " == *" $name "* ]] || continue
-    corpus=target/fuzz/corpus/$name
+    corpus=$corpora/$name
     mkdir -p "$corpus"
     log=target/fuzz/$name.log
     if target/fuzz/x86_64-unknown-linux-gnu/release/"$name" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 \

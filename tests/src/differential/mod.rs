@@ -21,6 +21,7 @@ mod depth;
 pub mod docs;
 mod generate;
 mod grammar;
+pub mod payloads;
 mod policy;
 mod pools;
 mod run;
