@@ -151,6 +151,7 @@ async fn serve_stream<S: ClientStream>(
         awaited_slot: None,
         out: Writer::new(Protocol::Resp2),
         replies: Replies::default(),
+        has_wiped: false,
     });
     let parking = Parking::new(fd, info);
     let parked: Weak<dyn Parked> = Rc::downgrade(&(parking.clone() as Rc<dyn Parked>));
@@ -185,6 +186,8 @@ pub(super) struct Connection {
     awaited_slot: Option<u16>,
     pub(super) out: Writer,
     pub(super) replies: Replies,
+    /// A request had secrets in it: whoever has copied it wipes the copy.
+    pub(super) has_wiped: bool,
 }
 
 /// Why a connection goes on.
@@ -615,6 +618,7 @@ impl Connection {
             }
             if self.session.forget_redacted() {
                 self.input[*done..*done + consumed].zeroize();
+                self.has_wiped = true;
             }
             match self.session.handover.end() {
                 None => *done += consumed,

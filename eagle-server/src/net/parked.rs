@@ -6,6 +6,7 @@ use crate::command::Batch;
 use crate::config::Config;
 use socket2::Socket;
 use std::io::{self, Read};
+use zeroize::Zeroize;
 
 /// Reads of one connection before others have their turn.
 const READS_MAX: usize = 4;
@@ -34,7 +35,13 @@ impl Connection {
             };
             self.collect_mail();
             batch.renew();
-            match self.process_in(batch) {
+            let progress = self.process_in(batch);
+            if std::mem::take(&mut self.has_wiped) {
+                let mut bytes = room.take();
+                bytes.as_mut_slice().zeroize();
+                room.set(bytes);
+            }
+            match progress {
                 Progress::Drained { room } if room <= READ_BYTES => {}
                 Progress::Drained { .. } => return false,
                 left => {
