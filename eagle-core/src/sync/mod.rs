@@ -1,5 +1,5 @@
 //! Synchronisation primitives of the storage engine: atomics behind a facade that loom can
-//! replace, the slot sequence lock, and epoch based reclamation.
+//! replace, the slot sequence lock, the bias of a lock, and epoch based reclamation.
 //!
 //! This module imports nothing of the crate. Under `--cfg loom` only what the models need is
 //! compiled (crossbeam's epochs are not modelled; they are trusted).
