@@ -80,36 +80,38 @@ fn values_of_different_keys_are_replaced_side_by_side() {
 /// Each of these wants more than one store, or touches what belongs to all keys.
 #[test]
 fn what_needs_the_slot_alone_is_refused_and_leaves_nothing() {
-    type Step = (&'static [u8], fn(&mut View<'_>));
+    type Step = (&'static [u8], fn(&mut View<'_>, &[u8]));
     let refused: [Step; 9] = [
-        (b"{s}none", |view| set(view, b"{s}none", b"v").unwrap()),
-        (b"{s}text", |view| {
-            view.remove(0, b"{s}text").unwrap();
+        (b"{s}none", |view, key| set(view, key, b"v").unwrap()),
+        (b"{s}text", |view, key| {
+            view.remove(0, key).unwrap();
         }),
-        (b"{s}text", |view| {
-            view.set_ttl(0, b"{s}text", Some(5000)).unwrap();
+        (b"{s}text", |view, key| {
+            view.set_ttl(0, key, Some(5000)).unwrap();
         }),
-        (b"{s}timed", |view| set(view, b"{s}timed", b"v").unwrap()),
-        (b"{s}long", |view| set(view, b"{s}long", b"v").unwrap()),
-        (b"{s}text", |view| {
-            set(view, b"{s}text", b"v").unwrap();
-            set(view, b"{s}text", b"w").unwrap();
+        (b"{s}timed", |view, key| set(view, key, b"v").unwrap()),
+        // Its chunks go to the trash.
+        (b"{s}long", |view, key| set(view, key, b"v").unwrap()),
+        (b"{s}text", |view, key| {
+            set(view, key, b"v").unwrap();
+            set(view, key, b"w").unwrap();
         }),
-        (b"{s}list", |view| {
-            view.list_pop(0, b"{s}list", 1, End::Head).unwrap();
+        (b"{s}list", |view, key| {
+            view.list_pop(0, key, 1, End::Head).unwrap();
         }),
-        (b"{s}text", |view| {
-            // Another key of the same slot.
+        // Another key of the same slot.
+        (b"{s}text", |view, _| {
             view.find(0, b"{s}timed");
         }),
-        (b"{s}text", |view| set(view, b"{s}timed", b"v").unwrap()),
+        (b"{s}text", |view, _| set(view, b"{s}timed", b"v").unwrap()),
     ];
     for (number, (key, step)) in refused.into_iter().enumerate() {
         let keyspace = super::open(64 << 20);
         let mut worker = keyspace.worker();
         alone(&keyspace, &mut worker, |view| {
             set(view, b"{s}text", b"old").unwrap();
-            set(view, b"{s}long", &vec![b'x'; 4 << 20]).unwrap();
+            set(view, b"{s}long", &vec![b'x'; 1 << 20]).unwrap();
+            view.write_string(0, b"{s}long", 1 << 20, b"more").unwrap();
             view.set_string(0, b"{s}timed", b"old", StringForm::Auto, Ttl::At(9000))
                 .unwrap();
             let element: &[u8] = b"element";
@@ -118,8 +120,8 @@ fn what_needs_the_slot_alone_is_refused_and_leaves_nothing() {
         });
         let guard = keyspace.pin();
         let mut view = shared(&keyspace, &mut worker, &guard, key);
-        let unwound = catch_unwind(AssertUnwindSafe(|| step(&mut view)));
-        let payload = unwound.expect_err("it is refused");
+        let unwound = catch_unwind(AssertUnwindSafe(|| step(&mut view, key)));
+        let payload = unwound.expect_err(&format!("step {number} is refused"));
         assert!(payload.is::<SlotShared>(), "step {number}");
         drop(view);
         assert_eq!(
@@ -140,7 +142,7 @@ fn what_needs_the_slot_alone_is_refused_and_leaves_nothing() {
             "step {number}"
         );
         // Alone it is possible, and then nobody shares the slot any more.
-        alone(&keyspace, &mut worker, step);
+        alone(&keyspace, &mut worker, |view| step(view, key));
         let known = keyspace.know(key);
         let locks = keyspace.try_lock_key(&known, WAIT_MAX).unwrap();
         assert!(!locks.are_shared());
