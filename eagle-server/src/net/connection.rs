@@ -178,7 +178,7 @@ pub(super) struct Connection {
     requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
-    input_size: usize,
+    pub(super) input_size: usize,
     /// When `input` was last full to a good part (Unix milliseconds).
     used_at_ms: u64,
     pub(super) session: Session,

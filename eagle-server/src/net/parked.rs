@@ -54,6 +54,11 @@ impl Connection {
                 return false;
             }
             self.shrink_input();
+            if self.input_size == 0 {
+                // Given back because it was large, and not because nothing comes.
+                self.make_room(READ_BYTES);
+                self.note_sizes();
+            }
             // Of what comes after it has given less than it could, the socket tells anew.
             if count < READ_BYTES && !is_ended {
                 return true;
