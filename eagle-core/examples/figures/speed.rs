@@ -163,12 +163,14 @@ pub(super) fn scaling(scale: u64) {
         key[..4].copy_from_slice(b"{tg}");
         key
     };
+    let mut worker = keyspace.worker();
     for number in 0..10_000 {
         let mut key = name(number);
         key[..4].copy_from_slice(b"{tg}");
-        let (worker, guard) = (&mut keyspace.worker(), &keyspace.pin());
-        set(&keyspace, worker, guard, &key, b"value-of-16-byte");
+        let guard = keyspace.pin();
+        set(&keyspace, &mut worker, &guard, &key, b"value-of-16-byte");
     }
+    drop(worker);
     // As few keys, so that what is shared is the slot alone.
     for writes in [5, 50, 100] {
         let what = format!("2 threads / 1, {writes} % writes, 10,000 keys in all slots");

@@ -257,7 +257,7 @@ impl Medium {
         }
         let start = self.range(at, 32 + 8 * payload.len()).cast::<u64>();
         debug_assert!(at.raw().is_multiple_of(8));
-        // SAFETY: in bounds (above), aligned, unshared (promised by the caller).
+        // SAFETY: in bounds (above), aligned, unshared (promised by the caller); `payload` is borrowed, hence not this range.
         unsafe {
             start.cast::<[u64; 4]>().write(words);
             let rest = start.add(4);

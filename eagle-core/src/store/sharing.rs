@@ -17,7 +17,7 @@
 //!
 //! Whatever else a change turns out to need (a new key, an expiry more or less, a large value, a second store) it needs
 //! the slot alone for. The writer notices before it has stored anything, and unwinds with [`SlotShared`]; the caller
-//! drops the view, which undoes it, and begins again alone.
+//! undoes it (drops the view, or rolls it back) and begins again alone.
 //!
 //! Whether sharing is worth it is known by experience: it begins when two writers meet, and what ended it must be made up
 //! for by many meetings before it begins again.
@@ -101,7 +101,8 @@ impl Stripes {
 impl Keyspace {
     /// Locks the slot of `key` for a command that changes this key and looks at no other one: side by side with others
     /// that do so ([`Locks::are_shared`]), if there are any. A view with such locks unwinds with [`SlotShared`] if it
-    /// needs the slot alone. `None` if the locks cannot be had within `wait_max`.
+    /// needs the slot alone. `None` if a lock cannot be had within `wait_max`; where others begin or end the sharing meanwhile,
+    /// up to three are waited for, one after the other.
     #[inline(always)]
     pub fn try_lock_key(&self, key: &KnownKey<'_>, wait_max: Duration) -> Option<Locks<'_>> {
         let locks = self.slots().lock_key_within(key, wait_max)?;
