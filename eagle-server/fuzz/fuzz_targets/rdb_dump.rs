@@ -6,6 +6,7 @@
 use eagle_core::store::HashField;
 use eagle_server::persist::rdb::dump::{self, DumpError};
 use eagle_server::persist::rdb::list::{self, NodeLimits};
+use eagle_server::persist::rdb::packed_string::PackedString;
 use eagle_server::persist::rdb::{Compression, HashForm, PackedHashLimits, Value, crc64, value};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,6 +19,9 @@ fuzz_target!(|body: &[u8]| {
         Err(DumpError::Value(_)) => return,
         Err(DumpError::VersionOrChecksum) => panic!("the envelope is right"),
     };
+    if let Value::PackedString(packed) = &value {
+        return unpacks_to_what_is_read(*packed);
+    }
     for compression in [Compression::Off, Compression::Lzf] {
         let mut again = Vec::new();
         match &value {
@@ -53,7 +57,26 @@ fuzz_target!(|body: &[u8]| {
             }
             // Written from the keyspace only: sorted, or from the nodes of the pool.
             Value::Zset(_) | Value::Stream(_) => return,
+            Value::PackedString(_) => unreachable!("looked at above"),
         }
         assert_eq!(dump::read(&dump::seal(again)).as_ref(), Ok(&value));
     }
 });
+
+/// A long string that came compressed unpacks, piece by piece, to its length, and written plainly is read as the same.
+fn unpacks_to_what_is_read(packed: PackedString<'_>) {
+    let (mut unpacking, mut plain) = (packed.unpack(), Vec::new());
+    while plain.len() < packed.len() as usize {
+        let before = plain.len();
+        unpacking.append(100_003, &mut plain);
+        assert!(plain.len() > before, "it was checked");
+    }
+    assert_eq!(plain.len() as u64, packed.len());
+    let mut again = Vec::new();
+    value::write_string(&mut again, &plain, Compression::Off);
+    let payload = dump::seal(again);
+    assert_eq!(
+        dump::read(&payload).as_ref(),
+        Ok(&Value::String(plain.into()))
+    );
+}
