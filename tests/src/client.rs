@@ -149,6 +149,12 @@ impl Client {
         field_of(&info, field).unwrap_or_else(|| panic!("INFO has no {field}:\n{info}"))
     }
 
+    /// One number of one section of `INFO`, for questions that are asked again and again: all sections take their time.
+    pub fn info_number(&mut self, section: &str, field: &str) -> Option<usize> {
+        let info = self.call(&["INFO", section]).text();
+        field_of(&info, field)?.parse().ok()
+    }
+
     /// One field of `CLUSTER INFO`.
     #[track_caller]
     pub fn cluster_info(&mut self, field: &str) -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eagledb_tests::differential::docs::{self, Documented};
-use eagledb_tests::differential::{Coverage, Generator, Mismatch, POLICIES, Pair};
+use eagledb_tests::differential::{Coverage, Generator, Mismatch, POLICIES, Pair, payloads};
 use eagledb_tests::server::check_pool;
 use eagledb_tests::{Launch, Reply, Server};
 
@@ -41,6 +41,7 @@ fn table(theirs: &Server) -> Arc<[Documented]> {
 fn generated_commands_get_the_same_replies() {
     let (ours, theirs) = servers();
     let table = table(&theirs);
+    let payloads = Arc::new(payloads::read(&mut theirs.client()));
     let pair = Pair::new(ours, theirs);
     let seconds = number_from_env("EAGLEDB_DIFF_SECONDS");
     let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or(20));
@@ -56,7 +57,9 @@ fn generated_commands_get_the_same_replies() {
         && mismatches.len() < SHOWN_MAX
         && seed - first_seed < sequences_max
     {
-        let steps = Generator::new(seed, table.clone()).sequence(STEPS);
+        let steps = Generator::new(seed, table.clone())
+            .with_payloads(payloads.clone())
+            .sequence(STEPS);
         coverage.add(&table, &steps);
         if let Some(mismatch) = pair.run(&steps) {
             let command =

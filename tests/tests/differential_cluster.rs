@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use eagledb_tests::binary::workspace;
 use eagledb_tests::differential::{
     COMING, Compare, Coverage, Generator, Kinds, LEAVING, OWNED_ELSEWHERE, Pair, Party, Step, docs,
-    forwarded, redirected,
+    forwarded, payloads, redirected,
 };
 use eagledb_tests::routed::key_slot;
 use eagledb_tests::{Cluster, Kind, Launch, Server};
@@ -29,6 +29,7 @@ fn number_from_env(name: &str) -> Option<u64> {
 /// Runs sequences until the time is over. `place` makes a generated one fit for the cluster.
 fn compare(pair: &Pair, place: impl Fn(Vec<Step>, u64) -> Vec<Step>) {
     let table: Arc<[docs::Documented]> = docs::read(&mut pair.reference().client()).into();
+    let payloads = Arc::new(payloads::read(&mut pair.reference().client()));
     let seconds = number_from_env("EAGLEDB_DIFF_SECONDS");
     let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or(SHORT_SECONDS));
     let default_seed = seconds.map_or(11_000, |_| u64::from(std::process::id()) << 20);
@@ -41,7 +42,8 @@ fn compare(pair: &Pair, place: impl Fn(Vec<Step>, u64) -> Vec<Step>) {
         && mismatches.len() < SHOWN_MAX
         && seed - first_seed < sequences_max
     {
-        let steps = place(Generator::new(seed, table.clone()).sequence(STEPS), seed);
+        let mut generator = Generator::new(seed, table.clone()).with_payloads(payloads.clone());
+        let steps = place(generator.sequence(STEPS), seed);
         coverage.add(&table, &steps);
         if let Some(mismatch) = pair.run(&steps) {
             let shown = format!("seed {seed}:\n{}", pair.shorten(mismatch));

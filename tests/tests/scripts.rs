@@ -199,10 +199,5 @@ fn step(line: &str) -> Step {
         },
     };
     let args = split_args(command.as_bytes()).expect("the quotes of a script are balanced");
-    Step {
-        connection: 0,
-        args,
-        compare,
-        expires: false,
-    }
+    Step::of(0, args, compare)
 }

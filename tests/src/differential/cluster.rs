@@ -140,7 +140,7 @@ pub fn forwarded(steps: Vec<Step>, seed: u64, kinds: &Kinds, reference: &mut Cli
             SUBSCRIBER => false,
             // It sits at the owner.
             AUDITOR => !is(&step, "select") && !is(&step, "psubscribe"),
-            BLOCKER => {
+            BLOCKER.. => {
                 kind(kinds, &step.args) == Some("wait")
                     && has_only_its_keys(&step.args, true, reference)
             }

@@ -70,7 +70,10 @@ fn sorted(reply: &Reply, unit: usize) -> Reply {
         Reply::Array(items) => Reply::Array(sort(items)),
         Reply::Set(items) => Reply::Set(sort(items)),
         Reply::Map(pairs) => {
-            let mut pairs = pairs.clone();
+            let mut pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| (key.clone(), sorted(value, unit)))
+                .collect();
             pairs.sort();
             Reply::Map(pairs)
         }

@@ -1,6 +1,11 @@
 //! Command lines from the grammar and from the documented syntax, and one line in eight spoiled on
 //! purpose: a word too many, too few, or a value of the wrong kind.
+//!
+//! A sequence may have a theme: most of its commands are then of one group, on few keys, so that values grow deep. It may
+//! have clients that cache, or whose user may do only some things. Some steps come in blocks: transactions, and what is
+//! tried while memory or replicas are short.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
@@ -8,13 +13,17 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::docs::{Argument, Documented, Kind};
+use super::payloads::Payloads;
 use super::policy::{Policy, policy};
 use super::pools::*;
-use super::run::{AUDITOR, BLOCKER, CONNECTIONS, SUBSCRIBER};
+use super::run::{AUDITOR, BLOCKER, BLOCKERS, CONNECTIONS, SUBSCRIBER, SUBSCRIBER_ID};
 use super::script;
 use super::{BLOCKING, Compare, DEEP, EXPIRING, FINDING, GRAMMAR, LISTENING, Rule, Step};
 
-const KEYS: u32 = 8;
+/// Keys of a sequence that has a theme.
+const THEME_KEYS: usize = 3;
+/// Commands of a transaction, or of a time of shortage, at most.
+const BLOCK_MAX: usize = 16;
 /// Enough fields for a hash to outgrow its packed form once its limit was lowered.
 const FIELDS: u32 = 12;
 /// More than most limits of packed forms that are set.
@@ -29,8 +38,13 @@ pub struct Generator {
     /// How many keys the command being made has named by number, or at last.
     keys_named: usize,
     keys_wanted: Option<usize>,
-    /// What follows a step at once.
-    next: Option<Step>,
+    payloads: Arc<Payloads>,
+    /// The rules most commands are made by.
+    theme: Vec<&'static Rule>,
+    /// Connections whose user is another than the run's.
+    are_limited: bool,
+    /// What follows at once.
+    next: VecDeque<Step>,
 }
 
 impl Generator {
@@ -41,17 +55,48 @@ impl Generator {
             documented,
             keys_named: 1,
             keys_wanted: None,
-            next: None,
+            payloads: Arc::default(),
+            theme: Vec::new(),
+            are_limited: false,
+            next: VecDeque::new(),
         }
     }
 
-    /// A whole sequence: settings, `len` steps, and the questions at its end.
+    /// The same with dumps to restore.
+    pub fn with_payloads(mut self, payloads: Arc<Payloads>) -> Generator {
+        self.payloads = payloads;
+        self
+    }
+
+    /// A whole sequence: settings, about `len` steps, and the questions at its end.
     pub fn sequence(&mut self, len: usize) -> Vec<Step> {
         let mut steps = self.settings();
+        steps.extend(self.clients());
+        if self.one_in(2) {
+            let (_, starts) = self.pick(THEMES);
+            let all = GRAMMAR.iter().chain(DEEP);
+            self.theme = all
+                .filter(|rule| starts.iter().any(|start| rule.words.starts_with(start)))
+                .collect();
+        }
         steps.extend((0..len).map(|_| self.step()));
-        steps.extend(self.next.take());
+        steps.extend(self.next.drain(..));
+        if self.one_in(2) {
+            self.join(&mut steps);
+        }
         steps.extend(audit());
         steps
+    }
+
+    /// Has half of the steps sent together with the next one.
+    fn join(&mut self, steps: &mut [Step]) {
+        let is = |step: &Step, name: &str| step.args[0].eq_ignore_ascii_case(name.as_bytes());
+        for at in 0..steps.len() {
+            // QUIT leaves what comes behind it without a reply, SCRIPT DEBUG is refused if a reply is still on its way.
+            let stands_alone =
+                is(&steps[at], "quit") || steps.get(at + 1).is_some_and(|next| is(next, "script"));
+            steps[at].is_joined = !stands_alone && self.one_in(2);
+        }
     }
 
     /// Directives that are varied from sequence to sequence.
@@ -70,27 +115,77 @@ impl Generator {
         if self.one_in(2) {
             let listen = &["PSUBSCRIBE", "__key*__:*"];
             steps.push(Step::new(SUBSCRIBER, listen, Compare::Exact));
+            if self.one_in(2) {
+                let tell = &["CONFIG", "SET", "notify-keyspace-events", "KEA"];
+                steps.push(Step::new(AUDITOR, tell, Compare::Exact));
+            }
+        }
+        steps
+    }
+
+    /// What the clients of a sequence are: of the newer protocol, caching, limited by their user.
+    fn clients(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for connection in 0..CONNECTIONS {
+            if self.one_in(2) {
+                steps.push(Step::new(connection, &["HELLO", "3"], Compare::Shape));
+            }
+            if self.one_in(4) {
+                let args = self.expand("CLIENT TRACKING ON BCAST|OPTIN|OPTOUT? NOLOOP?");
+                steps.push(Step::of(connection, args, Compare::Exact));
+            }
+        }
+        self.are_limited = self.one_in(4);
+        if self.are_limited {
+            let user = format!("ACL SETUSER u3 reset on nopass {}", self.pick(LIMITS));
+            let words: Vec<&str> = user.split(' ').collect();
+            steps.push(Step::new(AUDITOR, &words, Compare::Exact));
+            let connection = self.rng.random_range(0..CONNECTIONS);
+            steps.push(Step::new(
+                connection,
+                &["AUTH", "u3", "any"],
+                Compare::Exact,
+            ));
         }
         steps
     }
 
     /// The next command.
     pub fn step(&mut self) -> Step {
-        if let Some(step) = self.next.take() {
+        if let Some(step) = self.next.pop_front() {
             return step;
         }
-        match self.rng.random_range(0..48) {
+        match self.rng.random_range(0..52) {
             0 => self.by_rules(LISTENING, SUBSCRIBER),
-            1 => self.by_rules(BLOCKING, BLOCKER),
-            2 => self.by_listening_syntax(),
-            3..=5 => self.scripted(),
-            6..=15 if !self.documented.is_empty() => self.by_syntax(),
-            16..=22 => {
+            1 | 2 => {
+                let connection = BLOCKER + self.rng.random_range(0..BLOCKERS);
+                self.by_rules(BLOCKING, connection)
+            }
+            3 => self.by_listening_syntax(),
+            4 => self.transaction(),
+            5 if self.one_in(4) => self.shortage(),
+            _ => self.single(),
+        }
+    }
+
+    /// A command on an ordinary connection, or a key that expires.
+    fn single(&mut self) -> Step {
+        if !self.theme.is_empty() && !self.one_in(3) {
+            let connection = self.connection();
+            let rule = *self.theme.choose(&mut self.rng).expect("has rules");
+            let args = self.expand(rule.words);
+            let step = self.finish(connection, args, rule.compare);
+            return self.ask_encoding(step);
+        }
+        match self.rng.random_range(0..46) {
+            0..=3 => self.scripted(),
+            4..=13 if !self.documented.is_empty() => self.by_syntax(),
+            14..=20 => {
                 let connection = self.connection();
                 let step = self.by_rules(DEEP, connection);
                 self.ask_encoding(step)
             }
-            23 => self.expiring(),
+            21 => self.expiring(),
             _ => {
                 let connection = self.connection();
                 self.by_rules(GRAMMAR, connection)
@@ -100,18 +195,71 @@ impl Generator {
 
     /// Half of the time the form of the key that a step names first is asked for next.
     fn ask_encoding(&mut self, step: Step) -> Step {
-        let key = step.args.get(1).filter(|arg| is_key(arg));
+        let key = step.args.get(1).filter(|arg| script::is_key(arg));
         if let Some(key) = key.cloned()
             && self.one_in(2)
         {
             let words = ["OBJECT", "ENCODING"].map(|word| word.as_bytes().to_vec());
-            self.next = Some(Step {
-                args: [&words[..], &[key]].concat(),
-                compare: Compare::Exact,
-                ..step.clone()
-            });
+            let args = [&words[..], &[key]].concat();
+            self.next
+                .push_back(Step::of(step.connection, args, Compare::Exact));
         }
         step
+    }
+
+    /// A whole transaction on one connection, now and then with commands of others amid; errors among its commands are
+    /// rarer than elsewhere, as one that is found when it is queued spoils the whole.
+    fn transaction(&mut self) -> Step {
+        let connection = self.connection();
+        let mut steps = VecDeque::new();
+        if self.one_in(3) {
+            let args = self.expand("WATCH <key>+");
+            steps.push_back(Step::of(connection, args, Compare::Exact));
+        }
+        steps.push_back(Step::new(connection, &["MULTI"], Compare::Exact));
+        for _ in 0..self.rng.random_range(1..BLOCK_MAX) {
+            let mut step = self.single();
+            // What follows it directly would be queued too, for another reason.
+            self.next.clear();
+            if step.connection < CONNECTIONS && !self.one_in(8) {
+                step.connection = connection;
+            }
+            if !step.expires {
+                steps.push_back(step);
+            }
+        }
+        let end = if self.one_in(10) { "DISCARD" } else { "EXEC" };
+        steps.push_back(Step::new(connection, &[end], Compare::Exact));
+        let first = steps.pop_front().expect("has steps");
+        self.next = steps;
+        first
+    }
+
+    /// A time in which there is no memory for writes, or no replica to take them.
+    fn shortage(&mut self) -> Step {
+        let (short, enough) = self.pick(SHORTAGES);
+        let set = |directives: &[&str]| {
+            Step::new(
+                AUDITOR,
+                &[&["CONFIG", "SET"], directives].concat(),
+                Compare::Exact,
+            )
+        };
+        let mut steps = VecDeque::new();
+        for _ in 0..self.rng.random_range(4..BLOCK_MAX) {
+            let step = match self.rng.random_range(0..4) {
+                0 => self.scripted(),
+                _ => self.data_step(CONNECTIONS),
+            };
+            // With another policy keys would be evicted, each server's choice.
+            let is_setting = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"config");
+            if !step.args.iter().any(is_setting) {
+                steps.push_back(step);
+            }
+        }
+        steps.push_back(set(enough));
+        self.next = steps;
+        set(short)
     }
 
     /// A key that is over before the next step, and a command that finds it gone. Redis keeps such a key until it is
@@ -124,12 +272,10 @@ impl Generator {
         finds[1] = key;
         // The auditor's commands are never queued.
         let step = |args, compare, expires| Step {
-            connection: AUDITOR,
-            args,
-            compare,
             expires,
+            ..Step::of(AUDITOR, args, compare)
         };
-        self.next = Some(step(finds, compare, false));
+        self.next.push_back(step(finds, compare, false));
         step(args, rule.compare, true)
     }
 
@@ -137,8 +283,8 @@ impl Generator {
     /// what commands leave behind, which read one reply to each.
     pub fn data_step(&mut self, connections: usize) -> Step {
         const OTHERS: &[&str] = &[
-            "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "EVAL", "FCALL", "FUNCTION", "HELLO",
-            "MIGRATE", "PUBLISH", "SCRIPT", "SPUBLISH", "WAIT",
+            "ACL", "AUTH", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "EVAL", "FCALL", "FUNCTION",
+            "HELLO", "MIGRATE", "PUBLISH", "SCRIPT", "SPUBLISH", "WAIT",
         ];
         let rule = loop {
             let rule = GRAMMAR.choose(&mut self.rng).expect("has rules");
@@ -153,7 +299,7 @@ impl Generator {
 
     /// Most commands on one connection, so that its transactions grow long.
     fn connection(&mut self) -> usize {
-        if self.one_in(4) {
+        if self.are_limited || self.one_in(4) {
             self.rng.random_range(0..CONNECTIONS)
         } else {
             0
@@ -220,7 +366,7 @@ impl Generator {
         let connection = self.connection();
         let form = self.rng.random_range(0..script::FORMS);
         let count = match script::takes_several(form) {
-            true => self.rng.random_range(1..4),
+            true => self.rng.random_range(1..8),
             false => 1,
         };
         let mut commands = Vec::new();
@@ -241,12 +387,7 @@ impl Generator {
             }
             commands.push(args);
         }
-        Step {
-            connection,
-            args: script::line(form, &commands),
-            compare,
-            expires: false,
-        }
+        Step::of(connection, script::line(form, &commands), compare)
     }
 
     fn finish(&mut self, connection: usize, mut args: Vec<Vec<u8>>, mut compare: Compare) -> Step {
@@ -257,12 +398,7 @@ impl Generator {
                 compare = Compare::Refusal;
             }
         }
-        Step {
-            connection,
-            args,
-            compare,
-            expires: false,
-        }
+        Step::of(connection, args, compare)
     }
 
     fn documented_line(&mut self, command: &Documented) -> Vec<Vec<u8>> {
@@ -495,6 +631,15 @@ impl Generator {
                 "<walk>" => script::WALK.into(),
                 "<walk-all>" => script::WALK_ALL.into(),
                 "<sha>" => self.pick(script::SHAS).into(),
+                "<payload>" => match self.payloads.clone().value(&mut self.rng) {
+                    Some(payload) => payload,
+                    None => self.value(),
+                },
+                "<functions>" => match self.payloads.clone().functions(&mut self.rng) {
+                    Some(payload) => payload,
+                    None => self.value(),
+                },
+                "<subscriber>" => SUBSCRIBER_ID.into(),
                 "<library>" => self.pick(script::LIBRARIES).into(),
                 "<directive>" => {
                     let (name, values) = self.pick(DIRECTIVES);
@@ -516,7 +661,9 @@ impl Generator {
     }
 
     fn key(&mut self) -> Vec<u8> {
-        format!("k{}", self.rng.random_range(0..KEYS)).into()
+        let few = !self.theme.is_empty() && !self.one_in(3);
+        let keys = if few { &KEYS[..THEME_KEYS] } else { KEYS };
+        self.pick(keys).into()
     }
 
     fn field(&mut self) -> Vec<u8> {
@@ -617,23 +764,18 @@ impl Generator {
     }
 }
 
-fn is_key(arg: &[u8]) -> bool {
-    matches!(arg, [b'k', digit] if digit.is_ascii_digit())
-}
-
 /// What is asked when a sequence has ended: the digest of the whole keyspace, and what of each key
 /// the digest does not show.
 fn audit() -> Vec<Step> {
-    let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
     let ask = |words: &[&str], compare| Step::new(AUDITOR, words, compare);
     let mut steps = vec![ask(&["DEBUG", "DIGEST"], Compare::Exact)];
     for db in DATABASES {
         steps.push(ask(&["SELECT", db], Compare::Exact));
         let mut words = vec!["DEBUG", "DIGEST-VALUE"];
-        words.extend(keys.iter().map(String::as_str));
+        words.extend(KEYS);
         steps.push(ask(&words, Compare::Exact));
         steps.push(ask(&["KEYS", "*"], Compare::Unordered));
-        for key in &keys {
+        for &key in KEYS {
             steps.push(ask(&["OBJECT", "ENCODING", key], Compare::Exact));
             steps.push(ask(&["PTTL", key], Compare::Time(2000)));
         }

@@ -4,7 +4,8 @@
 //! keys collide and types clash:
 //! `<key> <field> <value> <int> <float> <index> <ttl> <ttl-ms> <at> <at-ms> <later> <later-ms> <count> <pattern> <db>
 //! <member> <score> <score-edge> <lex-edge> <place> <radius> <id> <channel> <channels> <script> <sha> <library>`; a place
-//! is two words, and so is `<directive>`; `<line>` is a whole other rule.
+//! is two words, and so is `<directive>`; `<line>` is a whole other rule; `<payload>` and `<functions>` are dumps, and
+//! `<subscriber>` is the number of the client that listens.
 //! `A|B` is one of several literals; a trailing `?` leaves the word out half of the time, and with it
 //! the value words joined to it by `:`; a trailing `+` repeats the word (or joined words), `%` repeats it many times.
 //! What lies behind borders of size and time is in `depth`.
@@ -87,6 +88,12 @@ pub const GRAMMAR: &[Rule] = &[
     rule("OBJECT IDLETIME <key>", Shape),
     rule("DUMP <key>", Shape),
     rule("RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL?", Exact),
+    rule("RESTORE <key> 0 <payload> REPLACE", Exact),
+    rule(
+        "RESTORE <key> <ttl-ms> <payload> REPLACE? IDLETIME:<int>? FREQ:<int>?",
+        Exact,
+    ),
+    rule("RESTORE <key> <at-ms> <payload> ABSTTL REPLACE?", Exact),
     rule("SWAPDB <db> <db>", Exact),
     rule("FLUSHDB ASYNC|SYNC?", Exact),
     rule("MEMORY USAGE <key> SAMPLES:<count>?", Shape),
@@ -97,6 +104,9 @@ pub const GRAMMAR: &[Rule] = &[
     rule("PEXPIRE <key> <ttl-ms> NX|XX?", Exact),
     rule("EXPIREAT <key> <at> NX|XX|GT|LT? NX|XX|GT|LT?", Exact),
     rule("PEXPIREAT <key> <at-ms> NX|XX|GT|LT?", Exact),
+    rule("EXPIRE <key> <ttl> GT LT", Exact),
+    rule("PEXPIRE <key> <ttl-ms> XX|GT|LT NX", Exact),
+    rule("PEXPIREAT <key> <at-ms> NX|XX|GT|LT? NX|XX|GT|LT?", Exact),
     rule("PERSIST <key>", Exact),
     // The two servers ran the command that set the time some milliseconds apart.
     rule("TTL <key>", Time(1)),
@@ -146,6 +156,14 @@ pub const GRAMMAR: &[Rule] = &[
     rule("LMPOP 1|2 <key> <key> LEFT|RIGHT COUNT:<count>?", Exact),
     rule("BLPOP <key> <key> 0.001|x|-1", Exact),
     rule("BRPOP <key> 0.001", Exact),
+    rule(
+        "BLPOP|BRPOP|BZPOPMIN <key> <key> nan|1e400|''|99999999999999999999|x",
+        Exact,
+    ),
+    rule(
+        "BLMPOP 0.001|nan|-1 0|3|-1|x <key> <key> LEFT COUNT:0|2?",
+        Exact,
+    ),
     rule("BLMOVE <key> <key> LEFT|RIGHT LEFT|RIGHT 0.001", Exact),
     rule("BRPOPLPUSH <key> <key> 0.001", Exact),
     rule(
@@ -298,6 +316,23 @@ pub const GRAMMAR: &[Rule] = &[
         Exact,
     ),
     rule(
+        "GEORADIUS <key> <place> <radius> km WITHDIST|WITHCOORD|WITHHASH? STORE|STOREDIST <key> STOREDIST:<key>? ASC|DESC?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCHSTORE <key> <key> FROMMEMBER <member> BYBOX <radius> <radius> m|km|ft|mi ASC|DESC COUNT:<count>? STOREDIST?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCHSTORE <key> <key> FROMLONLAT <place> BYRADIUS <radius> km WITHDIST|STOREDIST|ANY? COUNT:<count>?",
+        Exact,
+    ),
+    rule(
+        "GEOSEARCH <key> FROMMEMBER:<member>? FROMLONLAT:<place>? BYRADIUS:<radius>:km? BYBOX:<radius>:1:km? ASC",
+        Exact,
+    ),
+    rule("GEOADD <key> NX|XX CH? NX|XX? <place>:<member>+", Exact),
+    rule(
         "GEORADIUS_RO <key> <place> <radius> km WITHHASH? STORE:<key>?",
         Exact,
     ),
@@ -369,6 +404,17 @@ pub const GRAMMAR: &[Rule] = &[
         "SORT <key> BY:nosort ALPHA? GET:#|k*|nostar? STORE:<key>",
         Exact,
     ),
+    rule("HSET <key> f1 <score> f2 <value>", Exact),
+    // Of equal weights the elements decide.
+    rule(
+        "SORT <key> BY k*->f1|w*->f1|*->f1|k*|k*k* LIMIT:<index>:<index>? ASC|DESC? GET:k*->f1|#|*|k*->f2|k*->? GET:k*|#? STORE:<key>?",
+        Exact,
+    ),
+    rule(
+        "SORT_RO <key> BY:k*->f1|w*? GET:#? GET:k*->f1|k*? LIMIT:<index>:<index>? DESC?",
+        Exact,
+    ),
+    rule("SORT <key> GET GET|STORE|LIMIT:1|BY", Exact),
     // By text, elements whose weights are equal or missing come in the order of each server's table.
     rule("SORT_RO <key> BY:w*|k* ALPHA DESC?", Unordered),
     rule("SORT_RO <key> BY:k* DESC? GET:k*?", Shape),
@@ -386,6 +432,14 @@ pub const GRAMMAR: &[Rule] = &[
     ),
     rule("BITFIELD <key> GET:u8|i5|i64|u63|u64:0|3|#2|-1+", Exact),
     rule("BITFIELD_RO <key> GET:u8|i5|i64|u63:0|3|#2+", Exact),
+    rule(
+        "BITFIELD <key> OVERFLOW:WRAP|SAT|FAIL|x SET:u8|i8|i63|u62:<bit-offset>:<int> OVERFLOW:WRAP|SAT|FAIL INCRBY:u2|i3|i64:<bit-offset>:<int>",
+        Exact,
+    ),
+    rule(
+        "BITFIELD_RO <key> GET:u8:0 SET|INCRBY|OVERFLOW:u8:0:1?",
+        Exact,
+    ),
     // hyperloglog
     rule("PFADD <key> <member>+", Exact),
     rule("PFCOUNT <key>+", Exact),
@@ -398,6 +452,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SELECT <db>", Exact),
     rule("AUTH <value>", Exact),
     rule("AUTH <key> <value>", Exact),
+    rule("AUTH u3|default pw", Exact),
     rule("HELLO 2|3|3|4|abc", Shape),
     rule("HELLO 2|3 SETNAME:<key>? AUTH:default:<value>?", Shape),
     rule("CLIENT ID", Shape),
@@ -410,7 +465,8 @@ pub const GRAMMAR: &[Rule] = &[
     rule("CLIENT KILL TYPE <value>", Exact),
     rule("CLIENT KILL NOSUCH <value>", Exact),
     rule("CLIENT REPLY ON|MAYBE", Exact),
-    rule("CLIENT GETREDIR", Exact),
+    // Any client's number is as good as any other's.
+    rule("CLIENT GETREDIR", Time(u64::MAX)),
     rule("CLIENT NOSUCH", Exact),
     rule("RESET", Exact),
     // transactions
@@ -458,6 +514,12 @@ pub const GRAMMAR: &[Rule] = &[
         Exact,
     ),
     rule("ACL SETUSER u1|u2 (+get:~k1)|clearselectors|bad", Exact),
+    rule(
+        "ACL SETUSER u3 ~k1|%W~k2|allkeys|resetkeys? &c1|resetchannels? clearselectors|(~k3)?",
+        Exact,
+    ),
+    rule("ACL DRYRUN u3 <line>", Exact),
+    rule("ACL WHOAMI|USERS|NOSUCH", Exact),
     rule("ACL DELUSER u1|u2|nosuch u1|u2?", Exact),
     rule("ACL DRYRUN u1|u2|default|nosuch <line>", Exact),
     rule("ACL LOG <count>?", Refusal),
@@ -485,8 +547,18 @@ pub const GRAMMAR: &[Rule] = &[
     rule("FCALL_RO two|read|call|nosuch 1|0 <key>", Exact),
     rule(
         "FUNCTION LIST LIBRARYNAME:lib|l*|nosuch? WITHCODE?",
-        Refusal,
+        Unordered,
     ),
+    rule(
+        "FUNCTION RESTORE <functions> FLUSH|APPEND|REPLACE|x?",
+        Exact,
+    ),
+    rule("FUNCTION RESTORE <functions> REPLACE", Exact),
+    rule("FUNCTION DELETE lib|lib2|nosuch", Exact),
+    rule("FUNCTION FLUSH ASYNC|SYNC|x?", Exact),
+    rule("FUNCTION STATS", Exact),
+    rule("FCALL all 0|1 <key> 3 SET <key> <value> 2 GET <key>", Exact),
+    rule("SCRIPT FLUSH ASYNC|SYNC|x?", Exact),
     // client side caching
     rule(
         "CLIENT TRACKING ON|OFF BCAST:PREFIX:k1|PREFIX:k2|OPTIN|OPTOUT? NOLOOP?",
@@ -495,8 +567,12 @@ pub const GRAMMAR: &[Rule] = &[
     rule("CLIENT TRACKING ON BCAST NOLOOP?", Exact),
     rule("CLIENT TRACKING ON REDIRECT:1000000000 PREFIX:k?", Exact),
     rule("CLIENT TRACKING ON", Exact),
+    rule(
+        "CLIENT TRACKING ON REDIRECT:<subscriber> OPTIN|OPTOUT? NOLOOP?",
+        Exact,
+    ),
     rule("CLIENT CACHING YES|NO|MAYBE", Exact),
-    rule("CLIENT TRACKINGINFO", Exact),
+    rule("CLIENT TRACKINGINFO", Time(u64::MAX)),
     rule(
         "CLIENT KILL ADDR:127.0.0.1:1|LADDR:127.0.0.1:1 USER:nosuch SKIPME:YES|NO",
         Exact,
@@ -527,6 +603,28 @@ pub const GRAMMAR: &[Rule] = &[
         Time(2000),
     ),
     rule("XINFO STREAM <key> FULL COUNT:<count>?", Time(2000)),
+    rule("XGROUP CREATE <key> g|h 0 MKSTREAM", Exact),
+    rule("XREADGROUP GROUP g|h a|b STREAMS <key> >", Exact),
+    rule(
+        "XREADGROUP GROUP g|h a|b|c COUNT:2? STREAMS <key> <key> <key> >|0|8-1|$ >|0 >|0|5",
+        Exact,
+    ),
+    rule(
+        "XAUTOCLAIM <key> g|h a|b|c 0|1000000000|-1 -|+|(8-0|8-2|x COUNT:0|1|2|3? JUSTID?",
+        Exact,
+    ),
+    rule(
+        "XCLAIM <key> g|h a|b 0|1000000000|-1|x 8-0|8-1|14-0|x 7-7|15-0+ IDLE:-1|0? TIME:-1|1? RETRYCOUNT:-1|0|5? JUSTID?",
+        Exact,
+    ),
+    rule(
+        "XPENDING <key> g|h IDLE 0 -|(8-0|8-1 +|(14-0|9 1|3|0 a|b|c?",
+        Time(2000),
+    ),
+    rule(
+        "XREAD COUNT 1|2 STREAMS <key> <key> <key> 0|8 0|14-0 0|$",
+        Exact,
+    ),
     rule("EXPIRE <key> 100 GT|LT", Refusal),
     rule("PEXPIRE <key> 100000 GT|LT", Refusal),
     rule(
@@ -548,6 +646,8 @@ pub const LISTENING: &[Rule] = &[
     rule("PSUBSCRIBE <channels>+", Exact),
     rule("SSUBSCRIBE <channel>+", Exact),
     rule("UNSUBSCRIBE <channel>?", Exact),
+    rule("SUBSCRIBE __redis__:invalidate", Exact),
+    rule("SUBSCRIBE __redis__:invalidate", Exact),
     rule("PUNSUBSCRIBE <channels>?", Exact),
     rule("SUNSUBSCRIBE <channel>?", Exact),
     rule("HELLO 2|3", Shape),
@@ -575,4 +675,15 @@ pub const BLOCKING: &[Rule] = &[
     ),
     rule("HELLO 2|3", Shape),
     rule("SELECT 0|1", Exact),
+    rule(
+        "XREADGROUP GROUP g a|b BLOCK 0 STREAMS <key> <key> > >",
+        Exact,
+    ),
+    rule("XREADGROUP GROUP g|h a BLOCK 0 STREAMS <key> >", Exact),
+    rule("BLMOVE k0|k1|k2 k0|k1|k2 LEFT|RIGHT LEFT|RIGHT 0", Exact),
+    rule("BLPOP|BRPOP k0|k1|k2 k0|k1|k2 0", Exact),
+    rule("BZPOPMIN|BZPOPMAX k0|k1|k2 k0|k1|k2 0", Exact),
+    rule("BZMPOP 0 1 k0|k1 MIN|MAX COUNT:<count>?", Exact),
+    rule("BLMPOP 0 1 k0|k1 LEFT|RIGHT COUNT:<count>?", Exact),
+    rule("CLIENT NO-EVICT ON|OFF", Exact),
 ];

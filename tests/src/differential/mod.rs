@@ -9,7 +9,10 @@
 //!   cluster   sequences for nodes of clusters, that redirect or forward
 //!   script    commands inside scripts and functions
 //!   generate  steps from all of these
+//!   payloads  values as the reference dumps them
 //!   run       steps on two servers, over several connections
+//!   side      the connections to one of them
+//!   crossing  what one has dumped, restored by the other
 //!   compare   when two replies are the same
 //!   coverage  what has been generated
 //! ```
@@ -17,6 +20,7 @@
 mod cluster;
 mod compare;
 mod coverage;
+mod crossing;
 mod depth;
 pub mod docs;
 mod generate;
@@ -26,6 +30,7 @@ mod policy;
 mod pools;
 mod run;
 mod script;
+mod side;
 
 pub use cluster::{COMING, Kinds, LEAVING, OWNED_ELSEWHERE, forwarded, redirected};
 pub use compare::{Compare, same};
@@ -34,4 +39,5 @@ pub use depth::{DEEP, EXPIRING, FINDING};
 pub use generate::Generator;
 pub use grammar::{BLOCKING, GRAMMAR, LISTENING, Rule};
 pub use policy::{POLICIES, Policy};
-pub use run::{AUDITOR, BLOCKER, Heard, Mismatch, Pair, Party, SUBSCRIBER, Step, default_settings};
+pub use run::{AUDITOR, BLOCKER, Heard, Mismatch, Pair, Party, SUBSCRIBER, Step};
+pub use side::default_settings;

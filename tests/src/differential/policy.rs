@@ -43,6 +43,9 @@ pub const POLICIES: &[(&str, Policy)] = &[
     ("bgsave", Never(FILES)),
     // Ours has subcommands of its own.
     ("client|help", As(Refusal)),
+    // Any client's number is as good as any other's.
+    ("client|getredir", As(Time(u64::MAX))),
+    ("client|trackinginfo", As(Time(u64::MAX))),
     ("cluster|help", As(Refusal)),
     ("client|id", As(Shape)),
     ("client|info", As(Shape)),
@@ -96,7 +99,7 @@ pub const POLICIES: &[(&str, Policy)] = &[
     ("fcall", Rules("the rules name functions that exist")),
     ("fcall_ro", Rules("the rules name functions that exist")),
     ("function|dump", As(Shape)),
-    ("function|list", As(Refusal)),
+    ("function|list", As(Unordered)),
     (
         "function|load",
         Rules("the rules hold libraries that mean something"),

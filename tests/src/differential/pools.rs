@@ -1,5 +1,7 @@
 //! Pools of values, small enough that arguments meet again. Good values lead each pool of numbers.
 
+/// The names of all keys but those whose scores are all equal.
+pub const KEYS: &[&str] = &["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"];
 pub const INTS: &[&str] = &[
     "0",
     "1",
@@ -262,7 +264,8 @@ pub const DATABASES: &[&str] = &["0", "1", "2"];
 /// Directives whose effect on small keyspaces shows, with values that make it show; the default comes first.
 pub const DIRECTIVES: &[(&str, &[&str])] = &[
     ("hash-max-listpack-entries", &["512", "8", "3", "0"]),
-    ("hash-max-listpack-value", &["64", "8", "0"]),
+    // Not 0: a dump of a packed hash stays packed in Redis though its elements are too long now; here it is made anew.
+    ("hash-max-listpack-value", &["64", "8", "1"]),
     (
         "list-max-listpack-size",
         &["-2", "4", "1", "-1", "8", "-5", "0"],
@@ -356,4 +359,85 @@ pub const SETTINGS: &[&str] = &[
     "-5",
     "100",
     "noeviction",
+];
+/// Starts of the rules that go together; a sequence may keep to those of one theme.
+pub const THEMES: &[(&str, &[&str])] = &[
+    (
+        "strings",
+        &[
+            "SET <", "SETR", "SETN", "SETE", "PSETEX", "GET", "MGET", "MSET", "APPEND", "STRLEN",
+            "SUBSTR", "INCR", "DECR", "LCS",
+        ],
+    ),
+    ("bits", &["SETBIT", "GETBIT", "BIT", "SETRANGE", "GETRANGE"]),
+    ("lists", &["L", "R", "BL", "BR", "SORT"]),
+    (
+        "sets",
+        &[
+            "SA", "SR", "SI", "SM", "SC", "SU", "SD", "SSCAN", "SP", "SORT",
+        ],
+    ),
+    ("hashes", &["H"]),
+    ("sorted sets", &["Z", "BZ", "SORT"]),
+    ("places", &["GEO", "ZADD", "ZRANGE <key>"]),
+    ("streams", &["X"]),
+    ("counters", &["PF"]),
+    (
+        "keys",
+        &[
+            "DEL", "UNLINK", "EXISTS", "TOUCH", "RENAME", "COPY", "MOVE", "SWAPDB", "SELECT",
+            "OBJECT", "DUMP", "RESTORE", "EXPIRE", "PEXPIRE", "PERSIST", "TTL", "PTTL", "KEYS",
+            "SCAN", "FLUSH", "SET <", "LPUSH", "HSET", "ZADD", "SADD", "XADD",
+        ],
+    ),
+    (
+        "scripts",
+        &[
+            "EVAL", "SCRIPT", "FUNCTION", "FCALL", "SET <", "HSET", "LPUSH",
+        ],
+    ),
+    (
+        "caching",
+        &[
+            "CLIENT", "HELLO", "GET", "MGET", "SET <", "HGET", "HSET", "DEL", "FLUSH", "EVAL",
+            "EXPIRE", "MSET",
+        ],
+    ),
+    (
+        "transactions",
+        &[
+            "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SET <", "GET", "INCR", "LPUSH", "DEL",
+            "BLPOP", "SELECT",
+        ],
+    ),
+    (
+        "users",
+        &[
+            "ACL", "AUTH", "GET", "SET <", "EVAL", "PUBLISH", "MGET", "COPY", "SORT",
+        ],
+    ),
+];
+/// What a user may do who may not do all. One command by itself at most: `ACL LIST` of Redis has several in the order of a
+/// hash table, and how rules of categories are summed up depends on all commands in them, of which there are more here.
+pub const LIMITS: &[&str] = &[
+    "~* &* +@all -@dangerous",
+    "~k* &* +@all",
+    "%R~k* %W~k1 %W~k2 &c* +@all",
+    "%R~k* &* +@all (~k1 +@all)",
+    "~* &* +@all -set",
+    "~* &* +@all -eval",
+    "~* +get",
+    "~k1 ~k2 &c1 +@all (%W~k3 +lpush) (+get ~*)",
+    "+@all",
+];
+/// Directives that leave no room for writes, and those that give it back.
+pub const SHORTAGES: &[(&[&str], &[&str])] = &[
+    (
+        &["maxmemory", "1", "maxmemory-policy", "noeviction"],
+        &["maxmemory", "0"],
+    ),
+    (
+        &["min-replicas-to-write", "1"],
+        &["min-replicas-to-write", "0"],
+    ),
 ];

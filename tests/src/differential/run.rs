@@ -1,14 +1,16 @@
 //! Running steps on two servers at once, and making a failing sequence short.
 //!
-//! A step runs on one of five connections:
+//! A step runs on one of six connections:
 //!
 //! ```text
 //!   0, 1        ordinary: commands, transactions, client side caching
 //!   SUBSCRIBER  listens to channels and keyspace events; what it hears is taken in after every step
-//!   BLOCKER     waits for keys; after every step it is asked whether it was served. A step of its own
-//!               while it waits is a CLIENT UNBLOCK
+//!   BLOCKER,    wait for keys; after every step they are asked whether they were served. A step of their own
+//!   BLOCKER+1   while they wait is a CLIENT UNBLOCK
 //!   AUDITOR     settings before a sequence, questions after it
 //! ```
+//!
+//! Steps of an ordinary connection may be sent together, in one write, as clients do that pipeline.
 //!
 //! A side may be a cluster: the commands go to one of its nodes, the auditor may sit at another.
 
@@ -17,21 +19,24 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::pools::DIRECTIVES;
-use super::{Compare, same, script};
-use crate::{Client, Reply, Server};
+use super::crossing::cross_over;
+use super::side::Side;
+use super::{Compare, same};
+use crate::{Reply, Server};
 
 /// Ordinary connections to each server; they share keys, so that WATCH has something to see.
 pub const CONNECTIONS: usize = 2;
 /// The connection that listens.
 pub const SUBSCRIBER: usize = CONNECTIONS;
-/// The connection that waits for keys.
+/// The first of the connections that wait for keys, so that there is an order in which they are served.
 pub const BLOCKER: usize = CONNECTIONS + 1;
+/// How many there are.
+pub const BLOCKERS: usize = 2;
 /// The connection of the run itself.
-pub const AUDITOR: usize = CONNECTIONS + 2;
+pub const AUDITOR: usize = BLOCKER + BLOCKERS;
 
-/// How long a server may take to begin to wait, or to serve who waits.
-const BLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Stands for the number that the subscriber has as a client, which is another at each server.
+pub const SUBSCRIBER_ID: &[u8] = b"@subscriber";
 
 /// How long a mismatch may be made shorter.
 const SHORTEN_TIME_MAX: Duration = Duration::from_secs(20);
@@ -47,23 +52,33 @@ pub struct Step {
     pub compare: Compare,
     /// Leaves a key that is over in `SOON`.
     pub expires: bool,
+    /// Is sent in one write with the next step, if that is of the same connection.
+    pub is_joined: bool,
 }
 
 impl Step {
     /// A step of plain words.
     pub fn new(connection: usize, words: &[&str], compare: Compare) -> Step {
+        let args = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        Step::of(connection, args, compare)
+    }
+
+    /// A step of any bytes.
+    pub fn of(connection: usize, args: Vec<Vec<u8>>, compare: Compare) -> Step {
         Step {
             connection,
-            args: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            args,
             compare,
             expires: false,
+            is_joined: false,
         }
     }
 }
 
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}>", self.connection)?;
+        let joined = if self.is_joined { "+" } else { "" };
+        write!(f, "{}{joined}>", self.connection)?;
         self.args
             .iter()
             .try_for_each(|arg| write!(f, " \"{:.160}\"", arg.escape_ascii().to_string()))
@@ -78,8 +93,25 @@ pub struct Heard {
     pub pushes: Vec<Reply>,
     /// What the subscriber got.
     pub messages: Vec<Reply>,
-    /// What the waiting client got.
-    pub served: Option<Reply>,
+    /// What waiting clients got, with the number of their connection.
+    pub served: Vec<(usize, Reply)>,
+}
+
+impl Heard {
+    /// A reply, or what came in its place, and nothing beside.
+    pub(super) fn of(reply: io::Result<Reply>) -> Heard {
+        Heard {
+            reply: reply.unwrap_or_else(lost),
+            pushes: Vec::new(),
+            messages: Vec::new(),
+            served: Vec::new(),
+        }
+    }
+}
+
+/// A lost connection is a difference like any other, and can be made short like any other.
+pub(super) fn lost(error: io::Error) -> Reply {
+    Reply::Error(format!("no reply: {error}").into_bytes())
 }
 
 impl fmt::Display for Heard {
@@ -90,10 +122,9 @@ impl fmt::Display for Heard {
                 write!(f, ", {what} {:.600}", format!("{replies:?}"))?;
             }
         }
-        match &self.served {
-            Some(reply) => write!(f, ", served {:.300}", format!("{reply:?}")),
-            None => Ok(()),
-        }
+        self.served
+            .iter()
+            .try_for_each(|(at, reply)| write!(f, ", served {at} {:.300}", format!("{reply:?}")))
     }
 }
 
@@ -140,7 +171,7 @@ impl Party {
     }
 
     /// The server that has the keys.
-    fn owner(&self) -> &Server {
+    pub(super) fn owner(&self) -> &Server {
         match self.is_elsewhere {
             true => &self.others[0],
             false => &self.asked,
@@ -180,27 +211,59 @@ impl Pair {
     pub fn run(&self, steps: &[Step]) -> Option<Mismatch> {
         let [mut ours, mut theirs] = [&self.ours, &self.theirs].map(Side::fresh);
         let mut queued: [VecDeque<Compare>; CONNECTIONS] = Default::default();
-        for (index, step) in steps.iter().enumerate() {
-            let [ours, theirs] = [&mut ours, &mut theirs].map(|side| side.take(step));
-            if !is_same(step, queued.get(step.connection), &ours, &theirs) {
-                return Some(Mismatch {
-                    steps: steps[..=index].to_vec(),
-                    ours,
-                    theirs,
-                });
-            }
-            if let Some(queue) = queued.get_mut(step.connection) {
-                match theirs.reply {
-                    Reply::Simple(text) if text == b"QUEUED" => queue.push_back(step.compare),
-                    _ if is_end_of_multi(&step.args[0]) => queue.clear(),
-                    _ => {}
+        // What was pushed amid joined steps, and is looked at when the connection has caught up.
+        let mut amid: [[Vec<Reply>; 2]; CONNECTIONS] = Default::default();
+        let mut at = 0;
+        while at < steps.len() {
+            let joined = &steps[at..at + joined(&steps[at..])];
+            let heard = [&mut ours, &mut theirs].map(|side| side.take(joined));
+            let [ours, theirs] = heard.map(Vec::into_iter);
+            for ((step, mut ours), mut theirs) in joined.iter().zip(ours).zip(theirs) {
+                let late = amid.get_mut(step.connection);
+                let are_late = late.as_ref().is_some_and(|[a, b]| a.len() + b.len() > 0);
+                if let Some([a, b]) = late {
+                    if joined.len() > 1 {
+                        a.append(&mut ours.pushes);
+                        b.append(&mut theirs.pushes);
+                    } else {
+                        ours.pushes.splice(0..0, a.drain(..));
+                        theirs.pushes.splice(0..0, b.drain(..));
+                    }
                 }
-            }
-            if step.expires {
-                std::thread::sleep(SOON);
+                let are_pushes_same = match are_late && joined.len() == 1 {
+                    // Redis tells of what it broadcasts once for all of them.
+                    true => invalidated(&ours.pushes) == invalidated(&theirs.pushes),
+                    false => are_same_pushes(&ours, &theirs),
+                };
+                let queue = queued.get(step.connection);
+                if !(are_pushes_same && is_same(step, queue, &ours, &theirs)) {
+                    return Some(Mismatch {
+                        steps: steps[..=at].to_vec(),
+                        ours,
+                        theirs,
+                    });
+                }
+                if let Some(queue) = queued.get_mut(step.connection) {
+                    match theirs.reply {
+                        Reply::Simple(text) if text == b"QUEUED" => queue.push_back(step.compare),
+                        _ if is_end_of_multi(&step.args[0]) => queue.clear(),
+                        _ => {}
+                    }
+                }
+                if step.expires {
+                    std::thread::sleep(SOON);
+                }
+                at += 1;
             }
         }
-        None
+        if !self.ours.others.is_empty() {
+            return None;
+        }
+        cross_over(&mut ours, &mut theirs).map(|(step, ours, theirs)| Mismatch {
+            steps: [steps, &[step]].concat(),
+            ours,
+            theirs,
+        })
     }
 
     /// Takes away every step without which the servers still differ in the same way.
@@ -214,9 +277,12 @@ impl Pair {
                 let mut steps = mismatch.steps.clone();
                 steps.drain(start..start + chunk);
                 match self.run(&steps) {
+                    // What crosses over in vain puts a step behind the others.
                     Some(shorter)
-                        if shorter.steps[shorter.steps.len() - 1].args[0].to_ascii_lowercase()
-                            == command =>
+                        if shorter.steps.len() < mismatch.steps.len()
+                            && shorter.steps[shorter.steps.len() - 1].args[0]
+                                .to_ascii_lowercase()
+                                == command =>
                     {
                         mismatch = shorter;
                     }
@@ -229,19 +295,36 @@ impl Pair {
     }
 }
 
-fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs: &Heard) -> bool {
+/// How many of the first steps are sent in one write.
+fn joined(steps: &[Step]) -> usize {
+    let connection = steps[0].connection;
+    let mut count = 1;
+    while connection < CONNECTIONS
+        && steps[count - 1].is_joined
+        && steps
+            .get(count)
+            .is_some_and(|next| next.connection == connection)
+    {
+        count += 1;
+    }
+    count
+}
+
+fn are_same_pushes(ours: &Heard, theirs: &Heard) -> bool {
     // Redis gathers what it broadcasts till the end of its round of events; a command that serves a waiting client
     // changes the same key twice in one.
     let [mut a, mut b] = [ours, theirs].map(|heard| heard.pushes.clone());
     a.dedup();
     b.dedup();
-    if ours.served != theirs.served {
-        return false;
-    }
     // By the same habit it takes only the first of these changes for the key's, which NOLOOP may spare the client,
     // though the second was another's.
-    let tells_more = ours.served.is_some() && invalidated(&b).is_subset(&invalidated(&a));
-    if a != b && !tells_more {
+    let tells_more = !ours.served.is_empty() && invalidated(&b).is_subset(&invalidated(&a));
+    a == b || tells_more
+}
+
+/// Whether everything but the pushes is the same.
+fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs: &Heard) -> bool {
+    if ours.served != theirs.served {
         return false;
     }
     if ours.messages != theirs.messages && streams(&ours.messages) != streams(&theirs.messages) {
@@ -298,7 +381,15 @@ fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
             }
         };
         let kind = kind[0].bytes().unwrap_or_default().to_vec();
-        if kind.ends_with(b"unsubscribe") {
+        // What is cached is told of by another way than events: which of them comes first is each server's own, and so is
+        // the order of the clients for which it is told here.
+        let is_invalidation =
+            kind == b"message" && rest[0].bytes() == Some(b"__redis__:invalidate");
+        if is_invalidation || kind == b"invalidate" {
+            let told = streams.entry(b"invalidate".to_vec()).or_default();
+            told.push(message.clone());
+            told.sort();
+        } else if kind.ends_with(b"unsubscribe") {
             let counts = [&kind[..], b" counts"].concat();
             streams.entry(counts).or_default().push(rest[1].clone());
             let left = streams.entry(kind).or_default();
@@ -313,237 +404,6 @@ fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
         }
     }
     streams
-}
-
-/// The command that undoes what a run has set.
-pub fn default_settings(server: &Server) -> Vec<&'static str> {
-    let mut settings = vec!["CONFIG", "SET"];
-    for (name, values) in DIRECTIVES {
-        // A test may have started its servers with limits of its own.
-        if !server.is_started_with(name) {
-            settings.extend([name, values[0]]);
-        }
-    }
-    settings
-}
-
-/// Undoes what an earlier run has left.
-fn make_as_new(server: &Server) {
-    let mut client = server.client();
-    let mut reset: Vec<Vec<&str>> = vec![
-        vec!["CLIENT", "UNPAUSE"],
-        // Keys expire when they are looked at, by both servers at the same step.
-        vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
-        vec!["FLUSHALL"],
-        vec!["FUNCTION", "FLUSH"],
-        vec!["SCRIPT", "FLUSH"],
-        vec!["ACL", "DELUSER", "u1", "u2"],
-        vec!["SLOWLOG", "RESET"],
-        vec!["ACL", "LOG", "RESET"],
-        script::load_words().to_vec(),
-    ];
-    reset.push(default_settings(server));
-    for reply in client.pipeline(&reset) {
-        assert_eq!(reply.error(), None, "a server is made as new");
-    }
-}
-
-/// The reply with the words in its errors that only one side says replaced.
-fn translated(reply: Reply, words: &[(String, &str)]) -> Reply {
-    let all = |items: Vec<Reply>| {
-        items
-            .into_iter()
-            .map(|item| translated(item, words))
-            .collect()
-    };
-    match reply {
-        reply if words.is_empty() => reply,
-        Reply::Error(text) => {
-            let mut text = String::from_utf8_lossy(&text).into_owned();
-            for (word, meaning) in words {
-                text = text.replace(word.as_str(), meaning);
-            }
-            Reply::Error(text.into_bytes())
-        }
-        Reply::Array(items) => Reply::Array(all(items)),
-        other => other,
-    }
-}
-
-/// The connections to one side.
-struct Side<'s> {
-    party: &'s Party,
-    clients: Vec<Client>,
-    /// The auditor's eye on the asked node, where it sits at another.
-    asker: Option<Client>,
-    blocker_id: String,
-    /// The blocker waits.
-    waits: bool,
-    /// The subscriber has been used.
-    listens: bool,
-    pings: u64,
-}
-
-impl Side<'_> {
-    fn fresh(party: &Party) -> Side<'_> {
-        let mut auditor = party.owner().client();
-        // Clients of the run before may still be on their way out, and would be counted.
-        let deadline = Instant::now() + BLOCK_TIMEOUT;
-        while party.others.is_empty()
-            && auditor.info("connected_clients") != "1"
-            && Instant::now() < deadline
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        for server in party.others.iter().chain([&party.asked]) {
-            make_as_new(server);
-        }
-        let mut clients: Vec<Client> = (0..AUDITOR).map(|_| party.asked.client()).collect();
-        let blocker_id = clients[BLOCKER].call(&["CLIENT", "ID"]).int().to_string();
-        clients.push(auditor);
-        Side {
-            party,
-            clients,
-            asker: party.is_elsewhere.then(|| party.asked.client()),
-            blocker_id,
-            waits: false,
-            listens: false,
-            pings: 0,
-        }
-    }
-
-    fn take(&mut self, step: &Step) -> Heard {
-        let mut pushes = Vec::new();
-        let reply = match step.connection {
-            SUBSCRIBER => {
-                self.listens = true;
-                Ok(Reply::Null)
-            }
-            BLOCKER => self.wait_or_unblock(&step.args),
-            at => self.call(at, &step.args, &mut pushes),
-        };
-        // A lost connection is a difference like any other, and can be made short like any other.
-        let lost = |error: io::Error| Reply::Error(format!("no reply: {error}").into_bytes());
-        let served = match self.served() {
-            Ok(served) => served,
-            Err(error) => Some(lost(error)),
-        };
-        let messages = match self.listens {
-            true => self.listen((step.connection == SUBSCRIBER).then_some(&step.args[..])),
-            false => Ok(Vec::new()),
-        };
-        let words = &self.party.words;
-        let messages = messages.unwrap_or_else(|error| vec![lost(error)]);
-        Heard {
-            reply: translated(reply.unwrap_or_else(lost), words),
-            pushes,
-            messages: messages
-                .into_iter()
-                .map(|message| translated(message, words))
-                .collect(),
-            served: served.map(|reply| translated(reply, words)),
-        }
-    }
-
-    fn call(&mut self, at: usize, args: &[Vec<u8>], pushes: &mut Vec<Reply>) -> io::Result<Reply> {
-        let client = &mut self.clients[at];
-        client.send(args)?;
-        let reply = loop {
-            match client.receive()? {
-                push @ Reply::Push(_) => pushes.push(push),
-                reply => break reply,
-            }
-        };
-        if args[0].eq_ignore_ascii_case(b"quit") && reply.error().is_none() {
-            *client = self.party.asked.client();
-        }
-        Ok(reply)
-    }
-
-    /// Sends a command to the subscriber, if there is one, and takes in what it has heard till now.
-    fn listen(&mut self, args: Option<&[Vec<u8>]>) -> io::Result<Vec<Reply>> {
-        self.pings += 1;
-        let mark = format!("mark {}", self.pings);
-        let client = &mut self.clients[SUBSCRIBER];
-        if let Some(args) = args {
-            client.send(args)?;
-        }
-        client.send(&["PING", &mark])?;
-        let is_mark = |reply: &Reply| reply.bytes() == Some(mark.as_bytes());
-        let mut heard = Vec::new();
-        loop {
-            match client.receive()? {
-                reply if is_mark(&reply) => return Ok(heard),
-                // A connection that listens gets a pair.
-                Reply::Array(pair) if pair.len() == 2 && is_mark(&pair[1]) => return Ok(heard),
-                reply => heard.push(reply),
-            }
-        }
-    }
-
-    /// Sends a command that may wait to the blocker. One that waits already is unblocked.
-    fn wait_or_unblock(&mut self, args: &[Vec<u8>]) -> io::Result<Reply> {
-        if self.waits {
-            let how = if args.len().is_multiple_of(2) {
-                "ERROR"
-            } else {
-                "TIMEOUT"
-            };
-            let id = self.blocker_id.clone();
-            let asker = match &mut self.asker {
-                Some(asker) => asker,
-                None => &mut self.clients[AUDITOR],
-            };
-            return asker.try_call(&["CLIENT", "UNBLOCK", &id, how]);
-        }
-        self.clients[BLOCKER].send(args)?;
-        self.clients[BLOCKER].flush()?;
-        let deadline = Instant::now() + BLOCK_TIMEOUT;
-        loop {
-            if self.clients[BLOCKER].has_reply_within(Duration::from_millis(1))? {
-                return self.clients[BLOCKER].receive();
-            }
-            if self.blocked_clients().iter().all(|count| count == "1") {
-                self.waits = true;
-                return Ok(Reply::Simple(b"waits".to_vec()));
-            }
-            if Instant::now() > deadline {
-                return Ok(Reply::Simple(b"neither waits nor answers".to_vec()));
-            }
-        }
-    }
-
-    /// What the waiting client got, if it waits no more.
-    fn served(&mut self) -> io::Result<Option<Reply>> {
-        if !self.waits || self.blocked_clients().iter().all(|count| count != "0") {
-            return Ok(None);
-        }
-        self.waits = false;
-        let reply = self.clients[BLOCKER].receive()?;
-        // The node that has the keys may hear a little later that the wait is over.
-        let deadline = Instant::now() + BLOCK_TIMEOUT;
-        while self.blocked_clients().iter().any(|count| count != "0") && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(Some(reply))
-    }
-
-    /// How many clients wait, at the node that has the keys and at the one that was asked.
-    fn blocked_clients(&mut self) -> Vec<String> {
-        let nodes = [Some(&mut self.clients[AUDITOR]), self.asker.as_mut()];
-        nodes
-            .into_iter()
-            .flatten()
-            .map(|node| {
-                // The one section: it is asked for after every step.
-                let info = node.call(&["INFO", "clients"]).text();
-                let line = info
-                    .lines()
-                    .find_map(|line| line.strip_prefix("blocked_clients:"));
-                line.unwrap_or_default().to_owned()
-            })
-            .collect()
-    }
 }
 
 fn is_end_of_multi(name: &[u8]) -> bool {

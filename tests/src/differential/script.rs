@@ -6,7 +6,15 @@ const CALL_ALL: &str = "local r = {} local i = 1 while i <= #ARGV do local n = t
 /// The same, and errors are replies too.
 const PCALL_ALL: &str = "local r = {} local i = 1 while i <= #ARGV do local n = tonumber(ARGV[i]) \
     r[#r + 1] = redis.pcall(unpack(ARGV, i + 1, i + n)) i = i + n + 1 end return r";
+/// The same in the newer protocol, with each reply inside a table, beside the type Lua has for it.
+const NEST_ALL: &str = "redis.setresp(3) local r = {} local i = 1 while i <= #ARGV do local n = tonumber(ARGV[i]) \
+    local e = redis.pcall(unpack(ARGV, i + 1, i + n)) r[#r + 1] = {type(e), {e}} i = i + n + 1 end return r";
+/// Runs them all, and fails.
+const CALL_AND_FAIL: &str = "local i = 1 while i <= #ARGV do local n = tonumber(ARGV[i]) \
+    redis.pcall(unpack(ARGV, i + 1, i + n)) i = i + n + 1 end return redis.call('nosuch', #ARGV)";
 const CALL: &str = "return redis.call(unpack(ARGV))";
+/// The same command again and again.
+const REPEAT: &str = "local r for i = 1, 20 do r = redis.pcall(unpack(ARGV)) end return r";
 const PCALL: &str = "return redis.pcall(unpack(ARGV))";
 const CALL_RESP3: &str = "redis.setresp(3) return redis.call(unpack(ARGV))";
 const FLAGGED: &str = "#!lua flags=no-writes,allow-stale\nreturn redis.call(unpack(ARGV))";
@@ -15,7 +23,9 @@ const FLAGGED: &str = "#!lua flags=no-writes,allow-stale\nreturn redis.call(unpa
 const LIBRARY: &str = "#!lua name=lib\n\
     redis.register_function('call', function(keys, args) return redis.call(unpack(args)) end)\n\
     redis.register_function{function_name='read', callback=function(keys, args) return redis.pcall(unpack(args)) end, \
-    flags={'no-writes'}}";
+    flags={'no-writes'}}\n\
+    redis.register_function('all', function(keys, args) local r = {} local i = 1 while i <= #args do \
+    local n = tonumber(args[i]) r[#r + 1] = redis.pcall(unpack(args, i + 1, i + n)) i = i + n + 1 end return r end)";
 
 /// Scripts that need no arguments, to be loaded, looked for and run.
 pub const SOURCES: &[&str] = &[
@@ -187,7 +197,7 @@ pub const LIBRARIES: &[&str] = &[
 const LOAD: &[&str] = &["FUNCTION", "LOAD", "REPLACE", LIBRARY];
 
 /// How many forms [`line`] knows.
-pub const FORMS: usize = 12;
+pub const FORMS: usize = 20;
 
 /// Whether a command may stand in a script of a run: it comes back with a reply of its own.
 pub fn allows(name: &[u8]) -> bool {
@@ -200,36 +210,59 @@ pub fn allows(name: &[u8]) -> bool {
 
 /// Whether a form of [`line`] runs more than the first command.
 pub fn takes_several(form: usize) -> bool {
-    (6..10).contains(&form)
+    (8..18).contains(&form)
 }
 
 /// A command line that runs `commands` in one of several ways; those for one command run the first.
 pub fn line(form: usize, commands: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
-    let first = &commands[0];
-    let one = |head: &[&str]| -> Vec<Vec<u8>> {
-        let head = head.iter().map(|word| word.as_bytes().to_vec());
-        head.chain(first.iter().cloned()).collect()
+    let (head, declares): ([&str; 2], bool) = match form {
+        0 | 1 => (["EVAL", CALL], form == 1),
+        2 => (["EVAL", PCALL], false),
+        3 => (["EVAL_RO", CALL], false),
+        4 => (["EVAL", CALL_RESP3], false),
+        5 => (["EVAL", FLAGGED], false),
+        6 => (["FCALL", "call"], false),
+        7 => (["FCALL_RO", "read"], true),
+        8 | 9 => (["EVAL", CALL_ALL], form == 9),
+        10 | 11 => (["EVAL", PCALL_ALL], form == 11),
+        12 | 13 => (["EVAL", NEST_ALL], form == 13),
+        14 | 15 => (["EVAL", CALL_AND_FAIL], form == 15),
+        16 | 17 => (["FCALL", "all"], form == 17),
+        18 => (["EVAL", REPEAT], false),
+        _ => (["EVAL", REPEAT], true),
     };
-    let all = |script: &str| {
-        let head = ["EVAL", script, "0"].map(|word| word.as_bytes().to_vec());
-        let mut args = head.to_vec();
-        for command in commands {
+    let are_counted = COUNTED.contains(&head[1]);
+    let commands = if are_counted {
+        commands
+    } else {
+        &commands[..1]
+    };
+    let mut args = head.map(|word| word.as_bytes().to_vec()).to_vec();
+    let mut keys: Vec<&Vec<u8>> = commands
+        .iter()
+        .flatten()
+        .filter(|arg| is_key(arg))
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|_| declares);
+    args.push(keys.len().to_string().into());
+    args.extend(keys.into_iter().cloned());
+    for command in commands {
+        if are_counted {
             args.push(command.len().to_string().into());
-            args.extend(command.iter().cloned());
         }
-        args
-    };
-    match form {
-        0 | 1 => one(&["EVAL", CALL, "0"]),
-        2 => one(&["EVAL", PCALL, "0"]),
-        3 => one(&["EVAL_RO", CALL, "0"]),
-        4 => one(&["EVAL", CALL_RESP3, "0"]),
-        5 => one(&["EVAL", FLAGGED, "0"]),
-        6 | 7 => all(CALL_ALL),
-        8 | 9 => all(PCALL_ALL),
-        10 => one(&["FCALL", "call", "0"]),
-        _ => one(&["FCALL_RO", "read", "0"]),
+        args.extend(command.iter().cloned());
     }
+    args
+}
+
+/// Scripts and functions that take several commands, each behind the number of its words.
+const COUNTED: [&str; 5] = [CALL_ALL, PCALL_ALL, NEST_ALL, CALL_AND_FAIL, "all"];
+
+/// Whether it is the name of one of the keys of a run.
+pub fn is_key(arg: &[u8]) -> bool {
+    matches!(arg, [b'k', digit] if digit.is_ascii_digit())
 }
 
 /// The commands that a line of [`line`] runs, whose keys have been declared or not.
@@ -242,8 +275,7 @@ pub fn embedded(args: &[Vec<u8>]) -> Vec<&[Vec<u8>]> {
     else {
         return Vec::new();
     };
-    let several = [CALL_ALL, PCALL_ALL];
-    if !several.iter().any(|script| args[1] == script.as_bytes()) {
+    if !COUNTED.iter().any(|script| args[1] == script.as_bytes()) {
         return vec![rest];
     }
     let mut commands = Vec::new();
