@@ -216,21 +216,19 @@ impl Node {
         tell: impl FnOnce(&Tracking, &Delivery<'_>),
     ) -> Vec<Bytes> {
         let kept = RefCell::new(Vec::new());
-        if self.tracking.any() {
-            // Whoever read an old value has been remembered before; this makes it seen.
-            std::sync::atomic::fence(Ordering::SeqCst);
-            let delivery = Delivery {
-                clients: &self.clients,
-                send: &|client, message| {
-                    if own == Some(client.id) {
-                        kept.borrow_mut().push(message);
-                    } else {
-                        self.send(client, message);
-                    }
-                },
-            };
-            tell(&self.tracking, &delivery);
-        }
+        // Whoever read an old value has been remembered before; this makes it seen.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let delivery = Delivery {
+            clients: &self.clients,
+            send: &|client, message| {
+                if own == Some(client.id) {
+                    kept.borrow_mut().push(message);
+                } else {
+                    self.send(client, message);
+                }
+            },
+        };
+        tell(&self.tracking, &delivery);
         kept.into_inner()
     }
 

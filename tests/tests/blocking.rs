@@ -224,6 +224,40 @@ fn whatever_makes_a_list_wakes_its_clients() {
     assert_eq!(receive(&mut client), "k v");
 }
 
+/// As 7.0.15 has it: nobody is woken by a value that takes the place of another one, or by what is put to that.
+#[test]
+fn a_list_in_the_place_of_another_value_wakes_nobody() {
+    let server = server();
+    let mut own = server.client();
+    let mut client = server.client();
+    let endings: [&[&[&str]]; 4] = [
+        &[&["DEL", "k"], &["RPUSH", "k", "v"]],
+        &[&["RENAME", "x", "k"]],
+        &[&["COPY", "x", "k", "REPLACE"]],
+        &[
+            &["MULTI"],
+            &["DEL", "k"],
+            &["SORT", "x", "ALPHA", "STORE", "k"],
+            &["EXEC"],
+        ],
+    ];
+    for ending in endings {
+        own.call(&["RPUSH", "x", "v"]);
+        send(&mut client, &["BLPOP", "k", "0"]);
+        wait_blocked(&mut own, 1);
+        own.call(&["SET", "k", "text"]);
+        own.call(&["SORT", "x", "ALPHA", "BY", "nosort", "STORE", "k"]);
+        own.call(&["LPUSH", "k", "not this"]);
+        own.call(&["PING"]);
+        wait_blocked(&mut own, 1);
+        for command in ending {
+            own.call(command);
+        }
+        assert_eq!(receive(&mut client), "k v", "{ending:?}");
+        own.call(&["FLUSHALL"]);
+    }
+}
+
 #[test]
 fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut server = server();

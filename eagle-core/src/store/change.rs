@@ -211,9 +211,13 @@ impl<'a> Change<'_, 'a> {
         let due = field_index::due_of_draft(&self.writer, draft);
         match &place.here {
             Some(here) => {
-                if here.expired(self.now_ms) {
+                let expired = here.expired(self.now_ms);
+                if expired {
                     self.note_expired(place.db, place.key);
                     self.note_created(place.db, place.key);
+                }
+                if expired || here.blob.kind() == Kind::Stream {
+                    self.note_readied(place.db, place.key);
                 }
                 self.release(&here.blob, contents)?;
                 let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
@@ -240,6 +244,7 @@ impl<'a> Change<'_, 'a> {
                 }
                 table::insert(&mut self.writer, place.slot_at, place.hash, record)?;
                 self.note_created(place.db, place.key);
+                self.note_readied(place.db, place.key);
             }
         }
         self.note_change(place.db, place.key);
@@ -269,6 +274,9 @@ impl<'a> Change<'_, 'a> {
             place.hash,
             u64::from(left.keys),
         )?;
+        if here.blob.kind() == Kind::Stream {
+            self.note_readied(place.db, place.key);
+        }
         self.writer.free(here.found.record.blob())?;
         if expired {
             // Nobody asked for it: it is no change as INFO and the stream of changes count them.
@@ -370,8 +378,16 @@ impl<'a> Change<'_, 'a> {
 
     #[inline]
     pub(super) fn note_touched(&mut self, db: u8, key: &[u8]) {
-        if self.keyspace.is_watched() || self.keyspace.awaited().covers(key) {
+        if self.keyspace.is_watched() {
             self.notes.rare_mut().touched.push((db, key.into()));
+        }
+    }
+
+    /// Notes that whoever waits for a key is to look at it ([`View::readied`](super::View::readied)).
+    #[inline]
+    pub(super) fn note_readied(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace.awaited().covers(key) {
+            self.notes.rare_mut().readied.push((db, key.into()));
         }
     }
 

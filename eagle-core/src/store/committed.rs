@@ -24,6 +24,12 @@ impl Committed<'_> {
         self.rare.as_ref().map_or(&[], |rare| &rare.touched)
     }
 
+    /// See [`View::readied`](super::View::readied).
+    #[inline]
+    pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.readied)
+    }
+
     /// See [`View::lapsed`](super::View::lapsed).
     pub fn lapsed(&self) -> &[Lapsed] {
         self.rare.as_ref().map_or(&[], |rare| &rare.lapsed)

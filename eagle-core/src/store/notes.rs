@@ -20,6 +20,7 @@ pub(super) struct Notes {
 #[derive(Default)]
 pub(super) struct Rare {
     pub(super) touched: Vec<KeyName>,
+    pub(super) readied: Vec<KeyName>,
     pub(super) expired: Vec<KeyName>,
     pub(super) created: Vec<KeyName>,
     pub(super) lapsed: Vec<Lapsed>,
@@ -54,6 +55,7 @@ pub(super) struct NotesMark {
 #[derive(Clone, Copy, Debug, Default)]
 struct RareMark {
     touched: usize,
+    readied: usize,
     expired: usize,
     created: usize,
     lapsed: usize,
@@ -87,6 +89,7 @@ impl Notes {
             dirty: self.dirty,
             rare: self.rare().map(|rare| RareMark {
                 touched: rare.touched.len(),
+                readied: rare.readied.len(),
                 expired: rare.expired.len(),
                 created: rare.created.len(),
                 lapsed: rare.lapsed.len(),
@@ -103,6 +106,7 @@ impl Notes {
         if let Some(rare) = &mut self.rare {
             let mark = mark.rare.unwrap_or_default();
             rare.touched.truncate(mark.touched);
+            rare.readied.truncate(mark.readied);
             rare.expired.truncate(mark.expired);
             rare.created.truncate(mark.created);
             rare.lapsed.truncate(mark.lapsed);

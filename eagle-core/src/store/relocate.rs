@@ -26,6 +26,8 @@ impl Change<'_, '_> {
             &draft_like(&here.blob, &to, here.ttl_at, value),
             Contents::Discard,
         )?;
+        // What was there counts as removed before.
+        self.note_readied(dst.0, dst.1);
         Ok(true)
     }
 
@@ -43,6 +45,8 @@ impl Change<'_, '_> {
             &draft_like(&here.blob, &to, here.ttl_at, &value),
             Contents::Discard,
         )?;
+        // What was there counts as removed before.
+        self.note_readied(dst.0, dst.1);
         Ok(true)
     }
 }

@@ -681,8 +681,8 @@ impl<'a> View<'a> {
         self.notes.dirty
     }
 
-    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero, or if somebody waits
-    /// for a key of their slot ([`Keyspace::awaited`]). FLUSHDB and SWAPDB record nothing: the caller knows.
+    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`] is not zero. FLUSHDB and SWAPDB record
+    /// nothing: the caller knows.
     #[inline]
     pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
         self.notes.rare().map_or(&[], |rare| &rare.touched)
@@ -692,6 +692,21 @@ impl<'a> View<'a> {
     pub fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() {
             self.notes.rare_mut().touched.push((db, key.into()));
+        }
+    }
+
+    /// Keys that those who wait for them ([`Keyspace::awaited`]) are to look at: keys that came into being, and streams
+    /// that got an entry, another value or an end. As in Redis it is no such news that a value has taken the place of
+    /// another one, or that a collection has grown. FLUSHDB and SWAPDB record nothing: the caller knows.
+    #[inline]
+    pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.readied)
+    }
+
+    /// Has [`View::readied`] name a key that has taken the place of one that was removed, as far as others may know.
+    pub fn note_readied(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace.awaited().covers(key) {
+            self.notes.rare_mut().readied.push((db, key.into()));
         }
     }
 

@@ -63,7 +63,7 @@ fn note_slow(
     let us = nanos / 1000;
     // CONFIG SET may just have changed what is slow.
     let changed = entry.has(Flags::ADMIN).then(|| cx.node.config.snapshot());
-    let config = changed.as_deref().unwrap_or(cx.config);
+    let config = changed.as_deref().unwrap_or(&cx.config);
     if !entry.has(Flags::SKIP_SLOWLOG)
         && !is_blocked
         && config.monitoring.slowlog_log_slower_than >= 0

@@ -5,10 +5,13 @@
 //! later. Who wants that slot waits, as for any other holder of it; reads without locks go on.
 
 use super::call;
+use super::context::Context;
 use super::errors::CommandError;
 use super::event::Notice;
 use crate::node::{Node, Thread};
 use crate::propagation::Stream;
+use crate::session::{ClientInfo, ReplyMode};
+use bytes::Bytes;
 use eagle_core::resp::{Protocol, Writer};
 use eagle_core::store::{View, Worker};
 use std::panic::resume_unwind;
@@ -61,42 +64,81 @@ pub(super) fn check_slot(node: &Node, slot: u16, asking: bool) -> Result<(), Com
     }
 }
 
-/// Does `work` with `slots`, ascending and distinct, locked and none of them in transfer; then commits it, as a command
-/// is.
-pub(super) fn change<T>(
-    node: &Node,
-    worker: &mut Worker,
-    slots: &[u16],
-    work: impl Fn(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
-) -> T {
-    /// How long a slot in transfer is left alone.
-    const TRANSFER_WAIT: Duration = Duration::from_millis(1);
-    loop {
-        let done = call::apply_on(node, worker, slots, |view, stream, notices| {
-            let may_write = !node.slots_in_transfer.any_of(slots);
-            may_write.then(|| work(view, stream, notices))
-        });
-        match done {
-            Some(done) => return done,
-            None => std::thread::sleep(TRANSFER_WAIT),
+/// The client for which something is changed.
+pub(super) struct Author {
+    client: Arc<ClientInfo>,
+    /// It wants no reply, behind which it could be told of anything.
+    is_silent: bool,
+}
+
+impl Author {
+    /// The client of a request.
+    pub(super) fn of(cx: &Context<'_>) -> Author {
+        Author {
+            client: cx.session.info.clone(),
+            is_silent: cx.session.reply != ReplyMode::On,
         }
     }
 }
 
-/// The reply of a command that was done on another thread; none if the server shuts down.
-pub(super) fn answer(
-    thread: &Thread,
-    done: Option<Result<&'static [u8], CommandError>>,
-) -> Vec<u8> {
-    match done {
-        Some(Ok(reply)) => reply.to_vec(),
-        Some(Err(error)) => {
-            let mut out = Writer::new(Protocol::Resp2);
-            call::reply_error(thread, &mut out, &error);
-            out.take().into()
+/// What became of a change: the reply, and what its author is told behind it.
+pub(super) struct Changed {
+    reply: Result<&'static [u8], CommandError>,
+    stale: Vec<Bytes>,
+}
+
+impl From<CommandError> for Changed {
+    fn from(error: CommandError) -> Changed {
+        Changed {
+            reply: Err(error),
+            stale: Vec::new(),
         }
-        None => Vec::new(),
     }
+}
+
+/// Does `work`, which replies something or fails, with `slots`, ascending and distinct, locked and none of them in transfer;
+/// then commits it, as a command is.
+pub(super) fn change(
+    node: &Node,
+    worker: &mut Worker,
+    slots: &[u16],
+    author: &Author,
+    work: impl Fn(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> Result<&'static [u8], CommandError>,
+) -> Changed {
+    /// How long a slot in transfer is left alone.
+    const TRANSFER_WAIT: Duration = Duration::from_millis(1);
+    loop {
+        let client = Some(&*author.client);
+        let (done, mut stale) =
+            call::apply_on(node, worker, slots, client, |view, stream, notices| {
+                let may_write = !node.slots_in_transfer.any_of(slots);
+                may_write.then(|| work(view, stream, notices))
+            });
+        let Some(reply) = done else {
+            std::thread::sleep(TRANSFER_WAIT);
+            continue;
+        };
+        if author.is_silent {
+            for message in stale.drain(..) {
+                node.send(&author.client, message);
+            }
+        }
+        return Changed { reply, stale };
+    }
+}
+
+/// The reply of a command that was done on another thread; none if the server shuts down.
+pub(super) fn answer(thread: &Thread, done: Option<Changed>) -> Vec<u8> {
+    let Some(Changed { reply, stale }) = done else {
+        return Vec::new();
+    };
+    let mut out = Writer::new(Protocol::Resp2);
+    match reply {
+        Ok(reply) => out.raw(reply),
+        Err(error) => call::reply_error(thread, &mut out, &error),
+    }
+    stale.iter().for_each(|message| out.raw(message));
+    out.take().into()
 }
 
 /// `bytes` as a bulk string. They are not copied elsewhere: there may be very many.

@@ -6,7 +6,7 @@ use super::args::Args;
 use super::blocking::{self, note_ready, post_ready};
 use super::context::{Context, Flow};
 use super::deliver::{
-    deliver, publish_expired, remove_expired, send_all, tell_caches, update_caches,
+    deliver, publish_expired, remove_expired, send_all, tell_caches_of, update_caches,
 };
 use super::effect::Effects;
 use super::errors::{self, CommandError};
@@ -27,7 +27,8 @@ use crate::cluster::route::Route;
 use crate::config::Snapshot;
 use crate::node::{Node, Thread, unix_ms};
 use crate::propagation::Stream;
-use crate::session::{CachingFlags, Queued, ReadyKey, ReplyMode, Session};
+use crate::session::{CachingFlags, ClientInfo, Queued, ReadyKey, ReplyMode, Session};
+use bytes::Bytes;
 use eagle_core::resp::Writer;
 use eagle_core::store::{
     Access, Committed, Guard, KnownKey, KnownKeys, MetField, View, Worker, key_slot,
@@ -475,7 +476,7 @@ pub(super) fn in_context<'a, T>(
         entry,
         now_ms: batch.now_ms,
         clock: batch.clock,
-        config: &batch.config,
+        config: batch.config.clone(),
         effects: &mut batch.effects,
         stream: &mut batch.stream,
         events: &mut batch.events,
@@ -516,7 +517,7 @@ fn end(cx: &mut Context<'_>) -> Option<Late> {
     if let Some(head) = committed.ring_head {
         cx.session.written = head;
     }
-    note_ready(cx.node, committed.touched(), cx.ready);
+    note_ready(cx.node, committed.readied(), cx.ready);
     if late {
         return Some(Late {
             events: raised.into_list(),
@@ -577,16 +578,19 @@ pub(super) fn apply<T>(
     slots: &[u16],
     change: impl FnOnce(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
 ) -> T {
-    apply_on(&thread.node, &mut thread.worker.borrow_mut(), slots, change)
+    let worker = &mut thread.worker.borrow_mut();
+    apply_on(&thread.node, worker, slots, None, change).0
 }
 
-/// The same on a thread of no connection, which has `worker`.
+/// The same on a thread of no connection, which has `worker`. What the `author` of the changes has to drop from its own
+/// cache is returned: it is told after the reply.
 pub(super) fn apply_on<T>(
     node: &Node,
     worker: &mut Worker,
     slots: &[u16],
+    author: Option<&ClientInfo>,
     change: impl FnOnce(&mut View<'_>, &mut Stream, &mut Vec<Notice>) -> T,
-) -> T {
+) -> (T, Vec<Bytes>) {
     let guard = node.keyspace.pin();
     let access = Access::Slots(slots);
     let mut view = node.keyspace.view(worker, &guard, access, unix_ms());
@@ -594,11 +598,11 @@ pub(super) fn apply_on<T>(
     let result = change(&mut view, &mut stream, &mut notices);
     node.note_changes(view.dirty());
     let committed = commit(node, &mut view, &mut stream);
-    post_ready(node, committed.touched());
-    tell_caches(node, committed.touched());
+    post_ready(node, committed.readied());
+    let stale = tell_caches_of(node, author, committed.touched());
     send_all(node, &notices);
     drop(committed);
-    result
+    (result, stale)
 }
 
 /// Removes `key` if its time has come, and tells who wants to know.
@@ -621,7 +625,7 @@ pub(super) fn remove_if_expired(
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(&mut view);
-        post_ready(node, committed.touched());
+        post_ready(node, committed.readied());
         publish_expired(node, &committed);
     }
 }
@@ -646,7 +650,7 @@ pub(super) fn remove_lapsed(
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         node.note_changes(view.dirty());
         let committed = commit(node, &mut view, &mut stream);
-        post_ready(node, committed.touched());
+        post_ready(node, committed.readied());
         publish_expired(node, &committed);
     }
 }
@@ -768,6 +772,10 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
                 cx.out,
                 &CommandError::new("ERR Command not allowed inside a transaction"),
             );
+        }
+        if cx.entry.has(Flags::ADMIN) {
+            // The next one already runs under what CONFIG SET has set.
+            cx.config = cx.thread.config();
         }
     }
     cx.session.take_redacted();

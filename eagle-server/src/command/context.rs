@@ -7,7 +7,7 @@ use super::errors::{self, CommandError};
 use super::event::Events;
 use super::table::Entry;
 use crate::clock::Moment;
-use crate::config::Config;
+use crate::config::Snapshot;
 use crate::node::{Node, Thread};
 use crate::propagation::Stream;
 use crate::repl::Feed;
@@ -53,7 +53,8 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// When the previous command ended.
     pub clock: Moment,
-    pub config: &'a Config,
+    /// The configuration in force.
+    pub config: Snapshot,
     /// What replicas and the log run in this command's stead.
     pub effects: &'a mut Effects,
     /// What this request adds to the stream of changes, so far.

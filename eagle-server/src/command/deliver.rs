@@ -9,6 +9,7 @@ use super::table::Entry;
 use crate::config::special::EventClasses;
 use crate::node::{Node, Thread};
 use crate::session::{CachingFlags, ClientInfo, ReplyMode, Session};
+use crate::tracking::Author;
 use bytes::Bytes;
 use eagle_core::resp::{Mark, Writer};
 use eagle_core::store::{Committed, Lapsed, MetField, key_slot};
@@ -69,6 +70,15 @@ impl Context<'_> {
         if self.node.tracking.any() {
             let before = self.view.touched().len();
             self.events.caches.push(CacheNote::Flushed(before));
+        }
+    }
+
+    /// Says that the client is about to ask for something else than before as to the keys it caches.
+    pub fn asks_anew(&mut self) {
+        let before = self.view.touched().len();
+        if before > 0 || !self.events.caches.is_empty() {
+            let flags = self.session.info.caching.flags();
+            self.events.caches.push(CacheNote::Asked(before, flags));
         }
     }
 
@@ -337,11 +347,24 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
 
 /// Tells clients that cache keys which ones have changed, and not by a client.
 pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)]) {
-    if !changed.is_empty() {
-        node.tell_caches(|tracking, to| {
-            tracking.invalidate(changed.iter().map(|(_, key)| &**key), to);
-        });
+    tell_caches_of(node, None, changed);
+}
+
+/// The same, if `author` has changed them: returns what is for that client.
+pub(super) fn tell_caches_of(
+    node: &Node,
+    author: Option<&ClientInfo>,
+    changed: &[(u8, Box<[u8]>)],
+) -> Vec<Bytes> {
+    if changed.is_empty() {
+        return Vec::new();
     }
+    let by = author.map(Author::now);
+    node.tell_caches_but(by.map(|author| author.id), |tracking, to| {
+        let keys = changed.iter().map(|(_, key)| &**key);
+        tracking.broadcast(keys.clone().map(|key| (key, by)), to);
+        tracking.tell_readers(keys, by, to);
+    })
 }
 
 /// Tells clients that cache keys what a request has `touched` and flushed, in this order, and remembers what it has read
@@ -360,37 +383,58 @@ pub(super) fn update_caches(
     let info = &session.info;
     if node.tracking.prefixes() > 0 {
         // They are told at the end of the connection's turn.
-        let changed = touched.iter().enumerate();
-        let changed = changed.map(|(at, (_, key))| {
-            let itself = !events.is_by_script(at);
-            (key.clone(), itself.then_some(info.id))
+        let asked = events.caches.iter().filter_map(|note| match note {
+            CacheNote::Asked(before, flags) => Some((*before, *flags)),
+            _ => None,
+        });
+        let mut asked = asked.peekable();
+        let changed = touched.iter().enumerate().map(|(at, (_, key))| {
+            while asked.next_if(|(before, _)| *before <= at).is_some() {}
+            let flags = asked.peek().map_or(info.caching.flags(), |asked| asked.1);
+            let author = Author { id: info.id, flags };
+            (key.clone(), (!events.is_by_script(at)).then_some(author))
         });
         thread.broadcasts.borrow_mut().extend(changed);
     }
     node.tell_caches_but(Some(info.id), |tracking, to| {
         // In the order of what happened: so a key that was read twice and changed then is told of once.
         let mut told = 0;
-        let mut tell = |until: usize| {
+        let author = |flags| Some(Author { id: info.id, flags });
+        let mut tell = |until: usize, flags: CachingFlags| {
             // What a command had changed that failed is no longer among them.
             let until = until.clamp(told, touched.len());
             let changed = touched[told..until].iter().map(|(_, key)| &**key);
-            tracking.tell_readers(changed, Some(info.id), to);
+            tracking.tell_readers(changed, author(flags), to);
             told = until;
         };
-        for note in &events.caches {
+        let mut flags = flags_before(&events.caches, info);
+        for (at, note) in events.caches.iter().enumerate() {
             match note {
                 CacheNote::Read(before, key) => {
-                    tell(*before);
+                    tell(*before, flags);
                     tracking.remember(info, key);
                 }
                 CacheNote::Flushed(before) => {
-                    tell(*before);
-                    tracking.invalidate_all(to);
+                    tell(*before, flags);
+                    tracking.invalidate_all(author(flags), to);
+                }
+                CacheNote::Asked(before, _) => {
+                    tell(*before, flags);
+                    flags = flags_before(&events.caches[at + 1..], info);
                 }
             }
         }
-        tell(touched.len());
+        tell(touched.len(), flags);
     })
+}
+
+/// What the client itself had asked for before `notes`: what it has changed it is told of by the rules of that time.
+fn flags_before(notes: &[CacheNote], client: &ClientInfo) -> CachingFlags {
+    let asked = notes.iter().find_map(|note| match note {
+        CacheNote::Asked(_, flags) => Some(*flags),
+        _ => None,
+    });
+    asked.unwrap_or(client.caching.flags())
 }
 
 /// The events of fields that were removed because their time had come, and their classes.

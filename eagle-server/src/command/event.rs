@@ -7,6 +7,7 @@
 //! raised it, or behind, whichever the handler did first.
 
 use crate::config::special::EventClasses;
+use crate::session::CachingFlags;
 use eagle_core::resp::Mark;
 use std::cell::Cell;
 use std::ops::Range;
@@ -34,6 +35,8 @@ pub enum Notice {
 pub enum CacheNote {
     /// A key was read for the client while its slot was locked: only later changes make its copy stale.
     Read(usize, Box<[u8]>),
+    /// The client asked for something else as to its cached keys; before, this was in force.
+    Asked(usize, CachingFlags),
     /// A database was emptied: what had been cached is not to be told of again.
     Flushed(usize),
 }

@@ -331,7 +331,7 @@ impl<'x> ScriptHost<'_, 'x> {
                 "Write commands are not allowed from read-only scripts.",
             );
         }
-        if entry.has(Flags::WRITE) && lacks_replicas(cx.node, cx.config) {
+        if entry.has(Flags::WRITE) && lacks_replicas(cx.node, &cx.config) {
             let error = told_error::<()>(&super::errors::NO_REPLICAS);
             return Err((some, error.unwrap_err()));
         }

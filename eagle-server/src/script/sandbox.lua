@@ -15,6 +15,7 @@ local pcall, xpcall, unpack = G.pcall, G.xpcall, G.unpack
 local loadstring, collectgarbage = G.loadstring, G.collectgarbage
 local readonly, refuse, fail, caught, undeclared = native.readonly, native.refuse, native.fail, native.caught, native.undeclared
 local byte, concat = G.string.byte, G.table.concat
+local floor, ceil = G.math.floor, G.math.ceil
 
 -- face -> real table, face -> what getmetatable says
 local reals = setmetatable({}, { __mode = "k" })
@@ -184,9 +185,17 @@ G.collectgarbage = function(what, ...)
   return collectgarbage(what, ...)
 end
 
+-- What C makes an int of: the low 32 bits, and none of what has more than 64.
+local function int(number)
+  if not number then return nil end
+  if not (number >= -2^63 and number < 2^63) then return 0 end
+  number = (number < 0 and ceil or floor)(number) % 2^32
+  return number < 2^31 and number or number - 2^32
+end
+
 -- The arguments and the results share a C stack of 8000 slots.
 local function unpackable(count, t, i, j)
-  local first, last = native.number(i) or 1, native.number(j)
+  local first, last = int(native.number(i)) or 1, int(native.number(j))
   return type(t) ~= "table" or (last or #t) - first + 1 + count <= 8000
 end
 

@@ -46,8 +46,25 @@ pub struct Tracking {
     prefixes: Prefixes,
 }
 
+/// A client that has changed keys, and what it had asked for then.
+#[derive(Clone, Copy, Debug)]
+pub struct Author {
+    pub id: u64,
+    pub flags: CachingFlags,
+}
+
+impl Author {
+    /// By what is in force now.
+    pub fn now(client: &ClientInfo) -> Author {
+        Author {
+            id: client.id,
+            flags: client.caching.flags(),
+        }
+    }
+}
+
 /// A changed key, and the client that changed it itself.
-pub type Changed = (Box<[u8]>, Option<u64>);
+pub type Changed = (Box<[u8]>, Option<Author>);
 
 /// How messages get to clients.
 pub struct Delivery<'a> {
@@ -146,17 +163,24 @@ impl Tracking {
     /// not by a script: it may want to be spared.
     pub fn broadcast<'k>(
         &self,
-        keys: impl Iterator<Item = (&'k [u8], Option<u64>)>,
+        keys: impl Iterator<Item = (&'k [u8], Option<Author>)>,
         to: &Delivery<'_>,
     ) {
         if self.prefixes.len() > 0 {
             // Who changed a key last counts.
-            let by: BTreeMap<&[u8], Option<u64>> = keys.collect();
+            let by: BTreeMap<&[u8], Option<Author>> = keys.collect();
             let changed: Vec<&[u8]> = by.keys().copied().collect();
             self.prefixes.for_each(&changed, |client, keys| {
-                let is_own = |key: &&[u8]| by[*key] == Some(client.id);
-                if client.caching.flags().has(CachingFlags::NOLOOP) && keys.iter().any(is_own) {
-                    let others = keys.iter().copied().filter(|key| !is_own(key));
+                let spares_own = client.caching.flags().has(CachingFlags::NOLOOP);
+                // What it had changed before it asked for broadcasts is not meant.
+                let is_spared = |key: &&[u8]| {
+                    by[*key].is_some_and(|author| {
+                        author.id == client.id
+                            && (spares_own || !author.flags.has(CachingFlags::BCAST))
+                    })
+                };
+                if keys.iter().any(is_spared) {
+                    let others = keys.iter().copied().filter(|key| !is_spared(key));
                     let others: Vec<&[u8]> = others.collect();
                     if !others.is_empty() {
                         tell(client, Stale::Keys(&others), to);
@@ -172,7 +196,7 @@ impl Tracking {
     pub fn tell_readers<'k>(
         &self,
         keys: impl Iterator<Item = &'k [u8]>,
-        by: Option<u64>,
+        by: Option<Author>,
         to: &Delivery<'_>,
     ) {
         if self.table.keys() > 0 {
@@ -189,11 +213,11 @@ impl Tracking {
         }
     }
 
-    /// Tells all clients that every key has changed.
-    pub fn invalidate_all(&self, to: &Delivery<'_>) {
+    /// Tells all clients that every key has changed. `by` is the client that has changed them.
+    pub fn invalidate_all(&self, by: Option<Author>, to: &Delivery<'_>) {
         self.table.clear();
         for client in to.clients.all() {
-            if client.caching.flags().has(CachingFlags::ON) {
+            if flags_of(&client, by).has(CachingFlags::ON) {
                 tell(&client, Stale::Everything, to);
             }
         }
@@ -215,17 +239,26 @@ impl Tracking {
         }
     }
 
-    fn forget(&self, key: &[u8], ids: Vec<u64>, by: Option<u64>, to: &Delivery<'_>) {
+    fn forget(&self, key: &[u8], ids: Vec<u64>, by: Option<Author>, to: &Delivery<'_>) {
         for id in ids {
             let Some(client) = to.clients.find(id) else {
                 continue;
             };
-            let flags = client.caching.flags();
-            let spared = flags.has(CachingFlags::NOLOOP) && by == Some(id);
+            let flags = flags_of(&client, by);
+            let is_author = by.is_some_and(|by| by.id == id);
+            let spared = flags.has(CachingFlags::NOLOOP) && is_author;
             if flags.has(CachingFlags::ON) && !flags.has(CachingFlags::BCAST) && !spared {
                 tell(&client, Stale::Keys(&[key]), to);
             }
         }
+    }
+}
+
+/// What a client has asked for, or had when it changed the keys itself.
+fn flags_of(client: &ClientInfo, author: Option<Author>) -> CachingFlags {
+    match author {
+        Some(author) if author.id == client.id => author.flags,
+        _ => client.caching.flags(),
     }
 }
 
@@ -321,6 +354,11 @@ mod tests {
         keys.iter().copied()
     }
 
+    fn author(id: u64) -> Option<Author> {
+        let flags = CachingFlags::ON.with(CachingFlags::NOLOOP);
+        Some(Author { id, flags })
+    }
+
     #[test]
     fn a_reader_is_told_once() {
         let (clients, tracking) = (Registry::default(), Tracking::default());
@@ -333,7 +371,7 @@ mod tests {
         tracking.remember(&reader, b"k");
         tracking.remember(&reader, b"k");
         assert_eq!((tracking.keys(), tracking.items()), (1, 1));
-        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k", b"other"]), Some(99), to));
+        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k", b"other"]), author(99), to));
         assert_eq!(sent, [(reader.id, ">2 $10 invalidate *1 $1 k ".to_owned())]);
         assert!(
             log.run(|to| tracking.invalidate(keys(&[b"k"]), to))
@@ -341,8 +379,17 @@ mod tests {
         );
         tracking.enable(&reader, CachingFlags::NOLOOP, 0, &[]);
         tracking.remember(&reader, b"k");
-        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k"]), Some(reader.id), to));
+        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k"]), author(reader.id), to));
         assert!(sent.is_empty() && tracking.keys() == 0);
+        // What it has asked for since is no matter.
+        tracking.remember(&reader, b"k");
+        let flags = CachingFlags::ON;
+        let then = Some(Author {
+            id: reader.id,
+            flags,
+        });
+        let sent = log.run(|to| tracking.tell_readers(keys(&[b"k"]), then, to));
+        assert_eq!(sent.len(), 1);
         assert!(tracking.disable(&reader) && !tracking.any());
     }
 
@@ -368,11 +415,13 @@ mod tests {
         assert_eq!(texts, expected);
         // Who wants to be spared its own changes is, unless another client made them after it.
         tracking.enable(&listener, flags.with(CachingFlags::NOLOOP), 0, &[]);
-        let changed: [(&[u8], Option<u64>); 4] = [
-            (b"a:1", Some(listener.id)),
-            (b"a:2", Some(listener.id)),
-            (b"b:1", Some(listener.id)),
-            (b"a:2", Some(99)),
+        let itself = Author::now(&listener);
+        let other = author(99);
+        let changed: [(&[u8], Option<Author>); 4] = [
+            (b"a:1", Some(itself)),
+            (b"a:2", Some(itself)),
+            (b"b:1", Some(itself)),
+            (b"a:2", other),
         ];
         let sent = log.run(|to| tracking.broadcast(changed.into_iter(), to));
         let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
@@ -382,6 +431,12 @@ mod tests {
                 .all(|text| !text.contains("a:1") && !text.contains("b:1"))
         );
         assert!(texts.contains(&">2 $10 invalidate *1 $3 a:2 "));
+        // So is who had not asked yet.
+        tracking.enable(&listener, flags, 0, &[]);
+        let flags = CachingFlags::ON;
+        let before: [(&[u8], Option<Author>); 1] = [(b"a:1", Some(Author { flags, ..itself }))];
+        let sent = log.run(|to| tracking.broadcast(before.into_iter(), to));
+        assert!(sent.is_empty());
         tracking.disable(&listener);
         assert_eq!(tracking.prefixes(), 0);
     }
@@ -399,7 +454,7 @@ mod tests {
         );
         tracking.enable(&reader, CachingFlags::default(), target.id, &[]);
         assert!(
-            log.run(|to| tracking.invalidate_all(to)).is_empty(),
+            log.run(|to| tracking.invalidate_all(None, to)).is_empty(),
             "it is not subscribed"
         );
         let mut topics = target.subscriptions.lock();
@@ -407,7 +462,7 @@ mod tests {
         target.subscriptions.count(&topics);
         drop(topics);
         target.subscriptions.set_subscribed();
-        let sent = log.run(|to| tracking.invalidate_all(to));
+        let sent = log.run(|to| tracking.invalidate_all(None, to));
         assert_eq!(
             sent,
             [(
@@ -417,7 +472,7 @@ mod tests {
         );
         clients.remove(target.id);
         reader.set_protocol(Protocol::Resp3);
-        let sent = log.run(|to| tracking.invalidate_all(to));
+        let sent = log.run(|to| tracking.invalidate_all(None, to));
         let expected = format!(">2 $21 tracking-redir-broken :{} ", target.id);
         assert_eq!(sent, [(reader.id, expected)]);
         assert!(reader.caching.flags().has(CachingFlags::BROKEN));

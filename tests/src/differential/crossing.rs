@@ -1,4 +1,6 @@
-//! What is left of a run goes over to the other server and must be the same there.
+//! What is left of a run goes over to the other server and must be the same there, as what its own server makes of the dump.
+//!
+//! (That may be something else than what was dumped: a score of -0 is 0 in the small form of a sorted set.)
 
 use super::Compare;
 use super::pools::KEYS;
@@ -9,14 +11,14 @@ use crate::Reply;
 /// The name of what was restored.
 const COPY: &str = "crossed over";
 
-/// What is asked of a key and its copy; the second says of other types than streams that they are none.
+/// What is asked of both copies; the second says of other types than streams that they are none.
 const VIEWS: [(&[&str], &[&str]); 2] = [
     (&["DEBUG", "DIGEST-VALUE"], &[]),
     (&["XINFO", "STREAM"], &["FULL", "COUNT", "0"]),
 ];
 
-/// The first key whose dump by one server the other does not restore to the same value: the step that dumps it, the value
-/// dumped and the value restored, with the reply of RESTORE as a push.
+/// The first key whose dump by one server the other does not restore to the same value: the step that dumps it, and the
+/// value as the one and the other have restored it, with the reply of RESTORE as a push.
 pub(super) fn cross_over(
     ours: &mut Side<'_>,
     theirs: &mut Side<'_>,
@@ -38,25 +40,28 @@ pub(super) fn cross_over(
             let Reply::Bulk(payload) = from.call(&["DUMP", key]) else {
                 continue;
             };
-            to.call(&["DEL", COPY]);
             // Whether there is an end shows in the digest.
             let ttl: &[u8] = match from.call(&["PTTL", key]).int() {
                 -1 => b"0",
                 _ => b"1000000",
             };
-            let restored = to.call(&[b"RESTORE", COPY.as_bytes(), ttl, &payload]);
+            let restored = [&mut *from, &mut *to].map(|client| {
+                client.call(&["DEL", COPY]);
+                client.call(&[b"RESTORE", COPY.as_bytes(), ttl, &payload])
+            });
             for (words, options) in VIEWS {
-                let dumped = from.call(&[words, &[key], options].concat());
-                let taken = to.call(&[words, &[COPY], options].concat());
-                if dumped == taken {
+                let view = [words, &[COPY], options].concat();
+                let [kept, taken] = [&mut *from, &mut *to].map(|client| client.call(&view));
+                if kept == taken {
                     continue;
                 }
-                let heard = |reply| Heard {
+                let heard = |reply, restored: &Reply| Heard {
                     pushes: vec![restored.clone()],
                     ..Heard::of(Ok(reply))
                 };
                 let step = Step::new(AUDITOR, &["DUMP", key], Compare::Shape);
-                return Some((step, heard(dumped), heard(taken)));
+                let [a, b] = &restored;
+                return Some((step, heard(kept, a), heard(taken, b)));
             }
         }
     }

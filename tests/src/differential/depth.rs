@@ -214,7 +214,7 @@ pub const DEEP: &[Rule] = &[
     ),
     rule("CONFIG GET [hl]*listpack* nosuch?", Pairs),
     rule(
-        "DEBUG PROTOCOL string|integer|double|null|array|set|map|attrib|push|verbatim|true|false|bignum|x",
+        "DEBUG PROTOCOL string|integer|double|null|array|set|map|attrib|verbatim|true|false|bignum|x",
         Exact,
     ),
     rule("COMMAND COUNT|LIST|NOSUCH <value>", Refusal),

@@ -505,7 +505,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("DEBUG DIGEST", Exact),
     rule("DEBUG STRINGMATCH-LEN <int> <pattern>", Refusal),
     rule(
-        "DEBUG PROTOCOL string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+        "DEBUG PROTOCOL string|integer|double|null|array|set|map|attrib|verbatim|true|false",
         Exact,
     ),
     rule("DEBUG NOSUCH", Exact),

@@ -213,6 +213,10 @@ impl Pair {
         let mut queued: [VecDeque<Compare>; CONNECTIONS] = Default::default();
         // What was pushed amid joined steps, and is looked at when the connection has caught up.
         let mut amid: [[Vec<Reply>; 2]; CONNECTIONS] = Default::default();
+        // Whether steps were joined since a connection was last heard of.
+        let mut are_late = [false; CONNECTIONS];
+        // Whether waiting clients were served since then.
+        let mut served = [false; CONNECTIONS];
         let mut at = 0;
         while at < steps.len() {
             let joined = &steps[at..at + joined(&steps[at..])];
@@ -220,9 +224,9 @@ impl Pair {
             let [ours, theirs] = heard.map(Vec::into_iter);
             for ((step, mut ours), mut theirs) in joined.iter().zip(ours).zip(theirs) {
                 let late = amid.get_mut(step.connection);
-                let are_late = late.as_ref().is_some_and(|[a, b]| a.len() + b.len() > 0);
                 if let Some([a, b]) = late {
                     if joined.len() > 1 {
+                        are_late = [true; CONNECTIONS];
                         a.append(&mut ours.pushes);
                         b.append(&mut theirs.pushes);
                     } else {
@@ -230,10 +234,19 @@ impl Pair {
                         theirs.pushes.splice(0..0, b.drain(..));
                     }
                 }
-                let are_pushes_same = match are_late && joined.len() == 1 {
-                    // Redis tells of what it broadcasts once for all of them.
+                let mut has_served = served.get_mut(step.connection).is_some_and(std::mem::take);
+                if !ours.served.is_empty() {
+                    has_served = true;
+                    served = [true; CONNECTIONS];
+                }
+                let was_late = joined.len() == 1
+                    && are_late
+                        .get_mut(step.connection)
+                        .is_some_and(std::mem::take);
+                let are_pushes_same = match was_late {
+                    // Redis tells of what it broadcasts once for all that it has read in one go, which a pipeline need not be.
                     true => invalidated(&ours.pushes) == invalidated(&theirs.pushes),
-                    false => are_same_pushes(&ours, &theirs),
+                    false => are_same_pushes(&ours, &theirs, has_served),
                 };
                 let queue = queued.get(step.connection);
                 if !(are_pushes_same && is_same(step, queue, &ours, &theirs)) {
@@ -310,7 +323,7 @@ fn joined(steps: &[Step]) -> usize {
     count
 }
 
-fn are_same_pushes(ours: &Heard, theirs: &Heard) -> bool {
+fn are_same_pushes(ours: &Heard, theirs: &Heard, has_served: bool) -> bool {
     // Redis gathers what it broadcasts till the end of its round of events; a command that serves a waiting client
     // changes the same key twice in one.
     let [mut a, mut b] = [ours, theirs].map(|heard| heard.pushes.clone());
@@ -318,7 +331,7 @@ fn are_same_pushes(ours: &Heard, theirs: &Heard) -> bool {
     b.dedup();
     // By the same habit it takes only the first of these changes for the key's, which NOLOOP may spare the client,
     // though the second was another's.
-    let tells_more = !ours.served.is_empty() && invalidated(&b).is_subset(&invalidated(&a));
+    let tells_more = has_served && invalidated(&b).is_subset(&invalidated(&a));
     a == b || tells_more
 }
 

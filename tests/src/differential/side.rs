@@ -30,13 +30,7 @@ fn make_as_new(server: &Server) {
     let mut client = server.client();
     let mut reset: Vec<Vec<&str>> = vec![
         vec!["CLIENT", "UNPAUSE"],
-        // Keys expire when they are looked at, by both servers at the same step.
-        vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
-        vec!["FLUSHALL"],
-        vec!["FUNCTION", "FLUSH"],
-        vec!["SCRIPT", "FLUSH"],
-        vec!["ACL", "DELUSER", "u1", "u2", "u3"],
-        // Each lets hostile payloads in only if they are sound; by default Redis trusts them.
+        // What refuses writes comes first. Each lets hostile payloads in only if they are sound; by default Redis trusts them.
         vec![
             "CONFIG",
             "SET",
@@ -47,6 +41,12 @@ fn make_as_new(server: &Server) {
             "sanitize-dump-payload",
             "yes",
         ],
+        // Keys expire when they are looked at, by both servers at the same step.
+        vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
+        vec!["FLUSHALL"],
+        vec!["FUNCTION", "FLUSH"],
+        vec!["SCRIPT", "FLUSH"],
+        vec!["ACL", "DELUSER", "u1", "u2", "u3"],
         vec!["SLOWLOG", "RESET"],
         vec!["ACL", "LOG", "RESET"],
         script::load_words().to_vec(),

@@ -3,7 +3,7 @@
 //! ```text
 //!   handler finds nothing --cx.block--> waiter in node.blocked        slots of its keys locked
 //!   another command changes a key, commits, and then, on its own thread:
-//!     for each changed key that somebody waits for, in the order of the changes        [serve]
+//!     for each key that this has made ready for somebody, in the order of the changes  [serve]
 //!       for each waiter that the key's type concerns, in the order they blocked
 //!         lock its slots . claim it . run its `serve` in a view of its own . commit . answer
 //!   the answer wakes the waiter's connection, which sends it and goes on reading requests
@@ -11,8 +11,8 @@
 //!
 //! A handler that finds nothing to reply calls [`Context::block`] and returns what that returns. In a transaction or
 //! a script, where nothing may wait, that is the reply of a wait that came to nothing. A write says nothing at all:
-//! the view records which of the keys it changed lie in slots somebody waits for
-//! ([`View::touched`](eagle_core::store::View::touched)). Only what the view does not record (SWAPDB, FLUSHALL) is said, by
+//! the view records which keys of slots somebody waits for have come into being
+//! ([`View::readied`](eagle_core::store::View::readied)). Only what the view does not record (SWAPDB, FLUSHALL) is said, by
 //! [`Context::signal_ready`] and [`Context::signal_database`].
 //!
 //! To add a blocking command:
@@ -175,24 +175,23 @@ impl Context<'_> {
     }
 }
 
-/// Adds to `ready` those of the changed keys that somebody waits for.
+/// Adds to `ready` those of the keys that somebody waits for.
 #[inline]
-pub(super) fn note_ready(node: &Node, touched: &[ReadyKey], ready: &mut Vec<ReadyKey>) {
+pub(super) fn note_ready(node: &Node, readied: &[ReadyKey], ready: &mut Vec<ReadyKey>) {
     if node.keyspace.awaited().is_none() {
         return;
     }
-    for key in touched {
+    for key in readied {
         if node.blocked.is_awaited(key.0, &key.1) && !ready.contains(key) {
             ready.push(key.clone());
         }
     }
 }
 
-/// Leaves those of the changed keys that somebody waits for to a worker: what changed them was no command, or one half
-/// of one.
-pub fn post_ready(node: &Node, touched: &[ReadyKey]) {
+/// Leaves those of the keys that somebody waits for to a worker: what made them ready was no command, or one half of one.
+pub fn post_ready(node: &Node, readied: &[ReadyKey]) {
     let mut ready = Vec::new();
-    note_ready(node, touched, &mut ready);
+    note_ready(node, readied, &mut ready);
     if !ready.is_empty() {
         node.blocked.post(ready);
     }

@@ -1,7 +1,7 @@
 //! Serialized values: DUMP, RESTORE, RESTORE-ASKING.
 
 use crate::command::args::Args;
-use crate::command::bulk;
+use crate::command::bulk::{self, Author, Changed};
 use crate::command::clock::{CLOCK_MASK, lfu_clock, lru_clock};
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
@@ -187,6 +187,7 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     keyspace::store_value(&mut cx.view, db, key, &value, expiry)?;
     if replaces {
         // To Redis the key was removed and made again.
+        cx.view.note_readied(db, key);
         cx.notify(EventClasses::NEW_KEY, "new", key);
     }
     cx.notify(EventClasses::GENERIC, "restore", key);
@@ -239,6 +240,7 @@ fn restore_later(cx: &mut Context<'_>, argv: &[&[u8]], options: RestoreOptions, 
     let db = cx.db();
     let clock = options.clock(cx);
     let asking = cx.session.asking || cx.entry.has(Flags::ASKING);
+    let author = Author::of(cx);
     let words = cx.session.handover.take(argv);
     Flow::Later(Box::pin(async move {
         let Some(words) = words.arrive().await else {
@@ -251,15 +253,13 @@ fn restore_later(cx: &mut Context<'_>, argv: &[&[u8]], options: RestoreOptions, 
             clock,
             options,
             asking,
+            author,
         };
         // The words, which are long, are given up there, too.
         let restored = bulk::run(&thread.node, move |node, worker| {
             restoration.run(node, worker)
         });
-        bulk::answer(
-            &thread,
-            restored.await.map(|done| done.map(|()| &b"+OK\r\n"[..])),
-        )
+        bulk::answer(&thread, restored.await)
     }))
 }
 
@@ -272,15 +272,26 @@ struct Restoration {
     clock: Option<u32>,
     /// The key may be put into a slot that is being imported.
     asking: bool,
+    author: Author,
 }
 
 impl Restoration {
-    fn run(&self, node: &Node, worker: &mut Worker) -> Result<(), CommandError> {
-        let value = read(node, &self.words[3])?;
+    fn run(&self, node: &Node, worker: &mut Worker) -> Changed {
+        let value = match read(node, &self.words[3]) {
+            Ok(value) => value,
+            Err(error) => return error.into(),
+        };
         let slots = [key_slot(&self.words[1])];
-        bulk::change(node, worker, &slots, |view, stream, notices| {
-            self.store(node, view, stream, notices, &value)
-        })
+        bulk::change(
+            node,
+            worker,
+            &slots,
+            &self.author,
+            |view, stream, notices| {
+                self.store(node, view, stream, notices, &value)?;
+                Ok(b"+OK\r\n")
+            },
+        )
     }
 
     /// What the command does at last; what it was refused for at its beginning is looked at again.

@@ -3,7 +3,7 @@
 //! To rename a large collection takes no time, since its key refers to it. A long string, or a packed collection, lies in
 //! one block with its key and has to be copied.
 
-use crate::command::bulk;
+use crate::command::bulk::{self, Author, Changed};
 use crate::command::context::{Context, Flow};
 use crate::command::errors::{self, CommandError};
 use crate::command::event::Notice;
@@ -63,6 +63,7 @@ pub(super) fn later(cx: &mut Context<'_>, argv: &[&[u8]], deed: Deed, way: Way<'
         argv: words(argv),
         db: cx.db(),
         asking: cx.session.asking,
+        author: Author::of(cx),
     };
     Flow::Later(Box::pin(async move {
         let done = bulk::run(&thread.node, move |node, worker| {
@@ -81,10 +82,11 @@ struct Relocation {
     db: u8,
     /// The keys may be of a slot that is being imported.
     asking: bool,
+    author: Author,
 }
 
 impl Relocation {
-    fn run(&self, node: &Node, worker: &mut Worker) -> Result<&'static [u8], CommandError> {
+    fn run(&self, node: &Node, worker: &mut Worker) -> Changed {
         let mut slots = self.way.each_ref().map(|(_, key)| key_slot(key));
         slots.sort_unstable();
         let slots = if slots[0] == slots[1] {
@@ -92,9 +94,13 @@ impl Relocation {
         } else {
             &slots[..]
         };
-        bulk::change(node, worker, slots, |view, stream, notices| {
-            self.relocate(node, view, stream, notices)
-        })
+        bulk::change(
+            node,
+            worker,
+            slots,
+            &self.author,
+            |view, stream, notices| self.relocate(node, view, stream, notices),
+        )
     }
 
     /// What the command does at last; what its handler has found is looked at again.

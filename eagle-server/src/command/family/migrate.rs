@@ -15,6 +15,7 @@ use crate::command::{bulk, call};
 use crate::config::special::EventClasses;
 use crate::node::{Node, Thread, unix_ms};
 use crate::persist::rdb::Compression;
+use crate::propagation::Stream;
 use eagle_core::resp::{Protocol, Writer};
 use eagle_core::store::{Access, Entry, View, Worker, key_slot};
 use std::rc::Rc;
@@ -407,14 +408,16 @@ struct Removal {
 impl Removal {
     /// Removes the keys that were taken over, unless they are not what was sent.
     fn run(&self, node: &Node, worker: &mut Worker) -> Result<(), CommandError> {
-        call::apply_on(node, worker, self.claim.slots(), |view, stream, notices| {
+        let slots = self.claim.slots();
+        let work = |view: &mut View<'_>, stream: &mut Stream, notices: &mut Vec<Notice>| {
             let mut words: Vec<&[u8]> = vec![b"DEL"];
             let outcome = self.remove_each(node, view, notices, &mut words);
             if words.len() > 1 {
                 stream.push(self.db, &words);
             }
             outcome
-        })
+        };
+        call::apply_on(node, worker, slots, None, work).0
     }
 
     fn remove_each<'s>(

@@ -131,9 +131,15 @@ fn tracking(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     if status.eq_ignore_ascii_case(b"on") {
         let known = info.caching.prefixes().clone();
         options.check(info.caching.flags(), &known)?;
+        cx.asks_anew();
+        if options.flags.has(CachingFlags::BCAST) {
+            // Of what has been changed before it only others are told.
+            cx.thread.send_broadcasts();
+        }
         cx.node
             .start_tracking(&info, options.flags, options.redirect, &options.prefixes);
     } else if status.eq_ignore_ascii_case(b"off") {
+        cx.asks_anew();
         cx.node.stop_tracking(&info);
         cx.session.caching_said = false;
     } else {

@@ -306,6 +306,6 @@ pub(super) fn silenced(flow: Flow) -> Flow {
 impl Context<'_> {
     /// Whether the client's commands for other nodes are forwarded.
     pub fn forwards(&self) -> bool {
-        self.is_clustered() && is_on(self.config, self.session)
+        self.is_clustered() && is_on(&self.config, self.session)
     }
 }

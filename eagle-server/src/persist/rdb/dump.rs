@@ -11,6 +11,9 @@ use super::timed_hash::{HASH_LISTPACK_TIMED, HASH_TIMED};
 use super::value::Value;
 use super::{DecodeError, VERSION, VERSION_TIMED, crc64};
 
+/// Version and checksum.
+const TRAILER_BYTES: usize = 2 + 8;
+
 /// Why a payload is not taken over; RESTORE has one error text for each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpError {
@@ -36,20 +39,21 @@ impl std::error::Error for DumpError {}
 /// The value in a payload. The envelope is checked first, so that chance damage never reaches the
 /// decoder; a forged payload does, and meets its checks.
 pub fn read(payload: &[u8]) -> Result<Value<'_>, DumpError> {
-    read_value(open(payload)?)
+    open(payload)?;
+    read_value(payload)
 }
 
 /// The same, whatever the checksum is: for tests, which forge payloads.
 pub fn read_unchecked(payload: &[u8]) -> Result<Value<'_>, DumpError> {
-    let value = payload
-        .split_last_chunk::<8>()
-        .and_then(|(checked, _)| checked.split_last_chunk::<2>());
-    read_value(value.ok_or(DumpError::VersionOrChecksum)?.0)
+    if payload.len() < TRAILER_BYTES {
+        return Err(DumpError::VersionOrChecksum);
+    }
+    read_value(payload)
 }
 
-/// Redis does not look at what follows the value.
-fn read_value(bytes: &[u8]) -> Result<Value<'_>, DumpError> {
-    Value::read(&mut Cursor::new(bytes)).map_err(DumpError::Value)
+/// As Redis reads it: what follows the value is not looked at, and a value that was cut short goes on in the trailer.
+fn read_value(payload: &[u8]) -> Result<Value<'_>, DumpError> {
+    Value::read(&mut Cursor::new(payload)).map_err(DumpError::Value)
 }
 
 /// What Redis calls the part of a value that is damaged, by the payload's first byte.

@@ -115,6 +115,7 @@ impl<'a> StreamEdit<'_, '_, 'a> {
         writer.publish(at + LEN_AT, len + 1)?;
         self.note(1);
         self.touch();
+        self.change.note_readied(self.db, self.key);
         Ok(())
     }
 

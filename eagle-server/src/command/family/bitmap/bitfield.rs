@@ -42,7 +42,7 @@ pub(super) const BITFIELD: Command = Command::new(
 .notes("This command allows both access and modification of the key")])
 .find_keys(bitfield_keys);
 
-/// The key is only read if every operation is a GET.
+/// The key is only read if every operation is a whole GET.
 fn bitfield_keys(argv: &[&[u8]]) -> KeyRefs {
     const READS: KeyFlags = KeyFlags::all(&[KeyFlags::RO, KeyFlags::ACCESS]);
     const WRITES: KeyFlags = KeyFlags::all(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE]);
@@ -50,14 +50,17 @@ fn bitfield_keys(argv: &[&[u8]]) -> KeyRefs {
     let mut flags = READS;
     while let Some((word, arguments)) = rest.split_first() {
         let taken = if word.eq_ignore_ascii_case(b"get") {
-            2
+            arguments.get(2..)
         } else if word.eq_ignore_ascii_case(b"overflow") {
-            1
+            arguments.get(1..)
         } else {
+            None
+        };
+        let Some(left) = taken else {
             flags = WRITES;
             break;
         };
-        rest = arguments.get(taken..).unwrap_or_default();
+        rest = left;
     }
     (1..argv.len().min(2))
         .map(|position| KeyRef { position, flags })

@@ -6,7 +6,7 @@ use crate::command::errors::CommandError;
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 use crate::config::special::EventClasses;
 use eagle_core::bits::hyperloglog::{self, Corrupt, Form, HyperLogLog, REGISTERS};
-use eagle_core::store::{StoreError, StringForm, Text, Ttl};
+use eagle_core::store::{Encoding, StoreError, StringForm, Text, Ttl};
 use std::borrow::Cow;
 
 /// PFADD key [element ...] -- adds elements; whether the estimate may have changed.
@@ -45,8 +45,25 @@ fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         hll.invalidate();
         store(cx, key, &hll, is_new)?;
         cx.notify(EventClasses::STRING, "pfadd", key);
+    } else {
+        unshare(cx, key, &hll)?;
     }
     cx.reply_bool(changes)
+}
+
+/// Even a PFADD that adds nothing makes the string one that was modified in place.
+fn unshare(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    hll: &HyperLogLog<Vec<u8>>,
+) -> Result<(), CommandError> {
+    let db = cx.db();
+    let found = cx.view.find(db, key);
+    if found.is_some_and(|entry| entry.encoding() == Encoding::Embstr) {
+        cx.view
+            .recode_string(db, key, hll.as_bytes(), StringForm::Raw)?;
+    }
+    Ok(())
 }
 
 /// Adds elements to a dense HyperLogLog by writing the registers they raise; whether there were any. `None` if what is at

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 pub(super) fn server(report: &mut Report, cx: &Context<'_>) {
-    let (node, config) = (cx.node, cx.config);
+    let (node, config) = (cx.node, &cx.config);
     let uptime_s = node.started.elapsed().as_secs();
     let machine = rustix::system::uname();
     report.field("redis_version", REDIS_VERSION);
