@@ -82,7 +82,7 @@ fn slices(hash: &Hash) -> Vec<(&[u8], &[u8])> {
 }
 
 fn read_hash(payload: &[u8]) -> Hash {
-    match dump::read(payload) {
+    match dump::read(payload).map(Value::unpacked) {
         Ok(Value::Hash(pairs)) => pairs
             .into_iter()
             .map(|(field, value)| (field.into_owned(), value.into_owned()))

@@ -4,6 +4,7 @@ use super::entry::{FieldTtl, HashField, Ttl};
 use super::error::StoreError;
 use super::hash_ref::MetField;
 use super::notes::Lapsed;
+use super::object::PackedIf;
 use super::object::hash_expiry::{FieldChange, FieldRule};
 use super::object::member_table::Pair;
 use super::view::View;
@@ -105,9 +106,31 @@ impl View<'_> {
         fields: &[HashField<'_>],
         ttl: Ttl,
     ) -> Result<(), StoreError> {
+        self.replace_hash(db, key, fields, PackedIf::Small, ttl)
+    }
+
+    /// The same for one that came packed: it stays so, however long its fields are.
+    pub fn set_packed_hash(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        fields: &[HashField<'_>],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        self.replace_hash(db, key, fields, PackedIf::Few, ttl)
+    }
+
+    fn replace_hash(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        fields: &[HashField<'_>],
+        packed_if: PackedIf,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         self.change(|change| {
             let place = change.place(db, key);
-            change.put_hash(&place, fields, ttl)
+            change.put_hash(&place, fields, packed_if, ttl)
         })
     }
 

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::totals::Delta;
+use super::view::View;
 
 /// A database and a key of it.
 type KeyName = (u8, Box<[u8]>);
@@ -113,5 +114,48 @@ impl Notes {
             rare.dues.truncate(mark.dues);
             rare.swapped.truncate(mark.swapped);
         }
+    }
+}
+
+impl View<'_> {
+    /// Keys changed or removed so far, recorded only while [`Keyspace::watchers`](super::Keyspace::watchers) is not zero. FLUSHDB and SWAPDB record
+    /// nothing: the caller knows.
+    #[inline]
+    pub fn touched(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.touched)
+    }
+
+    /// Has [`View::touched`] name a key that has not changed: some commands tell of a change that they did not make.
+    pub fn note_touched(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace().is_watched() {
+            self.notes.rare_mut().touched.push((db, key.into()));
+        }
+    }
+
+    /// Keys that those who wait for them ([`Keyspace::awaited`](super::Keyspace::awaited)) are to look at: keys that came into being, and streams
+    /// that got an entry, another value or an end. As in Redis it is no such news that a value has taken the place of
+    /// another one, or that a collection has grown. FLUSHDB and SWAPDB record nothing: the caller knows.
+    #[inline]
+    pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.readied)
+    }
+
+    /// Has [`View::readied`] name a key that has taken the place of one that was removed, as far as others may know.
+    pub fn note_readied(&mut self, db: u8, key: &[u8]) {
+        if self.keyspace().awaited().covers(key) {
+            self.notes.rare_mut().readied.push((db, key.into()));
+        }
+    }
+
+    /// Keys this view removed because a write met them after their time; the caller propagates the
+    /// deletions and sends the events.
+    #[inline]
+    pub fn expired(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.expired)
+    }
+
+    /// Keys this view created, in order; recorded only while [`Settings::note_created`](super::Settings) is set.
+    pub fn created(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.created)
     }
 }

@@ -1,5 +1,6 @@
 //! A sorted set as a view sees it, and a view's changes of it.
 
+use super::object::PackedIf;
 use std::ops::Range;
 
 use super::btree::Cursor;
@@ -111,9 +112,31 @@ impl<'a> View<'a> {
         members: &[(&[u8], f64)],
         ttl: Ttl,
     ) -> Result<(), StoreError> {
+        self.replace_zset(db, key, members, PackedIf::Small, ttl)
+    }
+
+    /// The same for one that came packed: it stays so, however long its members are.
+    pub fn set_packed_zset(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        members: &[(&[u8], f64)],
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
+        self.replace_zset(db, key, members, PackedIf::Few, ttl)
+    }
+
+    fn replace_zset(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        members: &[(&[u8], f64)],
+        packed_if: PackedIf,
+        ttl: Ttl,
+    ) -> Result<(), StoreError> {
         self.change(|change| {
             let place = change.place(db, key);
-            change.put_zset(&place, members, ttl)
+            change.put_zset(&place, members, packed_if, ttl)
         })
     }
 }

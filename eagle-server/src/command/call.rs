@@ -746,6 +746,10 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[Queued]) {
     cx.out.array(queue.len());
     let exec = cx.entry;
     cx.session.in_exec = true;
+    if cx.node.cluster.is_some() {
+        let slot = |queued: &Queued| keys::routed_slot(queued_entry(queued), &queued.words());
+        cx.session.exec_slot = queue.iter().find_map(slot);
+    }
     let may_block = std::mem::replace(&mut cx.may_block, false);
     for queued in queue {
         cx.entry = queued_entry(queued);

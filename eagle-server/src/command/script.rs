@@ -140,6 +140,7 @@ pub(super) fn execute(
         out_of_memory: out_of_memory && !(declares && script.flags.has(ScriptFlags::ALLOW_OOM)),
         cross_slot: !declares || script.flags.has(ScriptFlags::ALLOW_CROSS_SLOT),
         slot: match &cx.node.cluster {
+            Some(_) if cx.session.in_exec => cx.session.exec_slot,
             Some(_) => first_slot(entry, argv),
             None => None,
         },
@@ -161,9 +162,11 @@ pub(super) fn execute(
         scratch,
         run,
         rollback,
+        slot,
         cx,
         ..
     } = host;
+    cx.session.exec_slot = slot;
     if let Some(run) = run {
         cx.node.scripts.running.leave(&run);
         cx.thread.stuck.store(false, Ordering::Release);
@@ -342,14 +345,12 @@ impl<'x> ScriptHost<'_, 'x> {
         Ok(entry)
     }
 
-    /// In a cluster: whether the keys are here, and in the slot the script is at.
-    fn route(&mut self, entry: &'static Entry, argv: &[&[u8]]) -> Result<(), Refusal> {
+    /// In a cluster: whether the keys are here.
+    fn route(&self, entry: &'static Entry, argv: &[&[u8]]) -> Result<(), Refusal> {
         let Some(cluster) = &self.cx.node.cluster else {
             return Ok(());
         };
         let topology = cluster.topology();
-        let routed = keys::find_routed(entry, argv);
-        let slots = keys::slots(&routed, argv);
         match redirect::decide_call(&topology, self.cx, entry, argv) {
             Route::Here => {}
             Route::Refused(DOWN_READ_ONLY) => {
@@ -362,12 +363,20 @@ impl<'x> ScriptHost<'_, 'x> {
             }
             _ => return told("Script attempted to access a non local key in a cluster node"),
         }
-        if let (Some(slot), false) = (slots.first(), self.cross_slot)
-            && *self.slot.get_or_insert(*slot) != *slot
-        {
-            return told("Script attempted to access keys that do not hash to the same slot");
-        }
         Ok(())
+    }
+
+    /// In a cluster: whether the keys, all of one slot, are in the one that the script is at.
+    fn stay(&mut self, entry: &'static Entry, argv: &[&[u8]]) -> Result<(), Refusal> {
+        if self.cx.node.cluster.is_none() || self.cross_slot {
+            return Ok(());
+        }
+        match keys::routed_slot(entry, argv) {
+            Some(slot) if *self.slot.get_or_insert(slot) != slot => {
+                told("Script attempted to access keys that do not hash to the same slot")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a routing that needs to know which keys are here could look at all of them.
@@ -535,6 +544,7 @@ impl Host for ScriptHost<'_, '_> {
                 false => self.route(entry, argv),
             }
         });
+        let ready = ready.and_then(|()| self.stay(entry, argv));
         if let Err(refusal) = ready {
             self.refused(Some(entry), &refusal);
             return Err(refusal);

@@ -72,6 +72,8 @@ pub struct Session {
     pub watched_elsewhere: Option<Rc<WatchedElsewhere>>,
     /// EXEC is running the commands of a transaction.
     pub in_exec: bool,
+    /// The slot that scripts in it must stay in: that of its first key.
+    pub exec_slot: Option<u16>,
     /// A script is running commands.
     pub in_script: bool,
     /// CLIENT CACHING was said: it holds for the next command or transaction.
@@ -114,6 +116,7 @@ impl Session {
             watched: Watched::default(),
             watched_elsewhere: None,
             in_exec: false,
+            exec_slot: None,
             in_script: false,
             caching_said: false,
             asking: false,

@@ -250,6 +250,9 @@ impl Pair {
                 };
                 let queue = queued.get(step.connection);
                 if !(are_pushes_same && is_same(step, queue, &ours, &theirs)) {
+                    if has_stale_errno(&ours.reply, &theirs.reply) {
+                        return None;
+                    }
                     return Some(Mismatch {
                         steps: steps[..=at].to_vec(),
                         ours,
@@ -333,6 +336,13 @@ fn are_same_pushes(ours: &Heard, theirs: &Heard, has_served: bool) -> bool {
     // though the second was another's.
     let tells_more = has_served && invalidated(&b).is_subset(&invalidated(&a));
     a == b || tells_more
+}
+
+/// SORT of 7.0.15 takes an `errno` for its own that some earlier command has left: it refuses scores that are good. What
+/// comes behind it is of no use.
+fn has_stale_errno(ours: &Reply, theirs: &Reply) -> bool {
+    let refused = |reply: &Reply| format!("{reply:?}").contains("scores can\\'t be converted");
+    refused(theirs) && !refused(ours)
 }
 
 /// Whether everything but the pushes is the same.

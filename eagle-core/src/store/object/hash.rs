@@ -9,6 +9,7 @@
 //!
 //! A hash never goes back to the packed form, and one in which a field has once had an expiry stays timed.
 
+use super::{PACKED_BYTES_MAX, PackedIf};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::iter;
@@ -233,6 +234,7 @@ impl Change<'_, '_> {
         &mut self,
         place: &Place<'_>,
         fields: &[HashField<'_>],
+        packed_if: PackedIf,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
         if fields.is_empty() {
@@ -247,7 +249,15 @@ impl Change<'_, '_> {
             |old, new| *old = new,
         );
         let pairs: Vec<Pair<'_>> = all.iter().map(|field| (field.name, field.value)).collect();
-        let packable = fits(self.keyspace.settings(), pairs.len(), &pairs);
+        let settings = self.keyspace.settings();
+        let packable = match packed_if {
+            PackedIf::Small => fits(settings, pairs.len(), &pairs),
+            PackedIf::Few => {
+                let bytes = pairs.iter().map(|(name, value)| name.len() + value.len());
+                pairs.len() <= settings.hash_packed_entries_max()
+                    && bytes.sum::<usize>() <= PACKED_BYTES_MAX
+            }
+        };
         if all.iter().any(|field| field.ttl_at.is_some()) {
             return self.put_fields(place, &all, packable, ttl);
         }

@@ -17,6 +17,18 @@ use super::trash;
 use member_table::MemberTable;
 use timed_table::TimedTable;
 
+/// When a new collection is packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PackedIf {
+    /// It has few elements, none of which is long.
+    Small,
+    /// It has few elements: as Redis takes over what comes packed.
+    Few,
+}
+
+/// Even of few elements nothing larger is packed: a packed collection is replaced whole.
+const PACKED_BYTES_MAX: usize = 64 << 10;
+
 /// What the trash calls the large form that a blob's value refers to; `None` if the blob is all there is.
 pub(super) fn large(blob: &Blob) -> Option<trash::Kind> {
     match blob.encoding() {

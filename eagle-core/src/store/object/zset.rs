@@ -13,6 +13,7 @@
 //!
 //! A sorted set never goes back to the packed form.
 
+use super::{PACKED_BYTES_MAX, PackedIf};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::ops::Range;
@@ -529,6 +530,7 @@ impl Change<'_, '_> {
         &mut self,
         place: &Place<'_>,
         members: &[Scored<'_>],
+        packed_if: PackedIf,
         ttl: Ttl,
     ) -> Result<(), StoreError> {
         if members.is_empty() {
@@ -537,12 +539,15 @@ impl Change<'_, '_> {
         }
         let mut members = members.to_vec();
         sort(&mut members);
-        let longest = members.iter().map(|(name, _)| name.len()).max();
-        let packable = fits(
-            self.keyspace.settings(),
-            members.len(),
-            longest.unwrap_or(0),
-        );
+        let settings = self.keyspace.settings();
+        let lens = members.iter().map(|(name, _)| name.len());
+        let packable = match packed_if {
+            PackedIf::Small => fits(settings, members.len(), lens.max().unwrap_or(0)),
+            PackedIf::Few => {
+                members.len() <= settings.zset_packed_entries_max()
+                    && lens.sum::<usize>() <= PACKED_BYTES_MAX
+            }
+        };
         self.put_members(place, &members, packable, ttl)
     }
 

@@ -12,7 +12,8 @@ use itoa::Buffer;
 use super::list;
 use super::list::NodeLimits;
 use super::string::Compression;
-use super::value::{self, HashForm, Value};
+use super::value::{self, FieldValue, HashForm, Value};
+use super::zset::Scored;
 
 /// Appends type byte and value of `entry`, a key of `db` whose slot is locked, in the form in which version 10 writes
 /// it, or if fields of it expire, version 12.
@@ -100,21 +101,10 @@ pub fn store_value(
             view.make_string(db, key, &[], packed.len(), ttl, &mut part)
         }
         Value::Stream(image) => view.set_stream(db, key, image, ttl),
-        Value::Zset(members) => {
-            let members: Vec<(&[u8], f64)> = members
-                .iter()
-                .map(|(member, score)| (&member[..], *score))
-                .collect();
-            view.set_zset(db, key, &members, ttl)
-        }
-        Value::Hash(pairs) => {
-            let fields = pairs.iter().map(|(name, value)| HashField {
-                name,
-                value,
-                ttl_at: None,
-            });
-            view.set_hash(db, key, &fields.collect::<Vec<_>>(), ttl)
-        }
+        Value::Zset(members) => view.set_zset(db, key, &by_ref(members), ttl),
+        Value::PackedZset(members) => view.set_packed_zset(db, key, &by_ref(members), ttl),
+        Value::Hash(pairs) => view.set_hash(db, key, &untimed(pairs), ttl),
+        Value::PackedHash(pairs) => view.set_packed_hash(db, key, &untimed(pairs), ttl),
         Value::TimedHash(fields) => {
             let fields = fields.iter().map(|(name, value, ttl_at)| HashField {
                 name,
@@ -132,4 +122,20 @@ pub fn store_value(
             view.set_set(db, key, &members, ttl)
         }
     }
+}
+
+fn by_ref<'m>(members: &'m [Scored<'_>]) -> Vec<(&'m [u8], f64)> {
+    members
+        .iter()
+        .map(|(member, score)| (&member[..], *score))
+        .collect()
+}
+
+fn untimed<'p>(pairs: &'p [FieldValue<'_>]) -> Vec<HashField<'p>> {
+    let fields = pairs.iter().map(|(name, value)| HashField {
+        name,
+        value,
+        ttl_at: None,
+    });
+    fields.collect()
 }

@@ -66,6 +66,8 @@ pub enum Value<'a> {
     PackedString(PackedString<'a>),
     /// At least one pair, no field twice, in the order of the input.
     Hash(Vec<FieldValue<'a>>),
+    /// The same, from a packed form.
+    PackedHash(Vec<FieldValue<'a>>),
     /// The same, with when each field expires.
     TimedHash(Vec<TimedField<'a>>),
     /// At least one element.
@@ -75,6 +77,8 @@ pub enum Value<'a> {
     Stream(StreamImage),
     /// At least one member, none twice, in the order of the input.
     Zset(Vec<zset::Scored<'a>>),
+    /// The same, from a packed form.
+    PackedZset(Vec<zset::Scored<'a>>),
 }
 
 /// Up to where a hash is written packed (directives `hash-max-listpack-entries` and
@@ -138,6 +142,15 @@ impl<'a> Value<'a> {
         Value::read_as(kind, cursor)
     }
 
+    /// The same value without the form it came in.
+    pub fn unpacked(self) -> Value<'a> {
+        match self {
+            Value::PackedHash(pairs) => Value::Hash(pairs),
+            Value::PackedZset(members) => Value::Zset(members),
+            other => other,
+        }
+    }
+
     /// Reads a value whose type byte stands elsewhere: in a file the key lies between.
     pub fn read_as(kind: u8, cursor: &mut Cursor<'a>) -> Result<Value<'a>, DecodeError> {
         match kind {
@@ -151,10 +164,15 @@ impl<'a> Value<'a> {
             kind @ (LIST | LIST_ZIPLIST | LIST_QUICKLIST | LIST_QUICKLIST_2) => {
                 list::read(kind, cursor).map(Value::List)
             }
-            HASH => hash_of(read_pairs(cursor)?),
-            HASH_ZIPMAP => hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?),
-            HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?),
-            HASH_LISTPACK => hash_of(paired(unpack(string::read(cursor)?, listpack_strings)?)?),
+            HASH => hash_of(read_pairs(cursor)?).map(Value::Hash),
+            // The oldest form alone is held to all limits.
+            HASH_ZIPMAP => {
+                hash_of(paired(unpack(string::read(cursor)?, zipmap_strings)?)?).map(Value::Hash)
+            }
+            HASH_ZIPLIST => hash_of(paired(unpack(string::read(cursor)?, ziplist_strings)?)?)
+                .map(Value::PackedHash),
+            HASH_LISTPACK => hash_of(paired(unpack(string::read(cursor)?, listpack_strings)?)?)
+                .map(Value::PackedHash),
             kind @ (HASH_TIMED | HASH_LISTPACK_TIMED) => {
                 timed_hash::read(kind, cursor).map(Value::TimedHash)
             }
@@ -165,11 +183,11 @@ impl<'a> Value<'a> {
             ZSET => zset::read(cursor, double::read_binary).map(Value::Zset),
             ZSET_ZIPLIST => {
                 zset::of_pairs(paired(unpack(string::read(cursor)?, ziplist_strings)?)?)
-                    .map(Value::Zset)
+                    .map(Value::PackedZset)
             }
             ZSET_LISTPACK => {
                 zset::of_pairs(paired(unpack(string::read(cursor)?, listpack_strings)?)?)
-                    .map(Value::Zset)
+                    .map(Value::PackedZset)
             }
             other => Err(DecodeError::UnsupportedType(other)),
         }
@@ -308,7 +326,7 @@ pub fn write_zset(
 }
 
 /// Accepts the pairs as a hash: at least one, and no field twice.
-fn hash_of(pairs: Vec<FieldValue<'_>>) -> Result<Value<'_>, DecodeError> {
+fn hash_of(pairs: Vec<FieldValue<'_>>) -> Result<Vec<FieldValue<'_>>, DecodeError> {
     if pairs.is_empty() {
         return Err(DecodeError::EmptyCollection);
     }
@@ -316,7 +334,7 @@ fn hash_of(pairs: Vec<FieldValue<'_>>) -> Result<Value<'_>, DecodeError> {
     if !pairs.iter().all(|(field, _)| fields.insert(field.as_ref())) {
         return Err(DecodeError::Corrupt("hash with a field twice"));
     }
-    Ok(Value::Hash(pairs))
+    Ok(pairs)
 }
 
 fn read_pairs<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<FieldValue<'a>>, DecodeError> {
@@ -387,7 +405,7 @@ mod tests {
         let mut cursor = Cursor::new(bytes);
         let value = Value::read(&mut cursor)?;
         assert!(cursor.is_empty());
-        Ok(value)
+        Ok(value.unpacked())
     }
 
     /// A type byte and a blob as a raw string.
@@ -433,6 +451,23 @@ mod tests {
             read(&listpack_of(&[b"a", b"5", b"bc", b"x"])).unwrap(),
             expected
         );
+    }
+
+    #[test]
+    fn what_came_packed_is_told_from_what_did_not() {
+        let zipmap = packed(HASH_ZIPMAP, b"\x01\x01a\x01\x005\xff");
+        let forms = [
+            b"\x04\x01\x01a\x015".to_vec(),
+            zipmap,
+            listpack_of(&[b"a", b"5"]),
+        ];
+        let values = forms
+            .each_ref()
+            .map(|bytes| Value::read(&mut Cursor::new(bytes)).unwrap());
+        assert!(matches!(
+            values,
+            [Value::Hash(_), Value::Hash(_), Value::PackedHash(_)]
+        ));
     }
 
     #[test]

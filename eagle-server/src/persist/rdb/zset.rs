@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(bytes: &[u8]) -> Result<Value<'_>, DecodeError> {
-        Value::read(&mut Cursor::new(bytes))
+        Value::read(&mut Cursor::new(bytes)).map(Value::unpacked)
     }
 
     #[test]
