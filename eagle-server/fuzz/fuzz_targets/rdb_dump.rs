@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     let mut payload = body.to_vec();
-    payload.extend_from_slice(&10u16.to_le_bytes());
+    // The version that knows every type.
+    payload.extend_from_slice(&12u16.to_le_bytes());
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
     let value = match dump::read(&payload) {
         Ok(value) => value.unpacked(),

@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::cursor::Cursor;
 use super::timed_hash::{HASH_LISTPACK_TIMED, HASH_TIMED};
-use super::value::Value;
+use super::value::{SET_LISTPACK, STREAM_3, Value};
 use super::{DecodeError, VERSION, VERSION_TIMED, crc64};
 
 /// Version and checksum.
@@ -51,8 +51,23 @@ pub fn read_unchecked(payload: &[u8]) -> Result<Value<'_>, DumpError> {
     read_value(payload)
 }
 
+/// The version of the format that brought a type of value, as far as versions still matter.
+fn version_of(kind: u8) -> u16 {
+    match kind {
+        SET_LISTPACK | STREAM_3 => 11,
+        HASH_TIMED | HASH_LISTPACK_TIMED => VERSION_TIMED,
+        _ => VERSION,
+    }
+}
+
 /// As Redis reads it: what follows the value is not looked at, and a value that was cut short goes on in the trailer.
 fn read_value(payload: &[u8]) -> Result<Value<'_>, DumpError> {
+    let (kind, trailer) = (payload[0], &payload[payload.len() - TRAILER_BYTES..]);
+    // A server of the payload's version would not know the type, and 7.0.15 is one.
+    let version = u16::from_le_bytes([trailer[0], trailer[1]]).max(VERSION);
+    if version_of(kind) > version {
+        return Err(DumpError::Value(DecodeError::UnsupportedType(kind)));
+    }
     Value::read(&mut Cursor::new(payload)).map_err(DumpError::Value)
 }
 
@@ -161,6 +176,17 @@ mod tests {
             Err(DumpError::VersionOrChecksum)
         );
         assert!(read(&sealed_as(6, body)).is_ok());
+    }
+
+    #[test]
+    fn a_type_of_a_later_version_is_unknown_to_an_earlier_one() {
+        let body = b"\x14\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff";
+        let unknown = Err(DumpError::Value(DecodeError::UnsupportedType(SET_LISTPACK)));
+        assert_eq!(read(&sealed_as(10, body)), unknown);
+        assert_eq!(
+            read(&sealed_as(11, body)),
+            Ok(Value::Set(vec![b"5"[..].into()]))
+        );
     }
 
     #[test]

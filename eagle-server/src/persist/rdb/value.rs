@@ -52,8 +52,8 @@ const HASH_LISTPACK: u8 = 16;
 const STREAM: u8 = 15;
 const STREAM_2: u8 = 19;
 const ZSET_LISTPACK: u8 = 17;
-const SET_LISTPACK: u8 = 20;
-const STREAM_3: u8 = 21;
+pub(super) const SET_LISTPACK: u8 = 20;
+pub(super) const STREAM_3: u8 = 21;
 
 /// A field and its value, borrowed from the input where they stand there as they are.
 pub type FieldValue<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
