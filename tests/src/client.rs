@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::Reply;
 
+/// What is queued up to this size leaves in one write.
+pub const WRITE_BYTES: usize = 16 << 10;
+
 /// How long a reply may take before a test fails instead of hanging.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,7 +33,7 @@ impl Client {
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
         Ok(Client {
             input: BufReader::new(stream.try_clone()?),
-            output: BufWriter::new(stream),
+            output: BufWriter::with_capacity(WRITE_BYTES, stream),
         })
     }
 

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use super::crossing::cross_over;
 use super::side::Side;
 use super::{Compare, same};
+use crate::client::WRITE_BYTES;
 use crate::{Reply, Server};
 
 /// Ordinary connections to each server; they share keys, so that WATCH has something to see.
@@ -311,19 +312,31 @@ impl Pair {
     }
 }
 
-/// How many of the first steps are sent in one write.
+/// How many of the first steps are sent in one write: so much that a server gets all of them with one read.
 fn joined(steps: &[Step]) -> usize {
     let connection = steps[0].connection;
     let mut count = 1;
+    let mut bytes = request_bytes(&steps[0]);
     while connection < CONNECTIONS
         && steps[count - 1].is_joined
         && steps
             .get(count)
             .is_some_and(|next| next.connection == connection)
     {
+        bytes += request_bytes(&steps[count]);
+        if bytes > WRITE_BYTES {
+            break;
+        }
         count += 1;
     }
     count
+}
+
+/// What a step takes on the wire, at most.
+fn request_bytes(step: &Step) -> usize {
+    const HEAD_BYTES_MAX: usize = 24;
+    let args = step.args.iter().map(|arg| arg.len() + HEAD_BYTES_MAX);
+    HEAD_BYTES_MAX + args.sum::<usize>()
 }
 
 fn are_same_pushes(ours: &Heard, theirs: &Heard, has_served: bool) -> bool {

@@ -29,12 +29,22 @@ pub(super) fn read<'a>(
 
 /// Members and scores as a packed blob has them: scores as text.
 pub(super) fn of_pairs(pairs: Vec<FieldValue<'_>>) -> Result<Vec<Scored<'_>>, DecodeError> {
-    let members = pairs.into_iter().map(|(member, score)| {
-        let score = double::parse_range_end(&score);
-        let score = score.ok_or(DecodeError::Corrupt("a score is no number"))?;
-        Ok((member, score))
-    });
-    checked(members.collect::<Result<_, _>>()?)
+    let members = pairs
+        .into_iter()
+        .map(|(member, score)| (member, number_at_start(&score)));
+    checked(members.collect())
+}
+
+/// The number that a text begins with, 0 if none: so `strtod` reads the scores of a packed blob, which nobody has checked.
+fn number_at_start(text: &[u8]) -> f64 {
+    const BYTES_MAX: usize = 127;
+    let starts = (1..=text.len().min(BYTES_MAX))
+        .rev()
+        .map(|len| &text[..len]);
+    starts
+        .into_iter()
+        .find_map(double::parse_range_end)
+        .unwrap_or(0.0)
 }
 
 /// Accepts members as a sorted set: at least one, none twice, scores that are numbers.
