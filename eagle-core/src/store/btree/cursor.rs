@@ -1,6 +1,5 @@
 //! Places in a tree: finding them, moving from one to the next, and their distance from the start.
 
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 
 use smallvec::SmallVec;
@@ -79,10 +78,9 @@ impl<O: Order> Cursor<O> {
         key: u64,
         mut before: impl FnMut(u64) -> bool,
     ) -> Cursor<O> {
-        Cursor::seek_by(words, root, |entry| match entry.a().cmp(&key) {
-            Less => true,
-            Equal => before(entry.b()),
-            Greater => false,
+        Cursor::seek_by(words, root, |entry| {
+            let a = entry.a();
+            if a != key { a < key } else { before(entry.b()) }
         })
     }
 

@@ -44,11 +44,13 @@ impl Leaf {
         for (i, place) in line[ORDER_AT..ORDER_AT + capacity].iter_mut().enumerate() {
             *place = i as u8;
         }
-        let mut image: SmallVec<[u64; leaf_words(LEAF_MAX)]> =
-            line_words(&line).into_iter().collect();
-        image.extend(entries.iter().flat_map(|entry| [entry.a, entry.b]));
-        image.resize(leaf_words(capacity), 0);
-        words.alloc_words(&image)
+        let mut image = [0; leaf_words(LEAF_MAX)];
+        let (head, places) = image.split_at_mut(LINE_WORDS);
+        head.copy_from_slice(&line_words(&line));
+        for (place, entry) in places.as_chunks_mut().0.iter_mut().zip(entries) {
+            *place = [entry.a, entry.b];
+        }
+        words.alloc_words(&image[..leaf_words(capacity)])
     }
 
     /// Number of entries. A damaged head counts no more than there is room for.
@@ -81,9 +83,20 @@ impl Leaf {
 
     /// All entries, in order.
     pub(super) fn entries<W: Words>(&self, words: &W) -> Entries {
-        look(words, self.at, |leaf| {
-            (0..leaf.len()).map(|i| leaf.at(i).entry()).collect()
+        words.run(self.at, leaf_words(self.capacity()), |run| {
+            self.first_entries(run, self.len()).collect()
         })
+    }
+
+    /// The first `len` entries, in order, found among the leaf's words by the line that has been read.
+    #[inline]
+    fn first_entries<'r>(
+        &'r self,
+        run: &'r [AtomicU64],
+        len: usize,
+    ) -> impl Iterator<Item = Entry> + 'r {
+        let places = self.order().iter().take(len);
+        places.map(|place| EntryAt::new(run, LINE_WORDS + 2 * usize::from(*place)).entry())
     }
 
     /// The summed weight of the first `len` entries.
@@ -91,9 +104,8 @@ impl Leaf {
         if O::UNIT {
             return len as u64;
         }
-        look(words, self.at, |leaf| {
-            let entries = (0..len).map(|i| leaf.at(i).entry());
-            entries.map(O::weight).sum()
+        words.run(self.at, leaf_words(self.capacity()), |run| {
+            self.first_entries(run, len).map(O::weight).sum()
         })
     }
 
@@ -185,6 +197,10 @@ impl Leaf {
         ) else {
             return Ok(());
         };
+        // More than half of a line takes as much of the log as all of it, which is stored in fewer steps.
+        if last - first >= LINE_WORDS / 2 {
+            return words.store_words(self.at, &new);
+        }
         words.store_words(self.at + 8 * first as u64, &new[first..=last])
     }
 }

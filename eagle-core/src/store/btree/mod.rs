@@ -43,7 +43,7 @@
 //! while let Some(entry) = at.take(reader) { .. }            // or `entry` with `next` and `prev`
 //! tree.insert(writer, &at, entry)?;                         // keeps the order if `at` came from such a seek
 //! let rank = at.position(reader);                           // weight of everything before the cursor
-//! tree.relocate(writer, &from, &to, entry, find)?;          // the entry at `from` has another key, and stands at `to`
+//! tree.relocate(writer, &mut from, &to, entry, find)?;          // the entry at `from` has another key, and stands at `to`
 //!
 //! let mut build = Build::<O>::default();                    // many sorted entries at once, nodes full
 //! for entry in entries { build.push(writer, entry)?; }

@@ -152,10 +152,10 @@ impl<O: Order> Pair<O> {
         let key = |e: Entry| (e.a, e.b);
         let find =
             |memory: &Memory, wanted: Entry| self.tree.seek_key(memory, wanted.a, |b| b < wanted.b);
-        let from = find(&self.memory, self.model[index]);
+        let mut from = find(&self.memory, self.model[index]);
         let to = find(&self.memory, entry);
         self.tree
-            .relocate(&mut self.memory, &from, &to, entry, |memory| {
+            .relocate(&mut self.memory, &mut from, &to, entry, |memory| {
                 find(memory, entry)
             })
             .unwrap();

@@ -296,12 +296,11 @@ impl<O: Order> Tree<O> {
     pub(crate) fn relocate<M: WordsMut>(
         self,
         words: &mut M,
-        from: &Cursor<O>,
+        from: &mut Cursor<O>,
         to: &Cursor<O>,
         entry: Entry,
         again: impl FnOnce(&M) -> Cursor<O>,
     ) -> Result<(), StoreError> {
-        let mut from = from.clone();
         if !from.settle(words) {
             return Ok(());
         }
@@ -328,7 +327,7 @@ impl<O: Order> Tree<O> {
         }
         let mut other = Leaf::load(words, target.node);
         if leaf.len() <= O::LEAF_MAX / 4 || leaf.len() == 1 || other.len() >= other.capacity() {
-            self.remove(words, &from)?;
+            self.remove(words, from)?;
             let to = again(words);
             return self.insert(words, &to, entry);
         }

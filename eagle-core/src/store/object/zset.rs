@@ -314,10 +314,10 @@ impl Sorted {
             a: order_key(score),
             b: found.record.blob(),
         };
-        let here = self.place(&reader, (name, old));
+        let mut here = self.place(&reader, (name, old));
         let place = self.place(&reader, (name, score));
         self.tree()
-            .relocate(writer, &here, &place, entry, |writer| {
+            .relocate(writer, &mut here, &place, entry, |writer| {
                 self.place(&writer.reader(), (name, score))
             })?;
         match member.0.ttl_word() {

@@ -111,7 +111,9 @@ fn add(cx: &mut Context<'_>, mut args: Args<'_>, mut rule: AddRule) -> Outcome {
     if rule.increment && pairs.len() > 1 {
         return Err(ONE_INCREMENT);
     }
-    let mut members: SmallVec<[(&[u8], f64); 8]> = SmallVec::with_capacity(pairs.len());
+    // Not `with_capacity`, which makes it elsewhere and moves it here.
+    let mut members: SmallVec<[(&[u8], f64); 8]> = SmallVec::new();
+    members.reserve(pairs.len());
     while !args.is_empty() {
         let score = args.double()?;
         members.push((args.word()?, score));
