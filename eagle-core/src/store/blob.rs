@@ -252,7 +252,7 @@ impl Blob {
 /// Whether two keys are the same. Most have 8 to 32 bytes: of those the first and the last words, which overlap, take less
 /// than a call that finds out how to compare so few.
 #[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     /// The first and the last `N` bytes of both.
     #[inline(always)]
     fn ends<const N: usize>(a: &[u8], b: &[u8]) -> Option<[[u8; N]; 4]> {

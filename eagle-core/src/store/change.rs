@@ -5,6 +5,7 @@
 //! links, then the table, whose publish is the last store, then the frees.
 
 use parking_lot::MutexGuard;
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::blob::{Blob, Draft, has_ttl};
@@ -17,7 +18,7 @@ use super::error::StoreError;
 use super::field_index;
 use super::key_slot;
 use super::keyspace::{FreshClock, Keyspace};
-use super::known::KnownKey;
+use super::known::{self, KnownKey};
 use super::medium::{Reader, Writer};
 use super::notes::Notes;
 use super::object;
@@ -133,6 +134,8 @@ pub(super) struct Change<'v, 'a> {
     pub(super) notes: &'v mut Notes,
     /// The key that is used most.
     pub(super) known: Option<KnownKey<'a>>,
+    /// Keys that are used after one another.
+    pub(super) row: &'v Cell<&'a [KnownKey<'a>]>,
     pub(super) trash: &'v mut Option<MutexGuard<'a, ()>>,
     pub(super) trash_list: usize,
 }
@@ -144,7 +147,10 @@ impl<'a> Change<'_, 'a> {
             Some(known) if known.is(key) => (known.slot(), known.hash()),
             _ => {
                 self.writer.be_alone();
-                (key_slot(key), self.writer.hasher.hash(key))
+                match known::next_of(self.row, key) {
+                    Some(known) => (known.slot(), known.hash()),
+                    None => (key_slot(key), self.writer.hasher.hash(key)),
+                }
             }
         };
         assert!(self.writer.locks.covers(slot), "slot {slot} is not locked");

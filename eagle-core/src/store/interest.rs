@@ -36,6 +36,7 @@ impl Interest {
     }
 
     /// Whether nobody waits for any key.
+    #[inline]
     pub fn is_none(&self) -> bool {
         self.total.load(Relaxed) == 0
     }

@@ -442,7 +442,11 @@ impl Keyspace {
     /// The first half of [`Keyspace::try_view`]: the locks that the view will have.
     #[inline(always)]
     pub fn try_lock(&self, access: Access<'_>, wait_max: Duration) -> Option<Locks<'_>> {
-        self.slots.lock_within(access, wait_max)
+        match access {
+            // All there is to do for a reader is done here, not in a call.
+            Access::LockFree => Some(self.slots.none()),
+            access => self.slots.lock_within(access, wait_max),
+        }
     }
 
     /// The second half. Apart from the first there is no `Option` to move the view out of: it is large, and made where

@@ -4,6 +4,8 @@
 //! functions of it cost as much as the look-up itself, so whoever computes them first hands them on. A key is recognised
 //! by where its bytes lie, not by what they are: that is one comparison.
 
+use std::cell::Cell;
+
 use super::dash::hash::{Hash, KeyHasher};
 use super::key_slot;
 use super::keyspace::Keyspace;
@@ -38,6 +40,12 @@ impl KnownKey<'_> {
 }
 
 impl<'k> KnownKey<'k> {
+    /// A key, and what was computed of it.
+    #[inline]
+    pub(super) fn new(key: &'k [u8], slot: u16, hash: Hash) -> KnownKey<'k> {
+        KnownKey { key, slot, hash }
+    }
+
     /// The slice by which the key is recognised.
     #[inline]
     pub fn key(&self) -> &'k [u8] {
@@ -54,7 +62,24 @@ pub(super) fn hash_of(known: Option<&KnownKey<'_>>, hasher: &KeyHasher, key: &[u
     }
 }
 
+/// What is known of `key`, if it comes next in the row.
+#[inline]
+pub(super) fn next_of<'a>(row: &Cell<&'a [KnownKey<'a>]>, key: &[u8]) -> Option<KnownKey<'a>> {
+    let (next, rest) = row.get().split_first()?;
+    let known = next.is(key).then_some(*next);
+    if known.is_some() {
+        row.set(rest);
+    }
+    known
+}
+
 impl<'a> View<'a> {
+    /// Has the view remember the slots and hashes of several keys that are changed one after the other, in this order.
+    #[inline]
+    pub fn know_row(&mut self, keys: &'a [KnownKey<'a>]) {
+        self.row.set(keys);
+    }
+
     /// Has the view remember the slot and hash of a key that it will be asked for.
     #[inline]
     pub fn know(&mut self, key: KnownKey<'a>) {
@@ -155,5 +180,19 @@ mod tests {
         assert!(keys.take(first).is_none(), "it comes before");
         keys.clear();
         assert!(keys.take(second).is_none());
+    }
+
+    #[test]
+    fn a_row_is_gone_through_in_its_order() {
+        let bytes = *b"aba";
+        let [a, b, again] = [&bytes[..1], &bytes[1..2], &bytes[2..]];
+        let known = |key, slot| KnownKey::new(key, slot, Hash::from_raw(0));
+        let keys = [known(a, 1), known(b, 2), known(again, 1)];
+        let row = Cell::new(&keys[..]);
+        let slot_of = |key| next_of(&row, key).map(|known| known.slot());
+        assert_eq!(slot_of(b), None, "it is not its turn");
+        assert_eq!([slot_of(a), slot_of(a)], [Some(1), None]);
+        assert_eq!([slot_of(b), slot_of(again)], [Some(2), Some(1)]);
+        assert_eq!(slot_of(again), None);
     }
 }

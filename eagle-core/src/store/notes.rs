@@ -44,8 +44,8 @@ pub struct Lapsed {
     pub key_gone: bool,
 }
 
-/// A state of [`Notes`] to go back to.
-#[derive(Clone, Copy, Debug)]
+/// A state of [`Notes`] to go back to; by default that of having noted nothing.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NotesMark {
     deltas: usize,
     dirty: u64,

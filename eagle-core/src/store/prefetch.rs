@@ -13,17 +13,21 @@
 //!   5  record            -> blob
 //! ```
 //!
+//! A key that follows itself, as that of a queue or of a counter does, has been asked for already: what its twin found out
+//! holds for it too.
+//!
 //! Nothing is decided by what is read here and nothing is kept, so it needs neither lock nor validation. The idea for a
 //! server of this kind is that of DLHT (HPDC'24) and of Valkey 8.
 
 use smallvec::SmallVec;
 
+use super::blob::is_same;
 use super::dash::Words;
 use super::dash::hash::Hash;
 use super::dash::layout::{Form, NodeRef, Record};
 use super::dash::table;
 use super::keyspace::{Guard, Keyspace};
-use super::known::KnownKeys;
+use super::known::{KnownKey, KnownKeys};
 use super::{key_slot, root};
 
 /// Keys that are looked ahead for at once: more would push each other out of the nearest cache.
@@ -59,13 +63,19 @@ impl Keyspace {
             return;
         };
         let mut chains: SmallVec<[Chain; PREFETCH_MAX]> = SmallVec::new();
+        let mut last: Option<KnownKey<'_>> = None;
         for key in keys.take(PREFETCH_MAX) {
+            if let Some(last) = last.filter(|last| is_same(last.key(), key)) {
+                known.push(key, last.slot(), last.hash());
+                continue;
+            }
             let slot = key_slot(key);
             let at = root::slot_at(array, slot);
             reader.prefetch(at);
             self.slots().prefetch(slot);
             let hash = self.hasher().hash(key);
             known.push(key, slot, hash);
+            last = Some(KnownKey::new(key, slot, hash));
             chains.push(Chain {
                 hash,
                 at,

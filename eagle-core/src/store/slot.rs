@@ -101,6 +101,15 @@ impl Slots {
         &self.each[usize::from(slot)]
     }
 
+    /// No lock.
+    #[inline]
+    pub(super) fn none(&self) -> Locks<'_> {
+        Locks {
+            slots: self,
+            held: Held::None,
+        }
+    }
+
     /// Takes the locks that `access` asks for.
     pub(super) fn lock(&self, access: Access<'_>) -> Locks<'_> {
         let held = match access {
@@ -347,7 +356,9 @@ impl<'a> Locks<'a> {
 
     /// Makes the sequence words of these slots odd.
     pub(super) fn write_each(&self, slots: &[u16], odd: &mut SmallVec<[WriteGuard<'a>; 1]>) {
-        odd.extend(slots.iter().map(|slot| self.slots.at(*slot).seq.write()));
+        for slot in slots {
+            odd.push(self.slots.at(*slot).seq.write());
+        }
     }
 
     /// Makes the sequence words of all locked slots odd.
@@ -356,10 +367,12 @@ impl<'a> Locks<'a> {
             Held::None | Held::Lent(_) => {}
             Held::Shared(..) => unreachable!("the writer asks first whether it is alone"),
             Held::One(slot, _) => self.write_each(&[*slot], odd),
-            Held::Some(held) => odd.extend(
-                held.iter()
-                    .map(|(slot, _)| self.slots.at(*slot).seq.write()),
-            ),
+            Held::Some(held) => {
+                odd.reserve(held.len());
+                for (slot, _) in held {
+                    odd.push(self.slots.at(*slot).seq.write());
+                }
+            }
             Held::All { .. } => odd.extend(self.slots.each.iter().map(|slot| slot.seq.write())),
         }
     }

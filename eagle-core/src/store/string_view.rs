@@ -90,21 +90,27 @@ impl<'a> View<'a> {
         key: &[u8],
         read: impl FnOnce(&StringRead<'_, 'a>) -> T,
     ) -> Result<Option<T>, StoreError> {
-        let Some(mut shape) = self.string_shape(db, key)? else {
-            return Ok(None);
-        };
-        let mut lock = None;
-        if let StringShape::Large(_) = shape {
-            lock = self.hold(self.slot_of(key));
-            match self.held_shape(db, key)? {
-                Some(held) => shape = held,
-                None => return Ok(None),
+        match self.string_shape(db, key)? {
+            None => Ok(None),
+            Some(shape @ StringShape::Text(_)) => {
+                let reader = &self.reader();
+                Ok(Some(read(&StringRead { reader, shape })))
             }
+            Some(StringShape::Large(_)) => self.with_held_string(db, key, read),
         }
+    }
+
+    #[cold]
+    fn with_held_string<T>(
+        &self,
+        db: u8,
+        key: &[u8],
+        read: impl FnOnce(&StringRead<'_, 'a>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let _lock = self.hold(self.slot_of(key));
         let reader = &self.reader();
-        let result = read(&StringRead { reader, shape });
-        drop(lock);
-        Ok(Some(result))
+        let shape = self.held_shape(db, key)?;
+        Ok(shape.map(|shape| read(&StringRead { reader, shape })))
     }
 
     /// Length of the string at `key`.

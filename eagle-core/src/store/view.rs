@@ -39,8 +39,8 @@ pub enum Access<'s> {
     All,
 }
 
-/// A point inside a view to go back to; see [`View::savepoint`].
-#[derive(Debug)]
+/// A point inside a view to go back to; see [`View::savepoint`]. By default it is the beginning.
+#[derive(Debug, Default)]
 pub struct Savepoint {
     /// `None` if the view had changed nothing yet.
     tx: Option<pmem::Savepoint>,
@@ -72,6 +72,8 @@ pub struct View<'a> {
     cut: Option<Cut<'a>>,
     /// The key that is used most.
     pub(super) known: Option<KnownKey<'a>>,
+    /// Keys that are used after one another, as far as they have not been.
+    pub(super) row: Cell<&'a [KnownKey<'a>]>,
     /// How long a read without locks waits for a writer; `None` for ever.
     pub(super) patience: Option<Duration>,
 }
@@ -113,6 +115,7 @@ impl<'a> View<'a> {
             met_fields: RefCell::default(),
             cut: None,
             known: None,
+            row: Cell::new(&[]),
             patience,
         }
     }
@@ -359,6 +362,7 @@ impl<'a> View<'a> {
             now_ms: self.now_ms,
             notes: &mut self.notes,
             known: self.known,
+            row: &self.row,
             trash: &mut self.trash,
             trash_list: self.trash_list,
         });

@@ -246,11 +246,17 @@ fn memory_within_limit(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// Nothing is written while snapshots are asked for and fail: nobody might look at the log.
+#[inline]
 fn on_disk(request: &Request<'_>) -> Result<(), CommandError> {
-    let batch = request.batch;
-    if !batch.thread.node.saving.has_failed() {
+    if !request.batch.thread.node.saving.has_failed() {
         return Ok(());
     }
+    on_failing_disk(request)
+}
+
+#[cold]
+fn on_failing_disk(request: &Request<'_>) -> Result<(), CommandError> {
+    let batch = request.batch;
     let persistence = &batch.config.persistence;
     let is_asked_for = persistence.stop_writes_on_bgsave_error && !persistence.save.is_empty();
     let name = request.entry.command.name;
@@ -264,11 +270,17 @@ fn on_disk(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// `min-replicas-to-write`: nothing is written that too few would have.
+#[inline]
 fn followed(request: &Request<'_>) -> Result<(), CommandError> {
-    let batch = request.batch;
-    if batch.config.replication.min_replicas_to_write == 0 {
+    if request.batch.config.replication.min_replicas_to_write == 0 {
         return Ok(());
     }
+    followed_by_enough(request)
+}
+
+#[inline(never)]
+fn followed_by_enough(request: &Request<'_>) -> Result<(), CommandError> {
+    let batch = request.batch;
     let writes = request.flags.has(Flags::WRITE)
         || (request.entry.command.name == "exec" && queue_has(request, Flags::WRITE));
     if writes && lacks_replicas(&batch.thread.node, &batch.config) {
@@ -278,6 +290,7 @@ fn followed(request: &Request<'_>) -> Result<(), CommandError> {
 }
 
 /// A replica is sent what it wants of the data; it is not paused either.
+#[inline]
 fn kept_from_data(request: &Request<'_>) -> Result<(), CommandError> {
     const OF_DATA: [Flags; 3] = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
     let is_replica = request.session.info.is_replica.load(Ordering::Relaxed);
@@ -373,9 +386,16 @@ fn queue_lacks(request: &Request<'_>, flag: Flags) -> bool {
     })
 }
 
+#[inline]
 fn pause(request: &Request<'_>) -> Option<Flow> {
     let batch = request.batch;
-    let (until_ms, mode) = batch.thread.node.pause.current(batch.now_ms)?;
+    let in_force = batch.thread.node.pause.current(batch.now_ms)?;
+    held_by(in_force, request)
+}
+
+#[cold]
+fn held_by((until_ms, mode): (u64, PauseMode), request: &Request<'_>) -> Option<Flow> {
+    let batch = request.batch;
     let entry = request.entry;
     let writes = request.flags.has(Flags::WRITE)
         || request.flags.has(Flags::MAY_REPLICATE)

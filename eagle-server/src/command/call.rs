@@ -3,14 +3,13 @@
 use super::account::account_slow;
 use super::admit::{Verdict, admit};
 use super::args::Args;
-use super::blocking::{self, note_ready, post_ready};
+use super::blocking::{self, post_ready};
 use super::context::{Context, Flow};
-use super::deliver::{
-    deliver, publish_expired, remove_expired, send_all, tell_caches_of, update_caches,
-};
+use super::deliver::{deliver, publish_expired, remove_expired, send_all, tell_caches_of};
 use super::effect::Effects;
+use super::end::{Late, commit, end};
 use super::errors::{self, CommandError};
-use super::event::{Event, Events, Notice};
+use super::event::{Events, Notice};
 use super::forward;
 use super::keys::{self, Slots};
 use super::monitor::{Shown, shown};
@@ -23,6 +22,7 @@ use super::table::{Entry, queued_entry};
 use super::unwound::{Unwound, invoke_if_possible, may_share};
 use crate::acl::Place;
 use crate::clock::Moment;
+use crate::cluster::Cluster;
 use crate::cluster::route::Route;
 use crate::config::Snapshot;
 use crate::node::{Node, Thread, unix_ms};
@@ -30,9 +30,7 @@ use crate::propagation::Stream;
 use crate::session::{CachingFlags, ClientInfo, Queued, ReadyKey, ReplyMode, Session};
 use bytes::Bytes;
 use eagle_core::resp::Writer;
-use eagle_core::store::{
-    Access, Committed, Guard, KnownKey, KnownKeys, MetField, View, Worker, key_slot,
-};
+use eagle_core::store::{Access, Guard, KnownKey, KnownKeys, View, Worker, key_slot};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -224,6 +222,7 @@ fn queue(
 
 /// Runs one command that has passed the gates, here or at another node, and serves the clients that waited for what it
 /// changed.
+#[inline]
 pub(super) fn execute(
     batch: &mut Batch<'_>,
     session: &mut Session,
@@ -231,36 +230,46 @@ pub(super) fn execute(
     entry: &'static Entry,
     argv: &[&[u8]],
 ) -> Flow {
-    let flow = execute_alone(batch, session, out, entry, argv);
+    let thread = batch.thread;
+    let flow = match &thread.node.cluster {
+        None => {
+            let (plan, known) = plan_known(batch, entry, session, argv);
+            execute_as(batch, session, out, entry, argv, &plan, known)
+        }
+        Some(cluster) => execute_in(cluster, batch, session, out, entry, argv),
+    };
     if !batch.ready.is_empty() {
         blocking::serve(batch);
     }
-    flow
+    // Not `unwrap_or`, which makes a flow to drop it each time.
+    match flow {
+        Some(flow) => flow,
+        None => Flow::Done,
+    }
 }
 
-fn execute_alone(
+/// The same for a node of a cluster, but for the clients that waited; nothing if the command does not run here.
+#[inline(never)]
+fn execute_in(
+    cluster: &Cluster,
     batch: &mut Batch<'_>,
     session: &mut Session,
     out: &mut Writer,
     entry: &'static Entry,
     argv: &[&[u8]],
-) -> Flow {
-    let Some(cluster) = &batch.thread.node.cluster else {
-        let (plan, known) = plan_known(batch, entry, session, argv);
-        return execute_as(batch, session, out, entry, argv, &plan, known).unwrap_or(Flow::Done);
-    };
+) -> Option<Flow> {
     let forwards = forward::is_on(&batch.config, session);
     if forwards {
         match forward::listen(batch, session, out.protocol(), entry, argv) {
             None => {}
-            Some(Ok(flow)) => return flow,
+            Some(Ok(flow)) => return Some(flow),
             Some(Err(error)) => {
                 refuse(batch, session, out, Some(entry), &error);
-                return Flow::Done;
+                return None;
             }
         }
         if let Some(flow) = forward::split(batch, session, out, entry, argv) {
-            return flow;
+            return Some(flow);
         }
     }
     let before = cluster.topology().version();
@@ -282,7 +291,7 @@ fn execute_alone(
                 || cluster.topology().version() == before
                 || !entry.has(Flags::READONLY)
             {
-                return flow.unwrap_or(Flow::Done);
+                return flow;
             }
             out.truncate(mark);
             plan = Plan::Slots(slots);
@@ -291,11 +300,10 @@ fn execute_alone(
     match execute_as(batch, session, out, entry, argv, &plan, known) {
         Some(Flow::Blocked(blocked)) if forwards => {
             let protocol = out.protocol();
-            Flow::Blocked(forward::follow(
-                batch, session, protocol, entry, argv, blocked,
-            ))
+            let followed = forward::follow(batch, session, protocol, entry, argv, *blocked);
+            Some(Flow::Blocked(Box::new(followed)))
         }
-        flow => flow.unwrap_or(Flow::Done),
+        flow => flow,
     }
 }
 
@@ -306,7 +314,7 @@ fn execute_as(
     out: &mut Writer,
     entry: &'static Entry,
     argv: &[&[u8]],
-    plan: &Plan,
+    plan: &Plan<'_>,
     known: Option<KnownKey<'_>>,
 ) -> Option<Flow> {
     let thread = batch.thread;
@@ -414,6 +422,8 @@ fn execute_as(
             .view_with(locks, &mut worker, guard, now_ms, wait_max);
         if let Some(key) = known {
             view.know(key);
+        } else if let Plan::Row(_, keys) = plan {
+            view.know_row(keys);
         }
         view
     };
@@ -461,7 +471,7 @@ pub(super) fn in_context<'a, T>(
     entry: &'static Entry,
     view: impl FnOnce() -> View<'a>,
     work: impl FnOnce(&mut Context<'a>) -> T,
-) -> (T, Option<Late>) {
+) -> (T, Option<Box<Late>>) {
     let thread = batch.thread;
     let is_logged = thread.node.keyspace.ring_is_on();
     batch.effects.begin(is_logged);
@@ -492,55 +502,15 @@ pub(super) fn in_context<'a, T>(
         && cx.events.is_empty()
         && cx.effects.is_empty()
         && cx.stream.is_empty();
-    let late = if is_quiet { None } else { end(&mut cx) };
-    (result, late)
-}
-
-/// What is left to do after a request that had nothing locked and met what has expired.
-pub(super) struct Late {
-    events: Vec<Event>,
-    met_fields: Vec<MetField>,
-}
-
-/// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
-/// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
-/// first that key is to be removed. Notes the keys that blocked clients wait for.
-#[inline(never)]
-fn end(cx: &mut Context<'_>) -> Option<Late> {
-    // Of work that was none of a command's: serving a blocked client.
-    cx.flow_effects(&[], false);
-    let raised = std::mem::take(cx.events);
-    let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
-    let met_fields = cx.view.take_met_fields();
-    cx.thread.stats.changes.add(cx.view.dirty());
-    let committed = commit(cx.node, &mut cx.view, cx.stream);
-    if let Some(head) = committed.ring_head {
-        cx.session.written = head;
+    if !is_quiet {
+        let late = end(&mut cx);
+        return (result, late);
     }
-    note_ready(cx.node, committed.readied(), cx.ready);
-    if late {
-        return Some(Late {
-            events: raised.into_list(),
-            met_fields,
-        });
+    if !cx.view.may_write() {
+        // It holds no lock, no transaction and no notes: there is nothing to find out by dropping it.
+        std::mem::forget(cx.view);
     }
-    let stale = update_caches(cx.thread, cx.session, &raised, committed.touched());
-    let events = raised.into_list();
-    if !events.is_empty() {
-        deliver(cx.node, cx.session, cx.out, events);
-    }
-    // What the client has to drop from its own cache it is told after the reply.
-    for message in stale {
-        if cx.replies_later {
-            cx.session.behind_reply.push(message);
-        } else if cx.session.reply == ReplyMode::On {
-            cx.out.raw(&message);
-        } else {
-            cx.node.send(&cx.session.info, message);
-        }
-    }
-    drop(committed);
-    None
+    (result, None)
 }
 
 /// How long a thread waits for slots that another one holds before it serves others: a script may hold them for long.
@@ -653,26 +623,6 @@ pub(super) fn remove_lapsed(
         post_ready(node, committed.readied());
         publish_expired(node, &committed);
     }
-}
-
-/// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots
-/// stay locked for what else there is to tell. The caller has counted the changes.
-#[inline]
-pub(super) fn commit<'a>(node: &Node, view: &mut View<'a>, stream: &mut Stream) -> Committed<'a> {
-    if view.dirty() != 0 {
-        node.slots_in_transfer.note_change(|slot| view.covers(slot));
-    }
-    for (db, key) in view.touched() {
-        // Nobody who watches a key needs to be told that its time has come: to whoever watched it while it lived its end
-        // is a change already, and who watched it afterwards saw it missing.
-        let mut expired = view.expired().iter();
-        let has_ended = expired.any(|(in_db, name)| in_db == db && name == key)
-            && view.find(*db, key).is_none();
-        if !has_ended {
-            node.watch.touch(*db, key);
-        }
-    }
-    stream.commit(view)
 }
 
 /// Runs the handler of `entry`, replies its error if it fails, and accounts for it. The view keeps

@@ -19,7 +19,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-/// What the connection does after a handler returned.
+/// What the connection does after a handler returned. Every command hands one through all layers, so what few need is
+/// boxed.
 pub enum Flow {
     /// The reply stands in the writer (or there is none to send).
     Done,
@@ -28,7 +29,7 @@ pub enum Flow {
     /// The request went to another node; later commands may run, replies keep their order.
     Forwarded(Pin<Box<dyn Future<Output = Bytes>>>),
     /// The client waits for a key; the connection runs no further command before the answer is there.
-    Blocked(Blocked),
+    Blocked(Box<Blocked>),
     /// The client is a replica from now on; it is sent this.
     Replica(Box<Feed>),
     /// Clients are paused: run the same request again after this long, or when the pause ends.
@@ -96,7 +97,7 @@ impl Context<'_> {
     }
 
     pub fn reply_ok(&mut self) -> Outcome {
-        self.out.simple("OK");
+        self.out.ok();
         Ok(Flow::Done)
     }
 

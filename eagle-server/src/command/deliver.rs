@@ -17,16 +17,22 @@ use std::sync::Arc;
 
 impl Context<'_> {
     /// Raises a keyspace event about `key` of the selected database, if `notify-keyspace-events` asks for its class.
+    #[inline]
     pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
         self.notify_in(self.db(), class, event, key);
     }
 
     /// Raises a keyspace event about `key` of `db`.
+    #[inline]
     pub fn notify_in(&mut self, db: u8, class: EventClasses, name: &'static str, key: &[u8]) {
-        let wanted = self.config.monitoring.notify_keyspace_events;
-        if wanted.is_empty() {
-            return;
+        if !self.config.monitoring.notify_keyspace_events.is_empty() {
+            self.raise(db, class, name, key);
         }
+    }
+
+    #[inline(never)]
+    fn raise(&mut self, db: u8, class: EventClasses, name: &'static str, key: &[u8]) {
+        let wanted = self.config.monitoring.notify_keyspace_events;
         self.raise_noted();
         if wanted.publish(class) {
             let key = key.into();

@@ -158,6 +158,12 @@ impl Events {
         misses
     }
 
+    /// Ends a request that has raised nothing: the view of the next one has noted nothing yet.
+    #[inline]
+    pub(super) fn forget_noted(&mut self) {
+        (self.expired, self.created, self.lapsed) = (0, 0, 0);
+    }
+
     /// Notes that a script has made these of the view's changes.
     pub fn note_script(&mut self, changes: Range<usize>) {
         if !changes.is_empty() {

@@ -5,9 +5,9 @@
 //! `maxmemory-eviction-tenacity` grants, the command goes on and the keyspace thread continues in the background.
 
 use super::blocking::post_ready;
-use super::call;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
 use super::deliver::{publish_event, tell_caches};
+use super::end;
 use crate::config::special::EventClasses;
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::{Candidates, time_max};
@@ -126,7 +126,7 @@ impl Evictor<'_> {
         let mut stream = self.node.stream();
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
         self.node.note_changes(view.dirty());
-        let committed = call::commit(self.node, &mut view, &mut stream);
+        let committed = end::commit(self.node, &mut view, &mut stream);
         post_ready(self.node, committed.readied());
         tell_caches(self.node, committed.touched());
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);

@@ -231,7 +231,18 @@ pub fn slots(keys: &[KeyRef], argv: &[&[u8]]) -> Slots {
 
 /// The slots to lock for all keys of `argv`.
 pub fn slots_of(entry: &Entry, argv: &[&[u8]]) -> Slots {
-    // Most commands of several keys have them in one row up to the end, where there is nothing to look for.
+    match row(entry, argv) {
+        Some(keys) => ascending(keys),
+        None => slots(&find(entry, argv), argv),
+    }
+}
+
+/// The keys of a command that has them in one row up to the end, as most commands of several keys do: there is nothing to
+/// look for.
+pub fn row<'a, 'k>(
+    entry: &Entry,
+    argv: &'a [&'k [u8]],
+) -> Option<impl ExactSizeIterator<Item = &'k [u8]> + use<'a, 'k>> {
     if let (None, [spec]) = (entry.command.find_keys, entry.command.keys)
         && !spec.flags.has(KeyFlags::NOT_KEY)
         && let (
@@ -244,15 +255,20 @@ pub fn slots_of(entry: &Entry, argv: &[&[u8]]) -> Slots {
         ) = (spec.begin, spec.find)
         && let Some(row) = argv.get(first.into()..)
     {
-        return ascending(row.iter().step_by(step.into()).copied());
+        return Some(row.iter().step_by(step.into()).copied());
     }
-    slots(&find(entry, argv), argv)
+    None
 }
 
 fn ascending<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Slots {
+    distinct(keys.map(key_slot))
+}
+
+/// These slots, in the order in which they are locked.
+pub fn distinct(all: impl Iterator<Item = u16>) -> Slots {
     let mut slots = Slots::new();
-    for key in keys {
-        slots.push(key_slot(key));
+    for slot in all {
+        slots.push(slot);
     }
     slots.sort_unstable();
     slots.dedup();

@@ -12,6 +12,7 @@ mod deadline;
 mod deliver;
 mod describe;
 mod effect;
+mod end;
 pub mod errors;
 mod event;
 pub mod evict;

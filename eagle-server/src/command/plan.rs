@@ -2,27 +2,29 @@
 
 use super::call::Batch;
 use super::keys::{self, Slots};
-use super::spec::{Categories, Scope};
+use super::spec::{Categories, Flags, Scope};
 use super::table::{Entry, queued_entry};
 use crate::session::Session;
-use eagle_core::store::{Access, KnownKey};
+use eagle_core::store::{Access, Keyspace, KnownKey};
 
 /// The slots a request locks, or all of them.
-pub(super) enum Plan {
+pub(super) enum Plan<'k> {
     LockFree,
     /// One: nearly all that lock any.
     Slot([u16; 1]),
     Slots(Slots),
+    /// Those of keys that are looked at in this order.
+    Row(Slots, Vec<KnownKey<'k>>),
     All,
 }
 
-impl Plan {
+impl Plan<'_> {
     /// The slots, if they are few.
     #[inline]
     pub(super) fn slots(&self) -> Option<&[u16]> {
         match self {
             Plan::Slot(slot) => Some(slot),
-            Plan::Slots(slots) => Some(slots),
+            Plan::Slots(slots) | Plan::Row(slots, _) => Some(slots),
             Plan::LockFree | Plan::All => None,
         }
     }
@@ -33,27 +35,29 @@ impl Plan {
         match self {
             Plan::LockFree => Access::LockFree,
             Plan::Slot(slot) => Access::Slots(slot),
-            Plan::Slots(slots) => Access::Slots(slots),
+            Plan::Slots(slots) | Plan::Row(slots, _) => Access::Slots(slots),
             Plan::All => Access::All,
         }
     }
 }
 
-/// What a request locks, and its key if it has but one.
-#[inline]
+/// What a request locks, and its key if it has but one. Inlined into its two callers, as its result is large.
+#[inline(always)]
 pub(super) fn plan_known<'k>(
     batch: &mut Batch<'_>,
     entry: &'static Entry,
     session: &Session,
     argv: &[&'k [u8]],
-) -> (Plan, Option<KnownKey<'k>>) {
+) -> (Plan<'k>, Option<KnownKey<'k>>) {
     let clustered = batch.thread.node.cluster.is_some();
     let only = match entry.only_key {
         Some(position) => argv.get(position),
         None => only_key_of_script(entry, argv),
     };
     let Some(key) = only else {
-        return (plan(clustered, entry, session, argv), None);
+        let row = plan_row(&batch.thread.node.keyspace, entry, argv);
+        let plan = row.unwrap_or_else(|| plan(clustered, entry, session, argv));
+        return (plan, None);
     };
     let known = batch.known.take(key);
     let known = known.unwrap_or_else(|| batch.thread.node.keyspace.know(key));
@@ -85,7 +89,24 @@ fn only_key_of_script<'a, 'k>(entry: &Entry, argv: &'a [&'k [u8]]) -> Option<&'a
     has_one.then(|| argv.get(KEY_OF_SCRIPT)).flatten()
 }
 
-fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]]) -> Plan {
+/// What a command locks that changes a row of keys, such as MSET: each is looked at for its slot now, and changed soon.
+#[inline(never)]
+fn plan_row<'k>(keyspace: &Keyspace, entry: &Entry, argv: &[&'k [u8]]) -> Option<Plan<'k>> {
+    if entry.command.scope != Scope::Keys || !entry.has(Flags::WRITE) {
+        return None;
+    }
+    let row = keys::row(entry, argv).filter(|row| row.len() > 1)?;
+    let known: Vec<KnownKey<'k>> = row.map(|key| keyspace.know(key)).collect();
+    let slots = keys::distinct(known.iter().map(KnownKey::slot));
+    Some(Plan::Row(slots, known))
+}
+
+fn plan(
+    clustered: bool,
+    entry: &'static Entry,
+    session: &Session,
+    argv: &[&[u8]],
+) -> Plan<'static> {
     let multi = session
         .multi
         .as_ref()
@@ -112,7 +133,7 @@ fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]
                 all.extend(slots);
             }
             Plan::Slot([slot]) => all.push(slot),
-            Plan::Slots(slots) => all.extend(slots),
+            Plan::Slots(slots) | Plan::Row(slots, _) => all.extend(slots),
             Plan::All => return Plan::All,
         }
     }
@@ -121,7 +142,7 @@ fn plan(clustered: bool, entry: &'static Entry, session: &Session, argv: &[&[u8]
     Plan::Slots(all)
 }
 
-fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan {
+fn plan_one(entry: &'static Entry, argv: &[&[u8]]) -> Plan<'static> {
     match entry.command.scope {
         Scope::LockFree => Plan::LockFree,
         Scope::All => Plan::All,

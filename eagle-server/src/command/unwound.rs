@@ -9,7 +9,7 @@ use super::spec::Flags;
 use super::table::Entry;
 use crate::metrics::Counter;
 use crate::node::Node;
-use eagle_core::store::{SlotHeld, SlotShared};
+use eagle_core::store::{Savepoint, SlotHeld, SlotShared};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Whether a command may run in a slot in which others change other keys meanwhile: it looks at no key but its own, and
@@ -27,13 +27,13 @@ pub(super) enum Unwound {
     SlotShared,
 }
 
-/// Runs a command that may have to begin again. Then it has changed nothing, and it says nothing.
+/// Runs a command that may have to begin again, the first one in its view. Then it has changed nothing, and it says
+/// nothing.
 pub(super) fn invoke_if_possible(
     cx: &mut Context<'_>,
     entry: &'static Entry,
     argv: &[&[u8]],
 ) -> Result<Flow, Unwound> {
-    let savepoint = cx.view.savepoint();
     let stats = &cx.thread.stats;
     let lookups = [&stats.keyspace_hits, &stats.keyspace_misses];
     let counted = lookups.map(Counter::value);
@@ -48,7 +48,7 @@ pub(super) fn invoke_if_possible(
     } else {
         resume_unwind(payload)
     };
-    cx.view.rollback_to(savepoint);
+    cx.view.rollback_to(Savepoint::default());
     *cx.events = Events::default();
     *cx.effects = Effects::new(cx.stream.is_wanted());
     for (lookups, counted) in lookups.iter().zip(counted) {

@@ -14,7 +14,7 @@
 use super::parking::Parking;
 use super::reactor::{READ_BYTES, Reactor};
 use super::replies::Replies;
-use super::requests::Requests;
+use super::requests::{ARGUMENTS_FEW, ARGUMENTS_INLINE, Requests, filled};
 use super::stream::ClientStream;
 use super::worker::Incoming;
 use crate::clock::unix_ms;
@@ -42,8 +42,6 @@ use zeroize::Zeroize;
 
 /// Replies held before requests are left unread in the buffer until some are written.
 const OUTPUT_BYTES_HIGH: usize = 16 * 1024 * 1024;
-/// Arguments of a request up to which nothing is allocated for them.
-const ARGUMENTS_INLINE: usize = 16;
 /// Requests run before other connections of the thread get their turn.
 const BATCH_MAX: usize = 4096;
 /// Waits for requests, with nothing else between them, until the reactor is to serve a connection.
@@ -263,7 +261,7 @@ pub(super) enum Progress {
         wait_ms: u64,
     },
     Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
-    Blocked(Blocked),
+    Blocked(Box<Blocked>),
     /// The client is a replica from now on.
     Replica(Box<Feed>),
     Closing,
@@ -591,19 +589,17 @@ impl Connection {
                 }
             };
             let words = self.requests.argv(input);
-            let mut few = [&[][..]; ARGUMENTS_INLINE];
-            let many: Vec<&[u8]>;
-            let argv = match few.get_mut(..words.len()) {
-                Some(few) => {
-                    few.iter_mut()
-                        .zip(words.iter())
-                        .for_each(|(place, word)| *place = word);
-                    &*few
-                }
-                None => {
-                    many = words.iter().collect();
-                    &many[..]
-                }
+            // Places that are never used cost something to make, too.
+            let (mut few, mut some, many);
+            let argv = if words.len() <= ARGUMENTS_FEW {
+                few = [&[][..]; ARGUMENTS_FEW];
+                filled(&mut few, words)
+            } else if words.len() <= ARGUMENTS_INLINE {
+                some = [&[][..]; ARGUMENTS_INLINE];
+                filled(&mut some, words)
+            } else {
+                many = words.iter().collect::<Vec<&[u8]>>();
+                &many
             };
             let authenticated = self.session.authenticated;
             let counted = command::counted(batch, &self.session, argv, self.out.len());

@@ -17,6 +17,10 @@ use eagle_core::store::PREFETCH_MAX;
 
 /// Array elements of one request.
 const ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Arguments of a request up to which nothing is allocated for them.
+pub(super) const ARGUMENTS_INLINE: usize = 32;
+/// Arguments that most requests do with.
+pub(super) const ARGUMENTS_FEW: usize = 6;
 
 pub(super) struct Requests {
     parser: Parser,
@@ -103,6 +107,15 @@ impl Requests {
     pub(super) fn parsed_bytes(&self) -> usize {
         self.parser.parsed_bytes()
     }
+}
+
+/// The words, in the first of these places, of which there are enough.
+#[inline(always)]
+pub(super) fn filled<'p, 'w>(places: &'p mut [&'w [u8]], words: Argv<'w>) -> &'p [&'w [u8]] {
+    for (place, word) in places.iter_mut().zip(words.iter()) {
+        *place = word;
+    }
+    &places[..words.len()]
 }
 
 fn limits(batch: &Batch<'_>, session: &Session) -> Limits {

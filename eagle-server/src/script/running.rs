@@ -73,10 +73,16 @@ impl Running {
     }
 
     /// The kind of the script that has been slow for longest.
+    #[inline]
     pub fn busy(&self) -> Option<Busy> {
         if !self.is_busy() {
             return None;
         }
+        self.slowest()
+    }
+
+    #[cold]
+    fn slowest(&self) -> Option<Busy> {
         self.slow.lock().first().map(|run| kind(run))
     }
 

@@ -39,10 +39,16 @@ impl Pause {
     }
 
     /// The pause in force at `now_ms`: when it ends and whom it holds.
+    #[inline]
     pub fn current(&self, now_ms: u64) -> Option<(u64, PauseMode)> {
         if self.until_ms.load(Ordering::Acquire) <= now_ms {
             return None;
         }
+        self.in_force(now_ms)
+    }
+
+    #[cold]
+    fn in_force(&self, now_ms: u64) -> Option<(u64, PauseMode)> {
         self.state.lock().filter(|(until_ms, _)| *until_ms > now_ms)
     }
 

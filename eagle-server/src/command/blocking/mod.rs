@@ -151,10 +151,10 @@ impl Context<'_> {
             waiter,
             answer,
         };
-        Ok(Flow::Blocked(Blocked {
+        Ok(Flow::Blocked(Box::new(Blocked {
             wait: Wait::Here(wait),
             is_silent: false,
-        }))
+        })))
     }
 
     /// Says that `key` of the selected database may be ready for clients that wait for it, though this command has not

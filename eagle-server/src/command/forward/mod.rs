@@ -298,7 +298,7 @@ pub(super) fn silenced(flow: Flow) -> Flow {
             reply.await;
             Vec::new()
         })),
-        Flow::Blocked(blocked) => Flow::Blocked(blocked.silenced()),
+        Flow::Blocked(blocked) => Flow::Blocked(Box::new(blocked.silenced())),
         other => other,
     }
 }

@@ -452,13 +452,13 @@ pub(super) fn begin(_batch: &Batch<'_>, session: &Session, waiting: Waiting, pla
     if session.order.under_way() > 0 {
         return WAIT;
     }
-    Flow::Blocked(Blocked::elsewhere(async move {
+    Flow::Blocked(Box::new(Blocked::elsewhere(async move {
         let reply = waiting.reply(place).await;
         Answer {
             reply: reply.into(),
             closing: false,
         }
-    }))
+    })))
 }
 
 /// Has a client that waits for a key of this node go on elsewhere if the slot leaves.
