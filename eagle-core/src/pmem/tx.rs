@@ -305,6 +305,7 @@ impl<'p> Tx<'p> {
 
     /// Stores at most a line's worth of words. The waiting publish, if any, is settled.
     #[inline(always)]
+    #[cfg_attr(test, track_caller)]
     fn store_run(&mut self, at: Offset, run: &[u64]) -> Result<(), OutOfSpace> {
         let medium = self.medium();
         let len = size_of_val(run);

@@ -115,3 +115,28 @@ impl Keyspace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::PoolOptions;
+
+    #[test]
+    fn a_key_that_follows_itself_is_known_each_time() {
+        let (keyspace, _) = Keyspace::open(&PoolOptions::in_memory(16 << 20)).expect("it opens");
+        let guard = keyspace.pin();
+        keyspace.prepare(0).expect("there is room");
+        let bytes = b"queue:1queue:1queue:2queue:1";
+        let keys: Vec<&[u8]> = bytes.chunks(7).collect();
+        let mut known = KnownKeys::default();
+        keyspace.prefetch_known(&guard, 0, keys.iter().copied(), &mut known);
+        for key in keys {
+            let (found, computed) = (known.take(key).expect("it is known"), keyspace.know(key));
+            assert_eq!(
+                (found.slot(), found.hash()),
+                (computed.slot(), computed.hash())
+            );
+            assert!(found.is(key), "it is this very one");
+        }
+    }
+}

@@ -41,7 +41,7 @@ impl<O: Order> Build<O> {
     fn end_leaf<M: WordsMut>(&mut self, words: &mut M) -> Result<(), StoreError> {
         self.leaves.push(Child {
             at: Leaf::alloc::<O, M>(words, &self.entries)?,
-            weight: self.entries.iter().map(|&entry| O::weight(entry)).sum(),
+            weight: self.entries.iter().map(|&entry| O::weight(entry.a)).sum(),
             first: self.entries[0],
         });
         self.entries.clear();

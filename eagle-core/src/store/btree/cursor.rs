@@ -124,7 +124,7 @@ impl<O: Order> Cursor<O> {
                 } else {
                     leaf::look(words, node, |leaf| {
                         while index < leaf.len() {
-                            let weight = O::weight(leaf.at(index).entry());
+                            let weight = O::weight(leaf.at(index).a());
                             if rest < weight {
                                 break;
                             }

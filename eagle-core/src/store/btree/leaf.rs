@@ -84,7 +84,8 @@ impl Leaf {
     /// All entries, in order.
     pub(super) fn entries<W: Words>(&self, words: &W) -> Entries {
         words.run(self.at, leaf_words(self.capacity()), |run| {
-            self.first_entries(run, self.len()).collect()
+            let entries = self.first_entries(run, self.len());
+            entries.map(EntryAt::entry).collect()
         })
     }
 
@@ -94,9 +95,9 @@ impl Leaf {
         &'r self,
         run: &'r [AtomicU64],
         len: usize,
-    ) -> impl Iterator<Item = Entry> + 'r {
+    ) -> impl Iterator<Item = EntryAt<'r>> + 'r {
         let places = self.order().iter().take(len);
-        places.map(|place| EntryAt::new(run, LINE_WORDS + 2 * usize::from(*place)).entry())
+        places.map(|place| EntryAt::new(run, LINE_WORDS + 2 * usize::from(*place)))
     }
 
     /// The summed weight of the first `len` entries.
@@ -105,7 +106,8 @@ impl Leaf {
             return len as u64;
         }
         words.run(self.at, leaf_words(self.capacity()), |run| {
-            self.first_entries(run, len).map(O::weight).sum()
+            let entries = self.first_entries(run, len);
+            entries.map(|entry| O::weight(entry.a())).sum()
         })
     }
 

@@ -28,7 +28,7 @@
 //! struct Chunks;                                            // a list
 //! impl Order for Chunks {
 //!     const KEYED: bool = false;
-//!     fn weight(entry: Entry) -> u64 { entry.a }
+//!     fn weight(a: u64) -> u64 { a }
 //! }
 //! let tree = Tree::<Chunks>::new(root_at);                  // root_at: byte offset of the root word
 //! let (cursor, rest) = tree.seek_weight(reader, index);     // element `rest` of the chunk at the cursor
@@ -113,6 +113,6 @@ pub(crate) trait Order {
     /// Most children of an inner node.
     const INNER_MAX: usize = layout::INNER_MAX;
 
-    /// The weight of an entry.
-    fn weight(entry: Entry) -> u64;
+    /// The weight of an entry with this first word.
+    fn weight(a: u64) -> u64;
 }

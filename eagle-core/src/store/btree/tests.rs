@@ -22,7 +22,7 @@ impl Order for Small {
     const LEAF_MAX: usize = 6;
     const INNER_MAX: usize = 4;
 
-    fn weight(_: Entry) -> u64 {
+    fn weight(_: u64) -> u64 {
         1
     }
 }
@@ -32,8 +32,8 @@ impl Order for Weighted {
     const LEAF_MAX: usize = 5;
     const INNER_MAX: usize = 5;
 
-    fn weight(entry: Entry) -> u64 {
-        entry.a
+    fn weight(a: u64) -> u64 {
+        a
     }
 }
 
@@ -41,7 +41,7 @@ impl Order for Large {
     const KEYED: bool = true;
     const UNIT: bool = true;
 
-    fn weight(_: Entry) -> u64 {
+    fn weight(_: u64) -> u64 {
         1
     }
 }
@@ -96,7 +96,7 @@ impl<O: Order> Pair<O> {
     }
 
     fn weight_before(&self, index: usize) -> u64 {
-        self.model[..index].iter().map(|&e| O::weight(e)).sum()
+        self.model[..index].iter().map(|&e| O::weight(e.a)).sum()
     }
 
     /// The whole tree, its blocks, and cursors at some places.
@@ -120,7 +120,7 @@ impl<O: Order> Pair<O> {
         assert!(!backward.prev(memory));
         for (i, &entry) in self.model.iter().enumerate() {
             let before = self.weight_before(i);
-            for offset in 0..O::weight(entry).min(3) {
+            for offset in 0..O::weight(entry.a).min(3) {
                 let (cursor, rest) = tree.seek_weight(memory, before + offset);
                 assert_eq!((cursor.entry(memory), rest), (Some(entry), offset));
             }

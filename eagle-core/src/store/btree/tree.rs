@@ -102,7 +102,7 @@ impl<O: Order> Tree<O> {
             let root = Leaf::alloc::<O, M>(words, &[entry])?;
             return words.store_apart(self.root_at, root);
         };
-        add_weight(words, above, O::weight(entry))?;
+        add_weight(words, above, O::weight(entry.a))?;
         if index == 0 {
             // Now, because a split moves what the path leads through.
             set_first::<O, M>(words, above, entry)?;
@@ -151,7 +151,7 @@ impl<O: Order> Tree<O> {
                     true => leaf.at,
                     false => Leaf::alloc::<O, M>(words, entries)?,
                 },
-                weight: entries.iter().map(|&entry| O::weight(entry)).sum(),
+                weight: entries.iter().map(|&entry| O::weight(entry.a)).sum(),
                 first: entries[0],
             })
         };
@@ -281,7 +281,7 @@ impl<O: Order> Tree<O> {
         let leaf = Leaf::load(words, node);
         let old = leaf.entry(words, index);
         leaf.replace(words, index, old, entry)?;
-        let (was, is) = (O::weight(old), O::weight(entry));
+        let (was, is) = (O::weight(old.a), O::weight(entry.a));
         if was != is {
             add_weight(words, above, is.wrapping_sub(was))?;
         }
@@ -311,7 +311,7 @@ impl<O: Order> Tree<O> {
         };
         let mut leaf = Leaf::load(words, source.node);
         let old = leaf.entry(words, source.index);
-        let (was, is) = (O::weight(old), O::weight(entry));
+        let (was, is) = (O::weight(old.a), O::weight(entry.a));
         if source.node == target.node {
             // What stood behind the entry moves up by one.
             let index = target.index - usize::from(target.index > source.index);
@@ -366,7 +366,7 @@ impl<O: Order> Tree<O> {
         };
         let mut leaf = Leaf::load(words, node);
         let entry = leaf.entry(words, index);
-        add_weight(words, above, O::weight(entry).wrapping_neg())?;
+        add_weight(words, above, O::weight(entry.a).wrapping_neg())?;
         if leaf.len() == 1 {
             words.free(node)?;
             self.remove_child(words, above)?;

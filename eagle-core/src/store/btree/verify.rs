@@ -85,7 +85,7 @@ fn leaf_of<O: Order, W: Words>(
     for &entry in &entries {
         visitor.entry(entry);
     }
-    let weight = entries.iter().map(|&entry| O::weight(entry)).sum();
+    let weight = entries.iter().map(|&entry| O::weight(entry.a)).sum();
     Some((weight, entries[0]))
 }
 

@@ -214,8 +214,8 @@ fn referred<O: Order>(
         } else {
             mover.count(false);
         }
-        at += O::weight(entry);
-        if cursor.leaf_rest(&reader) == O::weight(entry) {
+        at += O::weight(entry.a);
+        if cursor.leaf_rest(&reader) == O::weight(entry.a) {
             break;
         }
         cursor.next(&reader);

@@ -42,7 +42,7 @@ impl Order for Ranks {
     const KEYED: bool = true;
     const UNIT: bool = true;
 
-    fn weight(_: Entry) -> u64 {
+    fn weight(_: u64) -> u64 {
         1
     }
 }

@@ -77,8 +77,8 @@ pub(in crate::store) struct Chunks;
 impl Order for Chunks {
     const KEYED: bool = false;
 
-    fn weight(entry: Entry) -> u64 {
-        entry.a
+    fn weight(a: u64) -> u64 {
+        a
     }
 }
 

@@ -79,7 +79,11 @@ fn zincrby(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 fn add(cx: &mut Context<'_>, mut args: Args<'_>, mut rule: AddRule) -> Outcome {
     let key = args.word()?;
     let mut count_changed = false;
-    loop {
+    // Most scores begin with a digit, and then there is no option.
+    while args
+        .peek()
+        .is_some_and(|word| word.first().is_some_and(u8::is_ascii_alphabetic))
+    {
         if args.accept("NX") {
             rule.absent = true;
         } else if args.accept("XX") {
