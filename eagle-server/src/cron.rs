@@ -208,7 +208,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                         node.watch.touch(lapsed.db, &lapsed.key);
                     }
                     let committed = stream.commit_apart(view);
-                    post_ready(node, committed.readied());
+                    post_ready(node, &committed);
                     publish_expired(node, &committed);
                 };
                 let keyspace = &node.keyspace;

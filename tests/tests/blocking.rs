@@ -259,6 +259,46 @@ fn a_list_in_the_place_of_another_value_wakes_nobody() {
 }
 
 #[test]
+fn what_takes_the_place_of_a_stream_wakes_those_who_wait_for_the_stream() {
+    let server = server();
+    let mut own = server.client();
+    let (mut popper, mut reader) = (server.client(), server.client());
+    own.call(&["ZADD", "x", "1", "v"]);
+    send(&mut popper, &["BZPOPMIN", "k", "0"]);
+    wait_blocked(&mut own, 1);
+    own.call(&["XGROUP", "CREATE", "k", "g", "0", "MKSTREAM"]);
+    own.call(&["ZRANGESTORE", "k", "x", "0", "-1"]);
+    wait_blocked(&mut own, 1);
+    own.call(&["DEL", "k"]);
+    own.call(&["XGROUP", "CREATE", "k", "g", "0", "MKSTREAM"]);
+    send(
+        &mut reader,
+        &[
+            "XREADGROUP",
+            "GROUP",
+            "g",
+            "c",
+            "BLOCK",
+            "0",
+            "STREAMS",
+            "k",
+            ">",
+        ],
+    );
+    wait_blocked(&mut own, 2);
+    own.call(&["SET", "k", "text"]);
+    let refusal = reader.receive_within(PATIENCE).expect("a reply");
+    assert!(
+        refusal
+            .error()
+            .is_some_and(|text| text.starts_with("UNBLOCKED"))
+    );
+    own.call(&["DEL", "k"]);
+    own.call(&["ZADD", "k", "2", "w"]);
+    assert_eq!(receive(&mut popper), "k w 2");
+}
+
+#[test]
 fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut server = server();
     let pool = server.pool_path();

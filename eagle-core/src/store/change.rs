@@ -222,9 +222,10 @@ impl<'a> Change<'_, 'a> {
                     self.note_expired(place.db, place.key);
                     self.note_created(place.db, place.key);
                 }
-                if expired || here.blob.kind() == Kind::Stream {
+                if expired {
                     self.note_readied(place.db, place.key);
                 }
+                self.note_lost(place, &here.blob);
                 self.release(&here.blob, contents)?;
                 let expires = i32::from(has_ttl(record)) - i32::from(has_ttl(here.found.record));
                 if expires != 0 {
@@ -280,9 +281,7 @@ impl<'a> Change<'_, 'a> {
             place.hash,
             u64::from(left.keys),
         )?;
-        if here.blob.kind() == Kind::Stream {
-            self.note_readied(place.db, place.key);
-        }
+        self.note_lost(place, &here.blob);
         self.writer.free(here.found.record.blob())?;
         if expired {
             // Nobody asked for it: it is no change as INFO and the stream of changes count them.
@@ -394,6 +393,14 @@ impl<'a> Change<'_, 'a> {
     pub(super) fn note_readied(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.awaited().covers(key) {
             self.notes.rare_mut().readied.push((db, key.into()));
+        }
+    }
+
+    /// Notes that what was at a place is gone, if that was a stream ([`View::lost`](super::View::lost)).
+    fn note_lost(&mut self, place: &Place<'_>, blob: &Blob) {
+        if blob.kind() == Kind::Stream && self.keyspace.awaited().covers(place.key) {
+            let name = (place.db, place.key.into());
+            self.notes.rare_mut().lost.push(name);
         }
     }
 

@@ -30,6 +30,12 @@ impl Committed<'_> {
         self.rare.as_ref().map_or(&[], |rare| &rare.readied)
     }
 
+    /// See [`View::lost`](super::View::lost).
+    #[inline]
+    pub fn lost(&self) -> &[(u8, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.lost)
+    }
+
     /// See [`View::lapsed`](super::View::lapsed).
     pub fn lapsed(&self) -> &[Lapsed] {
         self.rare.as_ref().map_or(&[], |rare| &rare.lapsed)

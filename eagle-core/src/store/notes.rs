@@ -22,6 +22,7 @@ pub(super) struct Notes {
 pub(super) struct Rare {
     pub(super) touched: Vec<KeyName>,
     pub(super) readied: Vec<KeyName>,
+    pub(super) lost: Vec<KeyName>,
     pub(super) expired: Vec<KeyName>,
     pub(super) created: Vec<KeyName>,
     pub(super) lapsed: Vec<Lapsed>,
@@ -57,6 +58,7 @@ pub(super) struct NotesMark {
 struct RareMark {
     touched: usize,
     readied: usize,
+    lost: usize,
     expired: usize,
     created: usize,
     lapsed: usize,
@@ -91,6 +93,7 @@ impl Notes {
             rare: self.rare().map(|rare| RareMark {
                 touched: rare.touched.len(),
                 readied: rare.readied.len(),
+                lost: rare.lost.len(),
                 expired: rare.expired.len(),
                 created: rare.created.len(),
                 lapsed: rare.lapsed.len(),
@@ -108,6 +111,7 @@ impl Notes {
             let mark = mark.rare.unwrap_or_default();
             rare.touched.truncate(mark.touched);
             rare.readied.truncate(mark.readied);
+            rare.lost.truncate(mark.lost);
             rare.expired.truncate(mark.expired);
             rare.created.truncate(mark.created);
             rare.lapsed.truncate(mark.lapsed);
@@ -133,11 +137,18 @@ impl View<'_> {
     }
 
     /// Keys that those who wait for them ([`Keyspace::awaited`](super::Keyspace::awaited)) are to look at: keys that came into being, and streams
-    /// that got an entry, another value or an end. As in Redis it is no such news that a value has taken the place of
+    /// that got an entry. As in Redis it is no such news that a value has taken the place of
     /// another one, or that a collection has grown. FLUSHDB and SWAPDB record nothing: the caller knows.
     #[inline]
     pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
         self.notes.rare().map_or(&[], |rare| &rare.readied)
+    }
+
+    /// Streams of which the same is to be said to those only whom their end concerns: they are gone, or something else has
+    /// taken their place.
+    #[inline]
+    pub fn lost(&self) -> &[(u8, Box<[u8]>)] {
+        self.notes.rare().map_or(&[], |rare| &rare.lost)
     }
 
     /// Has [`View::readied`] name a key that has taken the place of one that was removed, as far as others may know.

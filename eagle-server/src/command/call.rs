@@ -111,6 +111,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             if !session.in_multi() {
                 session.asking &= entry.is_some_and(|entry| entry.command.name == "asking");
             }
+            session.caching_said &= keeps_caching(session, entry);
             Flow::Done
         }
         Verdict::Pass(entry) => {
@@ -132,8 +133,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
                 session.asking = entry.command.name == "asking";
             }
             if session.caching_said {
-                let keeps = session.in_multi() || entry.full_name.starts_with("client|");
-                session.caching_said = keeps;
+                session.caching_said = keeps_caching(session, Some(entry));
             }
             flow
         }
@@ -154,6 +154,11 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         session.reply = ReplyMode::On;
     }
     flow
+}
+
+/// Whether what CLIENT CACHING said holds behind this command, too.
+fn keeps_caching(session: &Session, entry: Option<&Entry>) -> bool {
+    session.in_multi() || entry.is_some_and(|entry| entry.full_name.starts_with("client|"))
 }
 
 fn refuse(
@@ -212,7 +217,9 @@ fn queue(
         }
     }
     // What EXEC will not run is not kept, and has no part in where EXEC belongs.
-    if let Some(multi) = session.multi.as_mut().filter(|multi| !multi.aborted) {
+    let is_lost = session.watched.is_touched();
+    let multi = session.multi.as_mut();
+    if let Some(multi) = multi.filter(|multi| !multi.aborted && !is_lost) {
         multi.push(Queued::new(entry.id, argv));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
@@ -568,7 +575,7 @@ pub(super) fn apply_on<T>(
     let result = change(&mut view, &mut stream, &mut notices);
     node.note_changes(view.dirty());
     let committed = commit(node, &mut view, &mut stream);
-    post_ready(node, committed.readied());
+    post_ready(node, &committed);
     let stale = tell_caches_of(node, author, committed.touched());
     send_all(node, &notices);
     drop(committed);
@@ -595,7 +602,7 @@ pub(super) fn remove_if_expired(
         let mut stream = node.stream();
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(&mut view);
-        post_ready(node, committed.readied());
+        post_ready(node, &committed);
         publish_expired(node, &committed);
     }
 }
@@ -620,7 +627,7 @@ pub(super) fn remove_lapsed(
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         node.note_changes(view.dirty());
         let committed = commit(node, &mut view, &mut stream);
-        post_ready(node, committed.readied());
+        post_ready(node, &committed);
         publish_expired(node, &committed);
     }
 }

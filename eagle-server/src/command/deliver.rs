@@ -36,8 +36,15 @@ impl Context<'_> {
         self.raise_noted();
         if wanted.publish(class) {
             let key = key.into();
-            self.events
-                .push(Notice::Key { db, name, key }, self.out.mark());
+            self.events.push(
+                Notice::Key {
+                    db,
+                    name,
+                    key,
+                    wanted,
+                },
+                self.out.mark(),
+            );
         }
     }
 
@@ -137,15 +144,23 @@ impl Context<'_> {
             if wanted.publish(class) {
                 for (db, key) in noted.iter().skip(done) {
                     let (db, key) = (*db, key.clone());
-                    events.push(Notice::Key { db, name, key }, now_at);
+                    events.push(
+                        Notice::Key {
+                            db,
+                            name,
+                            key,
+                            wanted,
+                        },
+                        now_at,
+                    );
                 }
             }
         }
         (events.expired, events.created) = (expired.len(), created.len());
         let lapsed = self.view.lapsed();
-        for notice in lapsed.iter().skip(events.lapsed).flat_map(lapsed_notices) {
-            if wanted.publish(notice.0) {
-                events.push(notice.1, now_at);
+        for lapsed in lapsed.iter().skip(events.lapsed) {
+            for notice in lapsed_notices(lapsed, wanted) {
+                events.push(notice, now_at);
             }
         }
         events.lapsed = lapsed.len();
@@ -200,9 +215,9 @@ impl Context<'_> {
         }
         let wanted = self.config.monitoring.notify_keyspace_events;
         let lapsed = self.view.lapsed();
-        let notices = lapsed[before..].iter().flat_map(lapsed_notices);
-        let notices = notices.filter(|(class, _)| wanted.publish(*class));
-        let notices: Vec<Notice> = notices.map(|(_, notice)| notice).collect();
+        let notices = lapsed[before..].iter();
+        let notices = notices.flat_map(|lapsed| lapsed_notices(lapsed, wanted));
+        let notices: Vec<Notice> = notices.collect();
         self.events.lapsed = lapsed.len();
         if !notices.is_empty() {
             self.events.push_front(mark, notices);
@@ -238,6 +253,7 @@ impl Context<'_> {
                 db: *db,
                 name,
                 key: key.clone(),
+                wanted,
             });
             let notices = notices.collect();
             self.events.push_front(mark, notices);
@@ -258,6 +274,7 @@ impl Context<'_> {
             db,
             name,
             key: key.into(),
+            wanted,
         };
         // A key that is overwritten was not looked for.
         let read = keys.iter().filter(|key| !key.flags.has(KeyFlags::OW));
@@ -302,7 +319,12 @@ pub fn publish_event(node: &Node, class: EventClasses, db: u8, name: &'static st
     let wanted = node.config.load().monitoring.notify_keyspace_events;
     if wanted.publish(class) {
         let key = key.into();
-        let notice = Notice::Key { db, name, key };
+        let notice = Notice::Key {
+            db,
+            name,
+            key,
+            wanted,
+        };
         send(node, &notice, &mut |client, message| {
             node.send(client, message)
         });
@@ -320,11 +342,15 @@ pub(super) fn send_all(node: &Node, notices: &[Notice]) {
 
 fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes)) {
     match notice {
-        Notice::Key { db, name, key } => {
+        Notice::Key {
+            db,
+            name,
+            key,
+            wanted,
+        } => {
             if node.broker.is_idle() {
                 return;
             }
-            let wanted = node.config.load().monitoring.notify_keyspace_events;
             if wanted.has(EventClasses::KEYSPACE) {
                 let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
                 node.broker.publish(&channel, name.as_bytes(), to);
@@ -443,16 +469,23 @@ fn flags_before(notes: &[CacheNote], client: &ClientInfo) -> CachingFlags {
     asked.unwrap_or(client.caching.flags())
 }
 
-/// The events of fields that were removed because their time had come, and their classes.
-fn lapsed_notices(lapsed: &Lapsed) -> impl Iterator<Item = (EventClasses, Notice)> + use<> {
+/// The wanted events of fields that were removed because their time had come.
+fn lapsed_notices(lapsed: &Lapsed, wanted: EventClasses) -> impl Iterator<Item = Notice> + use<> {
     let (db, key) = (lapsed.db, lapsed.key.clone());
     let events = [
         Some((EventClasses::HASH, "hexpired")),
         lapsed.key_gone.then_some((EventClasses::GENERIC, "del")),
     ];
-    events.into_iter().flatten().map(move |(class, name)| {
+    let events = events.into_iter().flatten();
+    let events = events.filter(move |(class, _)| wanted.publish(*class));
+    events.map(move |(_, name)| {
         let key = key.clone();
-        (class, Notice::Key { db, name, key })
+        Notice::Key {
+            db,
+            name,
+            key,
+            wanted,
+        }
     })
 }
 
@@ -477,16 +510,10 @@ pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
     for (db, key) in committed.expired() {
         publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
     }
-    for (class, notice) in committed.lapsed().iter().flat_map(lapsed_notices) {
-        if node
-            .config
-            .load()
-            .monitoring
-            .notify_keyspace_events
-            .publish(class)
-        {
-            send_all(node, &[notice]);
-        }
+    let wanted = node.config.load().monitoring.notify_keyspace_events;
+    for lapsed in committed.lapsed() {
+        let notices: Vec<Notice> = lapsed_notices(lapsed, wanted).collect();
+        send_all(node, &notices);
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn end(cx: &mut Context<'_>) -> Option<Box<Late>> {
     if let Some(head) = committed.ring_head {
         cx.session.written = head;
     }
-    note_ready(cx.node, committed.readied(), cx.ready);
+    note_ready(cx.node, &committed, cx.ready);
     // Most commands have raised nothing, and nobody hears of what they have changed.
     if met.is_none() && cx.events.is_empty() && committed.touched().is_empty() {
         cx.events.forget_noted();

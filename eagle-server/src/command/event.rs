@@ -20,6 +20,8 @@ pub enum Notice {
         db: u8,
         name: &'static str,
         key: Box<[u8]>,
+        /// The events that were asked for when it happened, and by which channels.
+        wanted: EventClasses,
     },
     /// PUBLISH, SPUBLISH.
     Message {
@@ -226,6 +228,7 @@ mod tests {
             db: 0,
             name,
             key: (*b"k").into(),
+            wanted: EventClasses::default(),
         }
     }
 

@@ -127,7 +127,7 @@ impl Evictor<'_> {
         stream.push_removal(db, &key, config.memory.lazyfree_lazy_eviction);
         self.node.note_changes(view.dirty());
         let committed = end::commit(self.node, &mut view, &mut stream);
-        post_ready(self.node, committed.readied());
+        post_ready(self.node, &committed);
         tell_caches(self.node, committed.touched());
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);

@@ -245,6 +245,14 @@ impl BlockedTable {
             .contains_key(&KeyName(db, key))
     }
 
+    /// Whether somebody waits for `key` whom its absence concerns.
+    pub fn is_loss_awaited(&self, db: u8, key: &[u8]) -> bool {
+        let shard = self.shard(key_slot(key)).lock();
+        shard
+            .get(&KeyName(db, key))
+            .is_some_and(|queue| queue.losses > 0)
+    }
+
     /// The first waiter for `key` behind place `after` that is concerned by what the key holds; any, if that is not
     /// known.
     pub fn next(

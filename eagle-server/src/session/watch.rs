@@ -111,11 +111,16 @@ impl Watched {
 
     /// Whether a watched key has changed or expired.
     pub fn is_dirty(&self, now_ms: u64) -> bool {
-        self.flag.load(Ordering::Acquire)
+        self.is_touched()
             || self
                 .keys
                 .iter()
                 .any(|(_, _, expires)| expires.is_some_and(|at_ms| at_ms <= now_ms))
+    }
+
+    /// Whether a watched key has changed.
+    pub fn is_touched(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
     }
 
     /// Whether keys of `slot` are watched.

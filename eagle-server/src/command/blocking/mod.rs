@@ -58,7 +58,7 @@ use crate::acl::Identity;
 use crate::clock::unix_ms;
 use crate::node::{Node, Thread};
 use crate::session::{Answer, Arrival, Awaited, ReadyKey, Waiter, timed_out};
-use eagle_core::store::key_slot;
+use eagle_core::store::{Committed, key_slot};
 use smallvec::SmallVec;
 use std::future::Future;
 use std::pin::Pin;
@@ -175,23 +175,27 @@ impl Context<'_> {
     }
 }
 
-/// Adds to `ready` those of the keys that somebody waits for.
+/// Adds to `ready` those of the keys that were made ready, or lost, that somebody waits for.
 #[inline]
-pub(super) fn note_ready(node: &Node, readied: &[ReadyKey], ready: &mut Vec<ReadyKey>) {
+pub(super) fn note_ready(node: &Node, committed: &Committed<'_>, ready: &mut Vec<ReadyKey>) {
     if node.keyspace.awaited().is_none() {
         return;
     }
-    for key in readied {
-        if node.blocked.is_awaited(key.0, &key.1) && !ready.contains(key) {
+    let readied = committed.readied().iter();
+    let readied = readied.filter(|key| node.blocked.is_awaited(key.0, &key.1));
+    let lost = committed.lost().iter();
+    let lost = lost.filter(|key| node.blocked.is_loss_awaited(key.0, &key.1));
+    for key in readied.chain(lost) {
+        if !ready.contains(key) {
             ready.push(key.clone());
         }
     }
 }
 
 /// Leaves those of the keys that somebody waits for to a worker: what made them ready was no command, or one half of one.
-pub fn post_ready(node: &Node, readied: &[ReadyKey]) {
+pub fn post_ready(node: &Node, committed: &Committed<'_>) {
     let mut ready = Vec::new();
-    note_ready(node, readied, &mut ready);
+    note_ready(node, committed, &mut ready);
     if !ready.is_empty() {
         node.blocked.post(ready);
     }

@@ -313,7 +313,12 @@ impl Restoration {
         let mut notify = |class, name| {
             if wanted.publish(class) {
                 let key = key.into();
-                notices.push(Notice::Key { db, name, key });
+                notices.push(Notice::Key {
+                    db,
+                    name,
+                    key,
+                    wanted,
+                });
             }
         };
         let expiry = self.options.expiry(self.ttl, now_ms);

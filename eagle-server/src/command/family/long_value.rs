@@ -135,7 +135,12 @@ impl Relocation {
         let mut notify = |class, name, (db, key): &(u8, Bytes)| {
             if wanted.publish(class) {
                 let (db, key) = (*db, key[..].into());
-                notices.push(Notice::Key { db, name, key });
+                notices.push(Notice::Key {
+                    db,
+                    name,
+                    key,
+                    wanted,
+                });
             }
         };
         let [source, target] = &self.way;

@@ -443,7 +443,12 @@ impl Removal {
                 if wanted.publish(EventClasses::GENERIC) {
                     let key = item.key.as_slice().into();
                     let (db, name) = (self.db, "del");
-                    notices.push(Notice::Key { db, name, key });
+                    notices.push(Notice::Key {
+                        db,
+                        name,
+                        key,
+                        wanted,
+                    });
                 }
                 removed.push(&item.key);
             } else {
