@@ -179,10 +179,14 @@ const NETWORK: &[Total] = &[
     }),
 ];
 
-fn network(page: &mut Exposition, node: &Node) {
-    for (name, help, counter) in NETWORK {
+fn totals(page: &mut Exposition, node: &Node, totals: &[Total]) {
+    for (name, help, counter) in totals {
         page.value(Kind::Counter, name, help, node.stats.sum(counter) as f64);
     }
+}
+
+fn network(page: &mut Exposition, node: &Node) {
+    totals(page, node, NETWORK);
     page.labelled(
         Kind::Counter,
         "eagledb_errors_total",
@@ -266,7 +270,21 @@ fn keyspace(page: &mut Exposition, node: &Node) {
         "Fields of hashes removed because their time had come.",
         node.keyspace.counters().expired_fields as f64,
     );
+    totals(page, node, SHARING);
 }
+
+const SHARING: &[Total] = &[
+    (
+        "eagledb_shared_changes_total",
+        "Changes of one key begun in a hash slot that others may change beside it.",
+        |w| &w.shared_changes,
+    ),
+    (
+        "eagledb_shared_changes_refused_total",
+        "Of these, those that began again because they needed the slot alone.",
+        |w| &w.shared_changes_refused,
+    ),
+];
 
 fn pool(page: &mut Exposition, node: &Node) {
     let (report, took) = &node.opened;

@@ -1,12 +1,12 @@
 //! What an operator meets: start and stop, files, signals, refusals, health and figures.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use eagledb_tests::monitoring::page;
 use eagledb_tests::port::Port;
 use eagledb_tests::server::{check_pool, run_to_exit};
 use eagledb_tests::{Client, Launch, Server, binary, wait_for, wait_until};
@@ -219,14 +219,14 @@ fn metrics_and_health_are_served() {
     let server = Launch::eagledb()
         .option("metrics-port", &number.to_string())
         .start();
-    assert!(http_get(number, "/healthz").starts_with("HTTP/1.1 200"));
-    assert!(http_get(number, "/readyz").starts_with("HTTP/1.1 200"));
-    assert!(http_get(number, "/nosuch").starts_with("HTTP/1.1 404"));
+    assert!(page(number, "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(page(number, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(page(number, "/nosuch").starts_with("HTTP/1.1 404"));
     let mut client = server.client();
     for index in 0..100 {
         client.call(&["SET", &format!("key:{index}"), "x"]).ok();
     }
-    let metrics = http_get(number, "/metrics");
+    let metrics = page(number, "/metrics");
     let body = metrics.split_once("\r\n\r\n").expect("a body").1;
     let samples: Vec<(&str, f64)> = body
         .lines()
@@ -435,16 +435,4 @@ fn idle_clients_and_slow_readers_are_let_go() {
         Duration::from_secs(10),
         || control.info("connected_clients") == "1",
     );
-}
-
-fn http_get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the metrics port is open");
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    response
 }

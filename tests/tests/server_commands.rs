@@ -2,10 +2,9 @@
 //! names, the same shapes, the same errors. Values differ, since two servers are two servers.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use eagledb_tests::monitoring::page;
 use eagledb_tests::port::Port;
 use eagledb_tests::{Client, Kind, Launch, Reply, Server};
 
@@ -440,7 +439,7 @@ fn pages_tell_of_commands_pool_and_cluster() {
         .option("metrics-port", &port.to_string())
         .cluster_node(1000)
         .start();
-    let page = page(port, "/metrics");
+    let metrics = page(port, "/metrics");
     for line in [
         "# TYPE eagledb_pool_used_bytes gauge",
         "# TYPE eagledb_command_duration_seconds histogram",
@@ -452,31 +451,19 @@ fn pages_tell_of_commands_pool_and_cluster() {
     ] {
         // A command must run before it has a histogram.
         server.client().call(&["PING"]);
-        let page = if page.contains(line) {
-            page.clone()
+        let metrics = if metrics.contains(line) {
+            metrics.clone()
         } else {
-            self::page(port, "/metrics")
+            page(port, "/metrics")
         };
-        assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        let is_there = metrics.lines().any(|l| l == line);
+        assert!(is_there, "{line} is not in\n{metrics}");
     }
-    assert!(self::page(port, "/healthz").starts_with("HTTP/1.1 200"));
-    let unready = self::page(port, "/readyz");
+    assert!(page(port, "/healthz").starts_with("HTTP/1.1 200"));
+    let unready = page(port, "/readyz");
     assert!(unready.starts_with("HTTP/1.1 503"), "{unready}");
     assert!(unready.ends_with("the cluster is down\n"), "{unready}");
-    let long = self::page(port, &format!("/{}", "x".repeat(1 << 20)));
+    let long = page(port, &format!("/{}", "x".repeat(1 << 20)));
     assert!(!long.starts_with("HTTP/1.1 200"));
     assert!(server.stop().success());
-}
-
-/// The whole answer to a GET.
-fn page(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the metrics port is open");
-    // A server that has seen enough may hang up in the middle of the request.
-    let _ = write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    );
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
 }

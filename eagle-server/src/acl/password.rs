@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The hash of a password.
 #[derive(Clone)]
@@ -12,7 +12,9 @@ pub struct PasswordHash(Zeroizing<[u8; 32]>);
 impl PasswordHash {
     /// The hash of a password in clear text.
     pub fn of(password: &[u8]) -> PasswordHash {
-        PasswordHash(Zeroizing::new(Sha256::digest(password).into()))
+        let hash = PasswordHash(Zeroizing::new(digest(password)));
+        wipe_stack();
+        hash
     }
 
     /// Reads 64 lower-case hex digits.
@@ -39,6 +41,21 @@ impl PasswordHash {
     pub fn is(&self, other: &PasswordHash) -> bool {
         self.0.ct_eq(&*other.0).into()
     }
+}
+
+/// What is left of this on the stack, a block with the end of the password among it, has to be [wiped](wipe_stack).
+#[inline(never)]
+fn digest(password: &[u8]) -> [u8; 32] {
+    Sha256::digest(password).into()
+}
+
+/// Wipes the part of the stack that the caller's last call has used. To wipe the hasher would not do: where the compiler
+/// moves it, copies stay behind.
+#[inline(never)]
+fn wipe_stack() {
+    /// More than a digest takes in any build.
+    const WORDS: usize = 1024;
+    [0u64; WORDS].zeroize();
 }
 
 /// 64 hex digits.

@@ -421,7 +421,14 @@ fn execute_as(
         });
     }
     let mark = out.mark();
-    let may_unwind = matches!(plan, Plan::LockFree) || locks.are_shared();
+    let may_unwind = match plan {
+        Plan::LockFree => true,
+        _ if locks.are_shared() => {
+            thread.stats.shared_changes.add(1);
+            true
+        }
+        _ => false,
+    };
     let (guard, now_ms) = (batch.guard, batch.now_ms);
     let view = || {
         let mut view = node
@@ -451,6 +458,7 @@ fn execute_as(
                 return Some(HELD);
             };
             drop(worker);
+            thread.stats.shared_changes_refused.add(1);
             node.keyspace.note_refusal(slots[0]);
             let alone = Plan::Slots(Slots::from_slice(slots));
             return execute_as(batch, session, out, entry, argv, &alone, known);

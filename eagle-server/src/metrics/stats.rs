@@ -132,6 +132,10 @@ worker_counters! {
     query_limit_disconnections,
     reads_processed,
     writes_processed,
+    /// Changes of one key begun in a slot that others may change beside it.
+    shared_changes,
+    /// Of these, those that needed the slot alone after all, and began again.
+    shared_changes_refused,
 }
 
 /// The counters of all workers.

@@ -138,6 +138,9 @@ impl Connection {
             self.input.extend_from_slice(&bytes[..count]);
             self.thread.stats.net_input_bytes.add(count as u64);
             let progress = self.process();
+            if std::mem::take(&mut self.has_wiped) {
+                bytes.zeroize();
+            }
             self.replies.push(&mut self.out);
             self.replies.send_now(&mut socket);
             if !matches!(progress, Progress::Drained { .. }) {

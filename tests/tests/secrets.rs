@@ -1,0 +1,61 @@
+//! What a client must say in secret is nowhere in the server's memory once the server has heard it: neither where requests
+//! are read into, nor where they are run from.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use eagledb_tests::{Client, Launch, Server};
+
+/// Whether the memory that the server has for itself holds these bytes.
+fn remembers(server: &Server, bytes: &[u8]) -> bool {
+    let process = format!("/proc/{}", server.pid().as_raw_pid());
+    let memory = File::open(format!("{process}/mem")).expect("it is ours");
+    let maps = fs::read_to_string(format!("{process}/maps")).expect("it runs");
+    maps.lines().any(|line| {
+        let (range, rest) = line.split_once(' ').expect("a range of addresses");
+        let (start, end) = range.split_once('-').expect("its bounds");
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).expect("an address"));
+        let mut content = vec![0; (end - start) as usize * usize::from(rest.starts_with("rw-p"))];
+        // Some that belong to the system cannot be read.
+        let is_read = memory.read_exact_at(&mut content, start).is_ok();
+        is_read && memchr::memmem::find(&content, bytes).is_some()
+    })
+}
+
+/// A connection that the server reads from as it does from those that send one request after the other.
+fn calm_client(server: &Server) -> Client {
+    const CALLS: usize = 20;
+    let mut client = server.client();
+    for _ in 0..CALLS {
+        client.call(&["PING"]);
+    }
+    client
+}
+
+#[test]
+fn passwords_are_wiped_from_where_they_were_read_into() {
+    let server = Launch::eagledb().option("worker-threads", "1").start();
+    let mut client = calm_client(&server);
+    let said = "what-was-said-aloud-stays-until-more-is-said-and-can-be-found";
+    client.call(&["ECHO", said]);
+    assert!(remembers(&server, said.as_bytes()));
+
+    let word = |number: usize| format!("word-{number}-that-nobody-but-the-two-of-us-is-to-know");
+    for number in 0..2 {
+        let (word, wrong) = (word(number), word(number + 1));
+        let lines = [
+            format!("ACL SETUSER friend on +@all ~* >{word}"),
+            format!("AUTH friend {word}"),
+            format!("AUTH friend {word}"),
+            format!("HELLO 3 AUTH friend {word}"),
+            format!("AUTH friend {wrong}"),
+            format!("ACL SETUSER friend <{word}"),
+        ];
+        for line in lines {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+            for secret in [&word, &wrong] {
+                assert!(!remembers(&server, secret.as_bytes()), "{line}");
+            }
+        }
+    }
+}
