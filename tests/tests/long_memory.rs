@@ -87,6 +87,93 @@ fn dump_has_its_payload_in_memory_once() {
     }
 }
 
+/// The elements of collections that are dumped.
+const ELEMENTS: usize = 400_000;
+
+/// A collection of so many elements, each made by a command beginning with `name` and ending with the words of a number.
+fn collection(client: &mut Client, name: &str, words: impl Fn(usize) -> Vec<String>) {
+    const AT_ONCE: usize = 2000;
+    for first in (0..ELEMENTS).step_by(AT_ONCE) {
+        let mut command = vec![name.to_owned(), "k".to_owned()];
+        command.extend((first..first + AT_ONCE).flat_map(&words));
+        client.send(&command).expect("the server reads");
+        client.flush().expect("the server reads");
+        assert!(client.receive().expect("it answers").error().is_none());
+    }
+}
+
+/// Its elements are not in memory beside it: no more than where they are.
+#[test]
+fn a_collection_is_dumped_with_its_payload_in_memory_once() {
+    const PLACE_BYTES: usize = 8;
+    const LITTLE: usize = 4 << 20;
+    let pair = |n: usize| vec![format!("field:{n:09}"), format!("value:{n:09}")];
+    type Words = Box<dyn Fn(usize) -> Vec<String>>;
+    let kinds: [(&str, bool, usize, Words); 5] = [
+        ("RPUSH", false, 0, Box::new(move |n| vec![pair(n).concat()])),
+        ("HSET", false, 1, Box::new(pair)),
+        ("HSET", true, 2, Box::new(pair)),
+        ("SADD", false, 2, Box::new(move |n| vec![pair(n).concat()])),
+        (
+            "ZADD",
+            false,
+            0,
+            Box::new(|n| vec![n.to_string(), format!("member:{n}")]),
+        ),
+    ];
+    for (name, expires, places, words) in kinds {
+        let server = Launch::eagledb().start();
+        let mut client = server.client();
+        client.call(&["CONFIG", "SET", "rdbcompression", "no"]).ok();
+        collection(&mut client, name, words);
+        if expires {
+            client.call(&["HEXPIRE", "k", "1000", "FIELDS", "1", "field:000000007"]);
+        }
+        let mut payload = 0;
+        let growth = growth(&server, || {
+            let dumped = patient(&mut client, &["DUMP", "k"]);
+            payload = dumped.bytes().unwrap().len();
+        });
+        let growth_max = payload + places * PLACE_BYTES * ELEMENTS + LITTLE;
+        assert!(
+            growth <= growth_max,
+            "{name}: {growth}, at most {growth_max}"
+        );
+    }
+}
+
+#[test]
+fn scripts_have_a_reply_and_their_value_of_it_in_memory() {
+    let server = Launch::eagledb().start();
+    let mut client = server.client();
+    zeros_then(&mut client, "k", "end");
+    for script in [
+        "return #redis.call('GET', KEYS[1])",
+        "return #redis.call('GETRANGE', KEYS[1], 0, -1)",
+        "return #redis.call('MGET', KEYS[1])[1]",
+    ] {
+        takes(&server, 2 * LONG + LITTLE, || {
+            let len = patient(&mut client, &["EVAL", script, "1", "k"]);
+            assert_eq!(len.int(), LONG as i64, "{script}");
+        });
+        // The interpreter lets go of what it has made.
+        client.call(&["SCRIPT", "FLUSH"]).ok();
+    }
+}
+
+/// Redis takes twelve bytes for each of the long string's here.
+#[test]
+fn lcs_takes_less_memory_than_its_table() {
+    let server = Launch::eagledb().start();
+    let mut client = server.client();
+    zeros_then(&mut client, "long", "end");
+    client.call(&["SET", "short", "xe"]).ok();
+    takes(&server, 6 * LONG, || {
+        let common = patient(&mut client, &["LCS", "short", "long"]);
+        assert_eq!(common.text(), "e");
+    });
+}
+
 #[test]
 fn compressed_strings_are_dumped_and_restored_without_being_whole_in_memory() {
     let server = Launch::eagledb().start();

@@ -113,6 +113,18 @@ impl Writer {
         Bytes::from(std::mem::take(&mut self.out)).slice(start..)
     }
 
+    /// Moves all that was written behind what is in `to`, and leaves the writer empty. What is long is not copied if there
+    /// is nothing in `to`.
+    pub fn move_to(&mut self, to: &mut Vec<u8>) {
+        if to.is_empty() && self.len() >= CAPACITY_KEPT_BYTES_MAX {
+            *to = std::mem::take(&mut self.out);
+            to.drain(..std::mem::take(&mut self.start));
+        } else {
+            to.extend_from_slice(self.as_bytes());
+            self.clear();
+        }
+    }
+
     /// Drops the first `bytes` bytes, which were sent. Marks and deferred headers do not outlive it.
     pub fn consume(&mut self, bytes: usize) {
         assert!(bytes <= self.len(), "more was sent than written");
@@ -464,6 +476,24 @@ mod tests {
         let mut writer = Writer::new(protocol);
         write(&mut writer);
         String::from_utf8(writer.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_is_moved_is_all_there_wherever_it_lay() {
+        for len in [3, CAPACITY_KEPT_BYTES_MAX] {
+            for before in [&b""[..], b"before"] {
+                let (mut writer, mut to) = (Writer::new(Protocol::Resp2), before.to_vec());
+                // A header that was reserved leaves room before it.
+                let header = writer.deferred();
+                writer.bulk(vec![b'x'; len]);
+                writer.finish_array(header, 1);
+                let expected = [before, writer.as_bytes()].concat();
+                writer.move_to(&mut to);
+                assert!(to == expected && writer.is_empty());
+                writer.integer(7);
+                assert_eq!(writer.as_bytes(), b":7\r\n");
+            }
+        }
     }
 
     #[test]

@@ -142,14 +142,15 @@ impl<'v, 'a> HashRef<'v, 'a> {
 
     /// All fields in the same order, those whose time has come included.
     pub fn fields(&self) -> FieldIter<'a> {
-        FieldIter(match self.form {
-            HashForm::Packed(packed) => Fields::Packed(packed.iter()),
-            HashForm::PackedTimed(packed) => Fields::PackedTimed(packed.iter()),
+        let (left, fields) = match self.form {
+            HashForm::Packed(packed) => (packed.len(), Fields::Packed(packed.iter())),
+            HashForm::PackedTimed(packed) => (packed.len(), Fields::PackedTimed(packed.iter())),
             HashForm::Table(_) | HashForm::Timed(_) => {
                 let (reader, records) = self.records();
-                Fields::Table { reader, records }
+                (records.len(), Fields::Table { reader, records })
             }
-        })
+        };
+        FieldIter { fields, left }
     }
 
     /// The records of a table.
@@ -253,8 +254,13 @@ impl<'a> Iterator for HashIter<'a> {
 }
 
 /// Iterator over the fields of a hash, with when they expire.
-pub struct FieldIter<'a>(Fields<'a>);
+#[derive(Clone)]
+pub struct FieldIter<'a> {
+    fields: Fields<'a>,
+    left: usize,
+}
 
+#[derive(Clone)]
 enum Fields<'a> {
     Packed(PackedIter<'a>),
     PackedTimed(PackedTimedIter<'a>),
@@ -268,7 +274,8 @@ impl<'a> Iterator for FieldIter<'a> {
     type Item = HashField<'a>;
 
     fn next(&mut self) -> Option<HashField<'a>> {
-        match &mut self.0 {
+        self.left = self.left.saturating_sub(1);
+        match &mut self.fields {
             Fields::Packed(pairs) => pairs.next().map(|(name, value)| HashField {
                 name,
                 value,
@@ -280,4 +287,10 @@ impl<'a> Iterator for FieldIter<'a> {
                 .map(|record| timed_table::field(reader, record)),
         }
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+impl ExactSizeIterator for FieldIter<'_> {}

@@ -128,8 +128,10 @@ impl<'v, 'a> SetRef<'v, 'a> {
 }
 
 /// Iterator over the members of a set.
+#[derive(Clone)]
 pub struct SetIter<'a>(Inner<'a>);
 
+#[derive(Clone)]
 enum Inner<'a> {
     Intset(IntsetIter<'a>),
     Table {
@@ -157,3 +159,5 @@ impl<'a> Iterator for SetIter<'a> {
         }
     }
 }
+
+impl ExactSizeIterator for SetIter<'_> {}

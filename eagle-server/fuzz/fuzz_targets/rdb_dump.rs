@@ -44,7 +44,7 @@ fuzz_target!(|body: &[u8]| {
                         ttl_at: *ttl_at,
                     })
                     .collect();
-                value::write_timed_hash(&mut again, &fields, HashForm::Table, compression);
+                value::write_timed_hash(&mut again, fields.into_iter(), HashForm::Table, compression);
             }
             Value::Set(members) => {
                 value::write_set(&mut again, members.iter().map(AsRef::as_ref), compression);

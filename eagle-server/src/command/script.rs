@@ -462,7 +462,6 @@ impl<'x> ScriptHost<'_, 'x> {
     }
 
     fn run(&mut self, entry: &'static Entry, argv: &[&[u8]], reply: &mut Vec<u8>) {
-        self.scratch.clear();
         std::mem::swap(self.cx.out, &mut self.scratch);
         self.cx.entry = entry;
         self.cx.may_block = false;
@@ -492,7 +491,7 @@ impl<'x> ScriptHost<'_, 'x> {
         }
         std::mem::swap(self.cx.out, &mut self.scratch);
         self.cx.events.put_before_reply(events);
-        reply.extend_from_slice(self.scratch.as_bytes());
+        self.scratch.move_to(reply);
     }
 
     /// The script has run for too long: others are told, and it can be killed.

@@ -44,11 +44,15 @@ pub fn write_value(
             let hash = view.hash(db, key)?.expect(LOCKED);
             let form = packed_or_table(hash.encoding());
             // Those whose time has come are still there.
-            let fields: Vec<_> = hash.fields().collect();
-            if fields.iter().any(|field| field.ttl_at.is_some()) {
-                value::write_timed_hash(out, &fields, form, compression);
+            let fields = hash.fields();
+            let lens = fields
+                .clone()
+                .map(|field| field.name.len() + field.value.len());
+            make_room(out, fields.len(), lens);
+            if fields.clone().any(|field| field.ttl_at.is_some()) {
+                value::write_timed_hash(out, fields, form, compression);
             } else {
-                let pairs = fields.iter().map(|field| (field.name, field.value));
+                let pairs = fields.map(|field| (field.name, field.value));
                 value::write_hash(out, pairs, form, compression);
             }
         }
@@ -57,8 +61,12 @@ pub fn write_value(
             if let Some(blob) = set.intset() {
                 value::write_intset(out, blob, compression);
             } else {
-                let members: Vec<_> = set.iter().map(|member| member.to_cow()).collect();
-                value::write_set(out, members.iter().map(AsRef::as_ref), compression);
+                let members = set.iter().map(|member| match member {
+                    Text::Bytes(bytes) => bytes,
+                    Text::Int(_) => unreachable!("only an intset has its members as numbers"),
+                });
+                make_room(out, members.len(), members.clone().map(<[u8]>::len));
+                value::write_set(out, members, compression);
             }
         }
         Kind::Stream => {
@@ -72,15 +80,38 @@ pub fn write_value(
                 fill: settings.list_fill.load(Relaxed),
                 plain_bytes_min: settings.list_plain_bytes_min.load(Relaxed) as usize,
             };
+            make_room(out, list.len() as usize, list.iter().map(<[u8]>::len));
             list::write(out, list.iter(), limits, compression);
         }
         Kind::Zset => {
             let zset = view.zset(db, key)?.expect(LOCKED);
-            let members: Vec<_> = zset.iter().collect();
-            value::write_zset(out, &members, packed_or_table(zset.encoding()), compression);
+            let form = packed_or_table(zset.encoding());
+            let members = zset.range(0..u64::MAX, form == HashForm::Table);
+            let lens = zset
+                .iter()
+                .map(|(member, _)| member.len() + size_of::<f64>());
+            make_room(out, members.len(), lens);
+            value::write_zset(out, members, form, compression);
         }
     }
     Ok(())
+}
+
+/// Takes memory for `count` elements, most of them as long as the first ones are, at once: to grow by doubling, what is long
+/// may have to be copied. What is not used of it costs nothing.
+fn make_room(out: &mut Vec<u8>, count: usize, lens: impl Iterator<Item = usize>) {
+    const FEW: usize = 1024;
+    const SAMPLES: usize = 64;
+    /// What an element takes beside its bytes.
+    const OVERHEAD_BYTES: usize = 8;
+    /// The first ones may be far longer than all others.
+    const BYTES_MAX: usize = 1 << 30;
+    if count >= FEW {
+        let sampled: usize = lens.take(SAMPLES).map(|len| len + OVERHEAD_BYTES).sum();
+        let bytes = (sampled / SAMPLES).saturating_mul(count).min(BYTES_MAX);
+        // It will be grown if there is no such room.
+        let _ = out.try_reserve(bytes);
+    }
 }
 
 /// Stores a decoded value at `key`, replacing whatever it holds.

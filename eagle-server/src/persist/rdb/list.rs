@@ -93,31 +93,35 @@ pub fn write<'e>(
     compression: Compression,
 ) {
     let mut nodes = 0;
-    let mut body = Vec::new();
     let mut packed = listpack::Writer::default();
-    let mut end = |body: &mut Vec<u8>, container, bytes: &[u8]| {
+    let mut end = |out: &mut Vec<u8>, container, bytes: &[u8]| {
         nodes += 1;
-        length::write(body, container);
-        string::write(body, bytes, compression);
+        length::write(out, container);
+        string::write(out, bytes, compression);
     };
+    out.push(LIST_QUICKLIST_2);
+    // How many nodes there are is known behind them.
+    let start = out.len();
+    out.resize(start + length::BYTES_MAX, 0);
     for element in elements {
         let is_plain = element.len() >= limits.plain_bytes_min;
         let fits = !is_plain && limits.admit(packed.len(), packed.bytes(), element.len());
         if !fits && !packed.is_empty() {
-            end(&mut body, PACKED, &std::mem::take(&mut packed).finish());
+            end(out, PACKED, &std::mem::take(&mut packed).finish());
         }
         if is_plain {
-            end(&mut body, PLAIN, element);
+            end(out, PLAIN, element);
         } else {
             packed.push(element);
         }
     }
     if !packed.is_empty() {
-        end(&mut body, PACKED, &packed.finish());
+        end(out, PACKED, &packed.finish());
     }
-    out.push(LIST_QUICKLIST_2);
-    length::write(out, nodes);
-    out.extend_from_slice(&body);
+    let mut count = Vec::with_capacity(length::BYTES_MAX);
+    length::write(&mut count, nodes);
+    out[start..][..count.len()].copy_from_slice(&count);
+    out.drain(start + count.len()..start + length::BYTES_MAX);
 }
 
 #[cfg(test)]

@@ -97,17 +97,17 @@ fn instant(at: Option<u64>) -> Result<u64, DecodeError> {
 
 /// Appends a hash in which some field expires, with its type byte. For [`HashForm::Listpack`] the fields are within the
 /// limits of packed hashes.
-pub(super) fn write(
+pub(super) fn write<'f>(
     out: &mut Vec<u8>,
-    fields: &[HashField<'_>],
+    fields: impl ExactSizeIterator<Item = HashField<'f>> + Clone,
     form: HashForm,
     compression: Compression,
 ) {
-    let first = fields.iter().filter_map(|field| field.ttl_at).min();
+    let first = fields.clone().filter_map(|field| field.ttl_at).min();
     let first = first.unwrap_or(0);
     match form {
         HashForm::Listpack => {
-            let mut ordered: Vec<&HashField<'_>> = fields.iter().collect();
+            let mut ordered: Vec<HashField<'_>> = fields.collect();
             ordered.sort_by_key(|field| field.ttl_at.unwrap_or(u64::MAX));
             let mut packed = listpack::Writer::default();
             for field in ordered {
@@ -170,13 +170,23 @@ mod tests {
     #[test]
     fn the_forms_are_those_of_redis_7_4() {
         let mut out = Vec::new();
-        write(&mut out, &FIELDS, HashForm::Table, Compression::Off);
+        write(
+            &mut out,
+            FIELDS.into_iter(),
+            HashForm::Table,
+            Compression::Off,
+        );
         let mut expected = vec![24];
         expected.extend(2_524_600_800_000u64.to_le_bytes());
         expected.extend(b"\x03\x00\x01a\xc0\x01\x43\xe9\x01b\x01x\x01\x01c\x01y");
         assert_eq!(out, expected);
         out.clear();
-        write(&mut out, &FIELDS, HashForm::Listpack, Compression::Off);
+        write(
+            &mut out,
+            FIELDS.into_iter(),
+            HashForm::Listpack,
+            Compression::Off,
+        );
         let mut packed = listpack::Writer::default();
         for text in [
             "c",
@@ -248,7 +258,7 @@ mod tests {
                 .collect();
             let form = if packed { HashForm::Listpack } else { HashForm::Table };
             let mut out = Vec::new();
-            write(&mut out, &fields, form, Compression::Lzf);
+            write(&mut out, fields.iter().copied(), form, Compression::Lzf);
             let mut read: Vec<_> = read_back(&out).unwrap();
             read.sort();
             let read: Vec<HashField<'_>> = read

@@ -219,9 +219,9 @@ pub fn write_string_apart(
 /// Appends a hash in which some field expires, with its type byte.
 ///
 /// For [`HashForm::Listpack`] the fields are within what [`HashForm::of`] accepts.
-pub fn write_timed_hash(
+pub fn write_timed_hash<'f>(
     out: &mut Vec<u8>,
-    fields: &[HashField<'_>],
+    fields: impl ExactSizeIterator<Item = HashField<'f>> + Clone,
     form: HashForm,
     compression: Compression,
 ) {
@@ -306,10 +306,11 @@ fn intset_members(blob: &[u8]) -> Result<Vec<Cow<'static, [u8]>>, DecodeError> {
 
 /// Appends a sorted set with its type byte.
 ///
-/// The members are in order; for [`HashForm::Listpack`] they are within the limits of packed sorted sets.
-pub fn write_zset(
+/// For [`HashForm::Listpack`] the members come in order, and are within the limits of packed sorted sets; for
+/// [`HashForm::Table`] they come from the last to the first.
+pub fn write_zset<'m>(
     out: &mut Vec<u8>,
-    members: &[(&[u8], f64)],
+    members: impl ExactSizeIterator<Item = (&'m [u8], f64)>,
     form: HashForm,
     compression: Compression,
 ) {

@@ -63,22 +63,26 @@ fn checked(members: Vec<Scored<'_>>) -> Result<Vec<Scored<'_>>, DecodeError> {
 }
 
 /// The listpack of members, which are in order.
-pub(super) fn packed(members: &[(&[u8], f64)]) -> Vec<u8> {
+pub(super) fn packed<'m>(members: impl Iterator<Item = (&'m [u8], f64)>) -> Vec<u8> {
     let mut packed = listpack::Writer::default();
     for (member, score) in members {
         packed.push(member);
-        packed.push(DoubleText::new(*score).as_bytes());
+        packed.push(DoubleText::new(score).as_bytes());
     }
     packed.finish()
 }
 
-/// Appends a count and the members, which are in order, from the last to the first: so that a reader that inserts
-/// them one by one always inserts at the front.
-pub(super) fn write(out: &mut Vec<u8>, members: &[(&[u8], f64)], compression: Compression) {
+/// Appends a count and the members, which come from the last to the first: so that a reader that inserts them one by one
+/// always inserts at the front.
+pub(super) fn write<'m>(
+    out: &mut Vec<u8>,
+    members: impl ExactSizeIterator<Item = (&'m [u8], f64)>,
+    compression: Compression,
+) {
     length::write(out, members.len() as u64);
-    for (member, score) in members.iter().rev() {
+    for (member, score) in members {
         string::write(out, member, compression);
-        binary::write_binary(out, *score);
+        binary::write_binary(out, score);
     }
 }
 
@@ -139,12 +143,12 @@ mod tests {
         ) {
             let mut members: Vec<(&[u8], f64)> = members.iter().map(|(name, score)| (&name[..], *score)).collect();
             prop_assume!(members.iter().all(|(_, score)| !score.is_nan()));
-            let mut out = Vec::new();
-            write_zset(&mut out, &members, form, Compression::Lzf);
-            let Value::Zset(read) = read(&out).unwrap() else { panic!("another type") };
             if form == HashForm::Table {
                 members.reverse();
             }
+            let mut out = Vec::new();
+            write_zset(&mut out, members.iter().copied(), form, Compression::Lzf);
+            let Value::Zset(read) = read(&out).unwrap() else { panic!("another type") };
             let read: Vec<(&[u8], f64)> = read.iter().map(|(name, score)| (&name[..], *score)).collect();
             prop_assert_eq!(read, members);
         }

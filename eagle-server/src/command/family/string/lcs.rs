@@ -1,9 +1,10 @@
 //! LCS: the longest common subsequence of two strings.
 //!
-//! The usual table of lengths is filled row by row, and only two rows are kept. Walking back needs one
+//! The usual table of lengths is filled row by row, and only one row is kept. Walking back needs one
 //! bit a cell: where the two bytes differ, whether to go up (drop a byte of the first string) or left.
-//! Transient memory is thus a 32nd of Redis's; the limit on the strings stays Redis's, a table of 32-bit
-//! lengths within `proto-max-bulk-len`, because it bounds the time as well.
+//! Transient memory is thus less than Redis's, for strings of like length a 32nd of it. That holds also where a string in
+//! chunks is joined, since Redis's table has at least eight bytes for each of its bytes. The limit on the strings stays
+//! Redis's, a table of 32-bit lengths within `proto-max-bulk-len`, because it bounds the time as well.
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
@@ -48,14 +49,13 @@ fn lcs(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             cx.out.integer(len.into());
         }
         LcsResult::Text => {
-            let (_, ups) = table(&a, &b, true);
-            let text: Vec<u8> = runs(&a, &b, &ups)
-                .iter()
-                .rev()
-                .flat_map(|run| &a[run.a..run.a + run.len])
-                .copied()
-                .collect();
-            cx.out.bulk(&text);
+            let (len, ups) = table(&a, &b, true);
+            let runs = runs(&a, &b, &ups);
+            cx.out.bulk_pieces(len as usize, |out| {
+                for run in runs.iter().rev() {
+                    out.raw(&a[run.a..run.a + run.len]);
+                }
+            });
         }
         LcsResult::Indexes => {
             let (len, ups) = table(&a, &b, true);
@@ -191,24 +191,29 @@ fn table(a: &[u8], b: &[u8], walk: bool) -> (u32, Bits) {
     } else {
         Bits::new(0, 0)
     };
-    // Cell 0 of both rows stands for an empty second string.
-    let mut above = vec![0u32; b.len() + 1];
-    let mut row = above.clone();
+    if a.is_empty() || b.is_empty() {
+        return (0, ups);
+    }
+    // Cells not reached yet are those of the row above.
+    let mut row = vec![0u32; b.len()];
     for (i, byte) in a.iter().enumerate() {
-        for j in 0..b.len() {
-            row[j + 1] = if *byte == b[j] {
-                above[j] + 1
+        // Before the first column stands an empty second string.
+        let (mut left, mut left_above) = (0, 0);
+        for (j, (cell, other)) in row.iter_mut().zip(b).enumerate() {
+            let above = *cell;
+            if byte == other {
+                *cell = left_above + 1;
             } else {
-                let up = above[j + 1] > row[j];
+                let up = above > left;
                 if walk && up {
                     ups.set(i, j);
                 }
-                if up { above[j + 1] } else { row[j] }
-            };
+                *cell = above.max(left);
+            }
+            (left, left_above) = (*cell, above);
         }
-        std::mem::swap(&mut above, &mut row);
     }
-    (above[b.len()], ups)
+    (row[b.len() - 1], ups)
 }
 
 /// Bytes that follow one another in both strings: `len` of them, from `a` in the first and `b` in
