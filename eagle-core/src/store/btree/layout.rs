@@ -161,14 +161,14 @@ impl<'r> EntryAt<'r> {
 /// The first number in `from..to` for which `before` does not hold, given that it holds for a front part of them.
 #[inline]
 pub(super) fn partition(from: usize, to: usize, mut before: impl FnMut(usize) -> bool) -> usize {
-    // It is among the `size` numbers from `low` on, or comes behind them.
-    let (mut low, mut size) = (from, to.saturating_sub(from));
-    while size > 1 {
-        let half = size / 2;
-        if before(low + half) {
-            low += half;
+    let (mut low, mut high) = (from, to.max(from));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
-        size -= half;
     }
-    low + usize::from(size == 1 && before(low))
+    low
 }
