@@ -107,13 +107,13 @@ fn hrandfield_draws_distinct_fields_and_reaches_all() {
 fn keys_go_when_their_time_has_come() {
     let server = Launch::eagledb().start();
     let mut client = server.client();
-    client.call(&["SET", "s", "v", "PX", "60"]).ok();
+    client.call(&["SET", "s", "v", "PX", "2000"]).ok();
     client.call(&["HSET", "h", "f", "v"]);
-    client.call(&["PEXPIRE", "h", "60"]);
-    client.call(&["SET", "kept", "v", "PX", "60"]).ok();
+    client.call(&["PEXPIRE", "h", "2000"]);
+    client.call(&["SET", "kept", "v", "PX", "2000"]).ok();
     client.call(&["PERSIST", "kept"]);
     assert_eq!(client.call(&["EXISTS", "s", "h", "kept"]).int(), 3);
-    wait_until("the keys to expire", Duration::from_secs(5), || {
+    wait_until("the keys to expire", Duration::from_secs(20), || {
         client.call(&["EXISTS", "s", "h", "kept"]).int() == 1
     });
     assert!(client.call(&["GET", "s"]).is_nil());

@@ -193,8 +193,8 @@ fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let transfer = Transfer {
         target: Target {
             host: String::from_utf8_lossy(argv[1]).into_owned(),
-            // A word that is no number is port 0, which refuses; a number that is no port leads nowhere.
-            port: parse_integer(argv[2]).map_or(Some(0), |port| u16::try_from(port).ok()),
+            // What begins with no number is port 0, which refuses; a number that is no port leads nowhere.
+            port: u16::try_from(atoi(argv[2])).ok(),
             with_auth: options.credentials.is_some(),
         },
         credentials: options.credentials,
@@ -467,9 +467,42 @@ fn error_line(error: &CommandError) -> Vec<u8> {
     out.take().into()
 }
 
+/// The number that `word` begins with, as C's `atoi` reads it: 0 if there is none, and what is too large is cut to an int.
+fn atoi(word: &[u8]) -> i32 {
+    let word = word.trim_ascii_start();
+    let (negative, digits) = match word.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, word),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let number = digits.fold(0i64, |number, digit| {
+        let digit = i64::from(digit - b'0');
+        let digit = if negative { -digit } else { digit };
+        number.saturating_mul(10).saturating_add(digit)
+    });
+    number as i32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        for (word, number) in [
+            ("7000", 7000),
+            (" +12x", 12),
+            ("-1", -1),
+            ("x", 0),
+            ("", 0),
+            ("4294967297", 1),
+            ("99999999999999999999", -1),
+            ("-99999999999999999999", 0),
+        ] {
+            assert_eq!(atoi(word.as_bytes()), number, "{word}");
+        }
+    }
 
     fn words(line: &'static str) -> Vec<&'static [u8]> {
         line.split(' ')
