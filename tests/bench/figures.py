@@ -32,6 +32,8 @@ import time
 from servers import SUBSCRIBERS, Server, load
 
 PARTS = ["throughput", "memory", "restart", "snapshot", "counts", "speed", "crashes"]
+# Starts of each server whose restart is measured.
+RESTARTS = 25
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -164,24 +166,36 @@ def memory(servers, options, verdicts):
               flush=True)
 
 
-def restart(server, options, verdicts):
+def restart(options, verdicts):
+    """A server for each size, killed and started in turns."""
     print("\nstart until the first right reply after kill -9 (eagledb)")
-    medians = {}
-    for keys in [0] + [int(number) // options.scale for number in options.restart_keys.split(",")]:
-        server.flush()
-        server.fill(b"SET key:%012d val:%012d", keys)
-        question = (f"GET key:{keys:012d}", b"val:%012d" % keys) if keys else ("PING", b"+PONG")
-        times, spent = [], []
-        for _ in range(9):
-            server.stop(signal.SIGKILL)
-            times.append(server.start(*question))
-            spent.append(server.cpu_seconds())
-        if keys:
+    sizes = [0] + [int(number) // options.scale for number in options.restart_keys.split(",")]
+    servers = {}
+    try:
+        for keys in sizes:
+            server = Server("eagledb", [os.path.abspath(options.binary)], options.port, options.dir)
+            servers[keys] = server
+            server.start()
+            server.fill(b"SET key:%012d val:%012d", keys)
             assert server.call("DBSIZE") == b":%d" % keys
-        medians[keys] = statistics.median(times)
-        print(f"{keys:>10} keys: {medians[keys] * 1000:.1f} ms "
-              f"(of 9: {', '.join(f'{t * 1000:.1f}' for t in sorted(times))}); "
-              f"processor time {statistics.median(spent) * 1000:.1f} ms", flush=True)
+            server.stop(signal.SIGKILL)
+        times, spent = {keys: [] for keys in sizes}, {keys: [] for keys in sizes}
+        for _ in range(RESTARTS):
+            for keys, server in servers.items():
+                question = (f"GET key:{keys:012d}", b"val:%012d" % keys) if keys else ("PING", b"+PONG")
+                times[keys].append(server.start(*question))
+                spent[keys].append(server.cpu_seconds())
+                assert server.call("DBSIZE") == b":%d" % keys
+                server.stop(signal.SIGKILL)
+    finally:
+        for server in servers.values():
+            server.remove()
+    medians = {keys: statistics.median(times[keys]) for keys in sizes}
+    for keys in sizes:
+        quarters = statistics.quantiles(times[keys])
+        print(f"{keys:>10} keys: {medians[keys] * 1000:.2f} ms (median of {RESTARTS}; half of them within "
+              f"{quarters[0] * 1000:.2f} to {quarters[2] * 1000:.2f}); "
+              f"processor time {statistics.median(spent[keys]) * 1000:.1f} ms", flush=True)
     empty = medians.pop(0)
     beside = 1000 * (max(medians.values()) - empty)
     ratio = max(medians.values()) / min(medians.values())
@@ -189,7 +203,6 @@ def restart(server, options, verdicts):
     print(f"beside the start of an empty server: {beside:.1f} ms{verdict}")
     verdict = verdicts.judge("restart, slowest / fastest", ratio, 1.2)
     print(f"slowest / fastest: {ratio:.2f}{verdict}", flush=True)
-    server.flush()
 
 
 def snapshot(servers, options, verdicts):
@@ -352,7 +365,7 @@ def main():
     redis = Server("redis", [options.redis], options.port + 1, options.dir)
     began = time.monotonic()
     try:
-        if {"throughput", "memory", "snapshot", "restart"} & set(parts):
+        if {"throughput", "memory", "snapshot"} & set(parts):
             eagledb.start()
         if {"throughput", "memory", "snapshot"} & set(parts):
             redis.start()
@@ -363,9 +376,9 @@ def main():
         if "snapshot" in parts:
             snapshot([eagledb, redis], options, verdicts)
         redis.remove()
-        if "restart" in parts:
-            restart(eagledb, options, verdicts)
         eagledb.remove()
+        if "restart" in parts:
+            restart(options, verdicts)
         if "speed" in parts:
             speed(options, verdicts)
         if "counts" in parts:
