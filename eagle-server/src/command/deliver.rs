@@ -91,7 +91,12 @@ impl Context<'_> {
         let before = self.view.touched().len();
         if before > 0 || !self.events.caches.is_empty() {
             let flags = self.session.info.caching.flags();
-            self.events.caches.push(CacheNote::Asked(before, flags));
+            let unheard = self.node.tracking.prefixes() == 0;
+            self.events.caches.push(CacheNote::Asked {
+                before,
+                flags,
+                unheard,
+            });
         }
     }
 
@@ -391,11 +396,11 @@ pub(super) fn tell_caches_of(
     if changed.is_empty() {
         return Vec::new();
     }
-    let by = author.map(Author::now);
-    node.tell_caches_but(by.map(|author| author.id), |tracking, to| {
+    let by = author.map(|client| client.id);
+    node.tell_caches_but(by, |tracking, to| {
         let keys = changed.iter().map(|(_, key)| &**key);
         tracking.broadcast(keys.clone().map(|key| (key, by)), to);
-        tracking.tell_readers(keys, by, to);
+        tracking.tell_readers(keys, author.map(Author::now), to);
     })
 }
 
@@ -415,16 +420,18 @@ pub(super) fn update_caches(
     let info = &session.info;
     if node.tracking.prefixes() > 0 {
         // They are told at the end of the connection's turn.
-        let asked = events.caches.iter().filter_map(|note| match note {
-            CacheNote::Asked(before, flags) => Some((*before, *flags)),
+        let unheard = events.caches.iter().filter_map(|note| match note {
+            CacheNote::Asked {
+                before,
+                unheard: true,
+                ..
+            } => Some(*before),
             _ => None,
         });
-        let mut asked = asked.peekable();
-        let changed = touched.iter().enumerate().map(|(at, (_, key))| {
-            while asked.next_if(|(before, _)| *before <= at).is_some() {}
-            let flags = asked.peek().map_or(info.caching.flags(), |asked| asked.1);
-            let author = Author { id: info.id, flags };
-            (key.clone(), (!events.is_by_script(at)).then_some(author))
+        let heard = touched.iter().enumerate().skip(unheard.max().unwrap_or(0));
+        let changed = heard.map(|(at, (_, key))| {
+            let itself = !events.is_by_script(at);
+            (key.clone(), itself.then_some(info.id))
         });
         thread.broadcasts.borrow_mut().extend(changed);
     }
@@ -450,7 +457,7 @@ pub(super) fn update_caches(
                     tell(*before, flags);
                     tracking.invalidate_all(author(flags), to);
                 }
-                CacheNote::Asked(before, _) => {
+                CacheNote::Asked { before, .. } => {
                     tell(*before, flags);
                     flags = flags_before(&events.caches[at + 1..], info);
                 }
@@ -463,7 +470,7 @@ pub(super) fn update_caches(
 /// What the client itself had asked for before `notes`: what it has changed it is told of by the rules of that time.
 fn flags_before(notes: &[CacheNote], client: &ClientInfo) -> CachingFlags {
     let asked = notes.iter().find_map(|note| match note {
-        CacheNote::Asked(_, flags) => Some(*flags),
+        CacheNote::Asked { flags, .. } => Some(*flags),
         _ => None,
     });
     asked.unwrap_or(client.caching.flags())

@@ -38,7 +38,12 @@ pub enum CacheNote {
     /// A key was read for the client while its slot was locked: only later changes make its copy stale.
     Read(usize, Box<[u8]>),
     /// The client asked for something else as to its cached keys; before, this was in force.
-    Asked(usize, CachingFlags),
+    Asked {
+        before: usize,
+        flags: CachingFlags,
+        /// Nobody had asked for broadcasts: what was changed before is no part of them.
+        unheard: bool,
+    },
     /// A database was emptied: what had been cached is not to be told of again.
     Flushed(usize),
 }

@@ -64,7 +64,7 @@ impl Author {
 }
 
 /// A changed key, and the client that changed it itself.
-pub type Changed = (Box<[u8]>, Option<Author>);
+pub type Changed = (Box<[u8]>, Option<u64>);
 
 /// How messages get to clients.
 pub struct Delivery<'a> {
@@ -163,24 +163,17 @@ impl Tracking {
     /// not by a script: it may want to be spared.
     pub fn broadcast<'k>(
         &self,
-        keys: impl Iterator<Item = (&'k [u8], Option<Author>)>,
+        keys: impl Iterator<Item = (&'k [u8], Option<u64>)>,
         to: &Delivery<'_>,
     ) {
         if self.prefixes.len() > 0 {
             // Who changed a key last counts.
-            let by: BTreeMap<&[u8], Option<Author>> = keys.collect();
+            let by: BTreeMap<&[u8], Option<u64>> = keys.collect();
             let changed: Vec<&[u8]> = by.keys().copied().collect();
             self.prefixes.for_each(&changed, |client, keys| {
-                let spares_own = client.caching.flags().has(CachingFlags::NOLOOP);
-                // What it had changed before it asked for broadcasts is not meant.
-                let is_spared = |key: &&[u8]| {
-                    by[*key].is_some_and(|author| {
-                        author.id == client.id
-                            && (spares_own || !author.flags.has(CachingFlags::BCAST))
-                    })
-                };
-                if keys.iter().any(is_spared) {
-                    let others = keys.iter().copied().filter(|key| !is_spared(key));
+                let is_own = |key: &&[u8]| by[*key] == Some(client.id);
+                if client.caching.flags().has(CachingFlags::NOLOOP) && keys.iter().any(is_own) {
+                    let others = keys.iter().copied().filter(|key| !is_own(key));
                     let others: Vec<&[u8]> = others.collect();
                     if !others.is_empty() {
                         tell(client, Stale::Keys(&others), to);
@@ -415,13 +408,11 @@ mod tests {
         assert_eq!(texts, expected);
         // Who wants to be spared its own changes is, unless another client made them after it.
         tracking.enable(&listener, flags.with(CachingFlags::NOLOOP), 0, &[]);
-        let itself = Author::now(&listener);
-        let other = author(99);
-        let changed: [(&[u8], Option<Author>); 4] = [
-            (b"a:1", Some(itself)),
-            (b"a:2", Some(itself)),
-            (b"b:1", Some(itself)),
-            (b"a:2", other),
+        let changed: [(&[u8], Option<u64>); 4] = [
+            (b"a:1", Some(listener.id)),
+            (b"a:2", Some(listener.id)),
+            (b"b:1", Some(listener.id)),
+            (b"a:2", Some(99)),
         ];
         let sent = log.run(|to| tracking.broadcast(changed.into_iter(), to));
         let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
@@ -431,12 +422,6 @@ mod tests {
                 .all(|text| !text.contains("a:1") && !text.contains("b:1"))
         );
         assert!(texts.contains(&">2 $10 invalidate *1 $3 a:2 "));
-        // So is who had not asked yet.
-        tracking.enable(&listener, flags, 0, &[]);
-        let flags = CachingFlags::ON;
-        let before: [(&[u8], Option<Author>); 1] = [(b"a:1", Some(Author { flags, ..itself }))];
-        let sent = log.run(|to| tracking.broadcast(before.into_iter(), to));
-        assert!(sent.is_empty());
         tracking.disable(&listener);
         assert_eq!(tracking.prefixes(), 0);
     }

@@ -132,11 +132,6 @@ fn tracking(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         let known = info.caching.prefixes().clone();
         options.check(info.caching.flags(), &known)?;
         cx.asks_anew();
-        if options.flags.has(CachingFlags::BCAST) && !info.caching.flags().has(CachingFlags::BCAST)
-        {
-            // Of what has been changed before it only others are told.
-            cx.thread.send_broadcasts();
-        }
         cx.node
             .start_tracking(&info, options.flags, options.redirect, &options.prefixes);
     } else if status.eq_ignore_ascii_case(b"off") {

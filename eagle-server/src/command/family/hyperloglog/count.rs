@@ -51,8 +51,8 @@ fn pfadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.reply_bool(changes)
 }
 
-/// Even a PFADD that adds nothing makes the string one that was modified in place.
-fn unshare(
+/// Even a PFADD that adds nothing, or a PFDEBUG, makes the string one that was modified in place.
+pub(super) fn unshare(
     cx: &mut Context<'_>,
     key: &[u8],
     hll: &HyperLogLog<Vec<u8>>,

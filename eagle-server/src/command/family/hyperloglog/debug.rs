@@ -1,6 +1,6 @@
 //! Looking inside: PFDEBUG, PFSELFTEST.
 
-use super::count::{at, corrupt, owned, sparse_bytes_max};
+use super::count::{at, corrupt, owned, sparse_bytes_max, unshare};
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::CommandError;
@@ -32,6 +32,7 @@ fn pfdebug(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     const NOT_SPARSE: CommandError = CommandError::new("ERR HLL encoding is not sparse");
     let (word, key) = (args.word()?, args.word()?);
     let hll = at(cx, key)?.ok_or(NO_KEY)?;
+    unshare(cx, key, &owned(hll.clone()))?;
     let is_sparse = hll.form() == Form::Sparse;
     let make_dense = |cx: &mut Context<'_>| -> Result<HyperLogLog<Vec<u8>>, CommandError> {
         let mut dense = owned(hll.clone());
