@@ -2,15 +2,21 @@
 //! are read into, nor where they are run from.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use eagledb_tests::{Client, Launch, Server};
 
+/// The server's memory, which some machines let nobody look at.
+fn memory(server: &Server) -> io::Result<File> {
+    File::open(format!("/proc/{}/mem", server.pid().as_raw_pid()))
+}
+
 /// Whether the memory that the server has for itself holds these bytes.
 fn remembers(server: &Server, bytes: &[u8]) -> bool {
-    let process = format!("/proc/{}", server.pid().as_raw_pid());
-    let memory = File::open(format!("{process}/mem")).expect("it is ours");
-    let maps = fs::read_to_string(format!("{process}/maps")).expect("it runs");
+    let memory = memory(server).expect("it was open before");
+    let maps = format!("/proc/{}/maps", server.pid().as_raw_pid());
+    let maps = fs::read_to_string(maps).expect("it runs");
     maps.lines().any(|line| {
         let (range, rest) = line.split_once(' ').expect("a range of addresses");
         let (start, end) = range.split_once('-').expect("its bounds");
@@ -35,6 +41,10 @@ fn calm_client(server: &Server) -> Client {
 #[test]
 fn passwords_are_wiped_from_where_they_were_read_into() {
     let server = Launch::eagledb().option("worker-threads", "1").start();
+    if let Err(error) = memory(&server) {
+        println!("skipped: the memory of a process cannot be read here: {error}");
+        return;
+    }
     let mut client = calm_client(&server);
     let said = "what-was-said-aloud-stays-until-more-is-said-and-can-be-found";
     client.call(&["ECHO", said]);
