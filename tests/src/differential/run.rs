@@ -14,12 +14,13 @@
 //!
 //! A side may be a cluster: the commands go to one of its nodes, the auditor may sit at another.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::crossing::cross_over;
+use super::pushes::Pushes;
 use super::side::Side;
 use super::{Compare, same};
 use crate::client::WRITE_BYTES;
@@ -212,43 +213,14 @@ impl Pair {
     pub fn run(&self, steps: &[Step]) -> Option<Mismatch> {
         let [mut ours, mut theirs] = [&self.ours, &self.theirs].map(Side::fresh);
         let mut queued: [VecDeque<Compare>; CONNECTIONS] = Default::default();
-        // What was pushed amid joined steps, and is looked at when the connection has caught up.
-        let mut amid: [[Vec<Reply>; 2]; CONNECTIONS] = Default::default();
-        // Whether steps were joined since a connection was last heard of.
-        let mut are_late = [false; CONNECTIONS];
-        // Whether waiting clients were served since then.
-        let mut served = [false; CONNECTIONS];
+        let mut pushes = Pushes::default();
         let mut at = 0;
         while at < steps.len() {
             let joined = &steps[at..at + joined(&steps[at..])];
             let heard = [&mut ours, &mut theirs].map(|side| side.take(joined));
             let [ours, theirs] = heard.map(Vec::into_iter);
             for ((step, mut ours), mut theirs) in joined.iter().zip(ours).zip(theirs) {
-                let late = amid.get_mut(step.connection);
-                if let Some([a, b]) = late {
-                    if joined.len() > 1 {
-                        are_late = [true; CONNECTIONS];
-                        a.append(&mut ours.pushes);
-                        b.append(&mut theirs.pushes);
-                    } else {
-                        ours.pushes.splice(0..0, a.drain(..));
-                        theirs.pushes.splice(0..0, b.drain(..));
-                    }
-                }
-                let mut has_served = served.get_mut(step.connection).is_some_and(std::mem::take);
-                if !ours.served.is_empty() {
-                    has_served = true;
-                    served = [true; CONNECTIONS];
-                }
-                let was_late = joined.len() == 1
-                    && are_late
-                        .get_mut(step.connection)
-                        .is_some_and(std::mem::take);
-                let are_pushes_same = match was_late {
-                    // Redis tells of what it broadcasts once for all that it has read in one go, which a pipeline need not be.
-                    true => invalidated(&ours.pushes) == invalidated(&theirs.pushes),
-                    false => are_same_pushes(&ours, &theirs, has_served),
-                };
+                let are_pushes_same = pushes.settle(step, joined.len(), &mut ours, &mut theirs);
                 let queue = queued.get(step.connection);
                 if !(are_pushes_same && is_same(step, queue, &ours, &theirs)) {
                     if has_stale_errno(&ours.reply, &theirs.reply) {
@@ -339,18 +311,6 @@ fn request_bytes(step: &Step) -> usize {
     HEAD_BYTES_MAX + args.sum::<usize>()
 }
 
-fn are_same_pushes(ours: &Heard, theirs: &Heard, has_served: bool) -> bool {
-    // Redis gathers what it broadcasts till the end of its round of events; a command that serves a waiting client
-    // changes the same key twice in one.
-    let [mut a, mut b] = [ours, theirs].map(|heard| heard.pushes.clone());
-    a.dedup();
-    b.dedup();
-    // By the same habit it takes only the first of these changes for the key's, which NOLOOP may spare the client,
-    // though the second was another's.
-    let tells_more = has_served && invalidated(&b).is_subset(&invalidated(&a));
-    a == b || tells_more
-}
-
 /// SORT of 7.0.15 takes an `errno` for its own that some earlier command has left: it refuses scores that are good. What
 /// comes behind it is of no use.
 fn has_stale_errno(ours: &Reply, theirs: &Reply) -> bool {
@@ -385,20 +345,6 @@ fn is_same(step: &Step, queue: Option<&VecDeque<Compare>>, ours: &Heard, theirs:
         }
         (ours, theirs, _) => same(step.compare, ours, theirs),
     }
-}
-
-/// The keys that pushes tell a client to forget.
-fn invalidated(pushes: &[Reply]) -> BTreeSet<&[u8]> {
-    let keys = pushes.iter().filter_map(|push| match push {
-        Reply::Push(items) => items.get(1),
-        _ => None,
-    });
-    keys.flat_map(|keys| match keys {
-        Reply::Array(keys) => &keys[..],
-        _ => &[],
-    })
-    .filter_map(Reply::bytes)
-    .collect()
 }
 
 /// What the subscriber heard, by kind of message and by pattern. A client that listens to several patterns
