@@ -179,6 +179,8 @@ def restart(options, verdicts):
             server.fill(b"SET key:%012d val:%012d", keys)
             assert server.call("DBSIZE") == b":%d" % keys
             server.stop(signal.SIGKILL)
+        # What is still to be written of the data would be written meanwhile.
+        os.sync()
         times, spent = {keys: [] for keys in sizes}, {keys: [] for keys in sizes}
         for _ in range(RESTARTS):
             for keys, server in servers.items():

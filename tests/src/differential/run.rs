@@ -362,7 +362,11 @@ fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
     let mut streams: BTreeMap<Vec<u8>, Vec<Reply>> = BTreeMap::new();
     for message in messages {
         let (kind, rest) = match message {
-            Reply::Array(items) | Reply::Push(items) if items.len() > 2 => items.split_at(1),
+            Reply::Array(items) | Reply::Push(items)
+                if items.len() > 2 || is_invalidation(items) =>
+            {
+                items.split_at(1)
+            }
             // HELLO names the server and the connection.
             Reply::Map(_) => continue,
             other => {
@@ -373,9 +377,8 @@ fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
         let kind = kind[0].bytes().unwrap_or_default().to_vec();
         // What is cached is told of by another way than events: which of them comes first is each server's own, and so is
         // the order of the clients for which it is told here.
-        let is_invalidation =
-            kind == b"message" && rest[0].bytes() == Some(b"__redis__:invalidate");
-        if is_invalidation || kind == b"invalidate" {
+        let is_message = kind == b"message" && rest[0].bytes() == Some(b"__redis__:invalidate");
+        if is_message || kind == b"invalidate" {
             let told = streams.entry(b"invalidate".to_vec()).or_default();
             told.push(message.clone());
             told.sort();
@@ -394,6 +397,11 @@ fn streams(messages: &[Reply]) -> BTreeMap<Vec<u8>, Vec<Reply>> {
         }
     }
     streams
+}
+
+/// Whether it tells a client of the newer protocol what to forget.
+fn is_invalidation(items: &[Reply]) -> bool {
+    items.first().and_then(Reply::bytes) == Some(b"invalidate")
 }
 
 fn is_end_of_multi(name: &[u8]) -> bool {

@@ -194,7 +194,9 @@ impl LposOptions {
                 return Err(errors::SYNTAX);
             }
             if args.accept("RANK") {
-                options.rank = args.integer()?;
+                // The least integer has no opposite: Redis ends at the first match it meets from the tail.
+                let rank = args.integer()?;
+                options.rank = if rank == i64::MIN { -1 } else { rank };
                 if options.rank == 0 {
                     return Err(ZERO_RANK);
                 }
