@@ -258,6 +258,27 @@ fn a_list_in_the_place_of_another_value_wakes_nobody() {
     }
 }
 
+/// One that is short, and one that is decoded on another thread.
+#[test]
+fn restore_in_the_place_of_another_value_wakes_clients() {
+    let server = server();
+    let mut own = server.client();
+    let mut client = server.client();
+    let long: String = (0..60_000).map(|number| number.to_string()).collect();
+    for element in ["v", &long] {
+        own.call(&["RPUSH", "x", element]);
+        let dump = own.call(&["DUMP", "x"]);
+        send(&mut client, &["BLPOP", "k", "0"]);
+        wait_blocked(&mut own, 1);
+        own.call(&["SET", "k", "text"]);
+        let payload = dump.bytes().expect("a payload");
+        own.call(&[b"RESTORE", &b"k"[..], b"0", payload, b"REPLACE"])
+            .ok();
+        assert_eq!(receive(&mut client), format!("k {element}"));
+        own.call(&["DEL", "x"]);
+    }
+}
+
 #[test]
 fn what_takes_the_place_of_a_stream_wakes_those_who_wait_for_the_stream() {
     let server = server();

@@ -305,7 +305,8 @@ impl Restoration {
     ) -> Result<(), CommandError> {
         let (db, key, now_ms) = (self.db, &self.words[1][..], unix_ms());
         bulk::check_slot(node, key_slot(key), self.asking)?;
-        if !self.options.replace && view.find(db, key).is_some() {
+        let replaces = view.find(db, key).is_some();
+        if replaces && !self.options.replace {
             return Err(BUSY_KEY);
         }
         let config = node.config.load();
@@ -333,6 +334,10 @@ impl Restoration {
             return Ok(());
         }
         keyspace::store_value(view, db, key, value, expiry)?;
+        if replaces {
+            // To Redis the key was removed and made again.
+            view.note_readied(db, key);
+        }
         stream.push_expired(view, config.memory.lazyfree_lazy_expire);
         if !view.expired().is_empty() {
             notify(EventClasses::EXPIRED, "expired");
