@@ -191,6 +191,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                     node,
                     worker: &mut worker,
                     candidates: &mut candidates,
+                    turn: None,
                 };
                 let room = evictor.make_room(&node.config.load(), unix_ms());
                 node.evicting.store(room == Room::Making, Ordering::Relaxed);
@@ -209,7 +210,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
                     }
                     let committed = stream.commit_apart(view);
                     post_ready(node, &committed);
-                    publish_expired(node, &committed);
+                    publish_expired(node, None, &committed);
                 };
                 let keyspace = &node.keyspace;
                 let keys = keyspace.expire_step(&mut worker, now_ms, EXPIRE_BUDGET, &mut commit);

@@ -24,7 +24,7 @@ use crate::session::{
     BlockedTable, CachingFlags, ClientInfo, Monitors, Pause, Registry, WatchTable,
 };
 use crate::surrender::Surrender;
-use crate::tracking::{Changed, Delivery, Tracking};
+use crate::tracking::{Addressee, Delivery, Tracking, Turn};
 use bytes::Bytes;
 use eagle_core::store::{Keyspace, OpenReport, Worker};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -206,30 +206,43 @@ impl Node {
 
     /// Tells the clients that cache keys. `tell` says what has changed.
     pub fn tell_caches(&self, tell: impl FnOnce(&Tracking, &Delivery<'_>)) {
-        self.tell_caches_but(None, tell);
+        let told = self.tell_caches_but(None, tell);
+        debug_assert!(
+            told.is_empty(),
+            "it is for a client only if that has changed them"
+        );
     }
 
-    /// The same, but returns what is for the client `own`.
+    /// The same, if the client `own` has changed them: returns what is for that client. What that client is told itself,
+    /// or has told to another one, comes after what others are told.
     pub fn tell_caches_but(
         &self,
         own: Option<u64>,
         tell: impl FnOnce(&Tracking, &Delivery<'_>),
-    ) -> Vec<Bytes> {
-        let kept = RefCell::new(Vec::new());
+    ) -> Told {
+        let told = RefCell::new(Told::default());
+        let late: RefCell<Vec<(u64, Bytes)>> = RefCell::default();
         // Whoever read an old value has been remembered before; this makes it seen.
         std::sync::atomic::fence(Ordering::SeqCst);
         let delivery = Delivery {
             clients: &self.clients,
-            send: &|client, message| {
-                if own == Some(client.id) {
-                    kept.borrow_mut().push(message);
-                } else {
-                    self.send(client, message);
+            send: &|Addressee { tracker, target }, message| {
+                let is_own = |client: &ClientInfo| own == Some(client.id);
+                match (is_own(tracker), is_own(target)) {
+                    (true, true) => told.borrow_mut().behind.push(message),
+                    (false, true) => told.borrow_mut().amid.push(message),
+                    (true, false) => late.borrow_mut().push((target.id, message)),
+                    (false, false) => self.send(target, message),
                 }
             },
         };
         tell(&self.tracking, &delivery);
-        kept.into_inner()
+        for (id, message) in late.into_inner() {
+            if let Some(target) = self.clients.find(id) {
+                self.send(&target, message);
+            }
+        }
+        told.into_inner()
     }
 
     /// Adds `changes` to the count of changes.
@@ -252,6 +265,28 @@ impl Node {
     }
 }
 
+/// What of an invalidation is for the client that caused it.
+#[derive(Default)]
+pub struct Told {
+    /// It gets this in another client's place, as soon as the key has changed.
+    pub amid: Vec<Bytes>,
+    /// This concerns what it tracks itself: it comes behind the reply.
+    pub behind: Vec<Bytes>,
+}
+
+impl Told {
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.amid.is_empty() && self.behind.is_empty()
+    }
+
+    /// All of it, in order.
+    pub fn into_list(mut self) -> Vec<Bytes> {
+        self.amid.append(&mut self.behind);
+        self.amid
+    }
+}
+
 /// What one worker thread has for itself. Connections of the thread share it by `Rc`.
 pub struct Thread {
     pub node: Arc<Node>,
@@ -270,8 +305,8 @@ pub struct Thread {
     pub engines: script::Engines,
     /// Connections to other nodes for forwarded commands.
     pub proxy: Rc<Pool>,
-    /// Keys that the present turn of a connection has changed, for clients that track them by prefix, and who did.
-    pub broadcasts: RefCell<Vec<Changed>>,
+    /// What the present turn of a connection has changed, for clients that track keys by prefix.
+    pub turn: RefCell<Turn>,
     /// The keys that this thread evicts next when memory is short.
     pub candidates: RefCell<Candidates>,
     config: Local,
@@ -298,18 +333,17 @@ impl Thread {
 
     /// Tells clients that track by prefix what the turn that ends has changed: once for all of it.
     #[inline]
-    pub fn send_broadcasts(&self) {
-        if !self.broadcasts.borrow().is_empty() {
-            self.send_changed();
+    pub fn end_turn(&self) {
+        if !self.turn.borrow().is_empty() {
+            self.send_broadcasts();
         }
     }
 
     #[inline(never)]
-    fn send_changed(&self) {
-        let changed = self.broadcasts.take();
-        self.node.tell_caches(|tracking, to| {
-            tracking.broadcast(changed.iter().map(|(key, by)| (&**key, *by)), to);
-        });
+    fn send_broadcasts(&self) {
+        let turn = self.turn.take();
+        self.node
+            .tell_caches(|tracking, to| tracking.broadcast(&turn, to));
     }
 
     /// The worker for what is served while the other one is in use.
@@ -367,7 +401,7 @@ impl Thread {
             slots_held_at: Cell::new(None),
             stuck: Arc::default(),
             proxy,
-            broadcasts: RefCell::default(),
+            turn: RefCell::default(),
             candidates: RefCell::default(),
             config: Local::default(),
         }

@@ -3,7 +3,9 @@
 //!
 //! A line is a command as one types it into redis-cli; `#` begins a comment. A mark before the command
 //! loosens the comparison: `~` elements in any order, `=` pairs in any order, `?` only kind and length,
-//! `@n` integers that differ by at most n. Each script starts with an empty keyspace and with
+//! `@n` integers that differ by at most n; `!` waits behind the command until a key that was to expire in a millisecond has.
+//! In front of it, `n>` says on which connection the command runs (0 if nothing is said, 1, `s` the one that listens, `b`
+//! one that may wait), and `n+>` that it is sent in one write with the next line. Each script starts with an empty keyspace and with
 //! `hash-max-listpack-entries` at 8.
 //!
 //! What 7.0.15 does not know is in `tests/scripts/later/<command>`: those run against EagleDB alone, in RESP3, as a node
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use eagle_core::text::split_args::split_args;
 use eagledb_tests::Launch;
 use eagledb_tests::binary::workspace;
-use eagledb_tests::differential::{Compare, Pair, Step};
+use eagledb_tests::differential::{BLOCKER, Compare, Pair, SUBSCRIBER, Step};
 
 /// Groups of `COMMAND DOCS` of which every command that we have must have a script.
 const COMPLETE_GROUPS: &[&str] = &[
@@ -185,11 +187,31 @@ fn steps(text: &str, protocol: &str) -> Vec<Step> {
 }
 
 fn step(line: &str) -> Step {
+    let head = line
+        .split(' ')
+        .next()
+        .and_then(|word| word.strip_suffix('>'));
+    let (place, line) = match head {
+        Some(place) => (place, &line[place.len() + 2..]),
+        None => ("0", line),
+    };
+    let (connection, is_joined) = match place.strip_suffix('+') {
+        Some(connection) => (connection, true),
+        None => (place, false),
+    };
+    let connection = match connection {
+        "0" => 0,
+        "1" => 1,
+        "s" => SUBSCRIBER,
+        "b" => BLOCKER,
+        other => panic!("there is no connection {other}"),
+    };
     let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
     let (compare, command) = match mark {
         "~" => (Compare::Unordered, rest),
         "=" => (Compare::Pairs, rest),
         "?" => (Compare::Shape, rest),
+        "!" => (Compare::Exact, rest),
         _ => match mark.strip_prefix('@') {
             Some(tolerance) => (
                 Compare::Time(tolerance.parse().expect("a number after @")),
@@ -199,5 +221,9 @@ fn step(line: &str) -> Step {
         },
     };
     let args = split_args(command.as_bytes()).expect("the quotes of a script are balanced");
-    Step::of(0, args, compare)
+    Step {
+        expires: mark == "!",
+        is_joined,
+        ..Step::of(connection, args, compare)
+    }
 }

@@ -286,7 +286,7 @@ impl<'a> Change<'_, 'a> {
         if expired {
             // Nobody asked for it: it is no change as INFO and the stream of changes count them.
             self.note_expired(place.db, place.key);
-            self.note_touched(place.db, place.key);
+            self.note_unasked(place.db, place.key);
         } else {
             self.note_change(place.db, place.key);
         }
@@ -385,6 +385,20 @@ impl<'a> Change<'_, 'a> {
     pub(super) fn note_touched(&mut self, db: u8, key: &[u8]) {
         if self.keyspace.is_watched() {
             self.notes.rare_mut().touched.push((db, key.into()));
+        }
+    }
+
+    /// Notes that a key was changed because the time of it, or of a part of it, had come.
+    pub(super) fn note_unasked(&mut self, db: u8, key: &[u8]) {
+        self.note_touched(db, key);
+        self.unask_last();
+    }
+
+    /// The same of a change that is noted already, as the last one.
+    pub(super) fn unask_last(&mut self) {
+        if self.keyspace.is_watched() {
+            let rare = self.notes.rare_mut();
+            rare.unasked.extend(rare.touched.len().checked_sub(1));
         }
     }
 

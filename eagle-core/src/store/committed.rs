@@ -24,6 +24,11 @@ impl Committed<'_> {
         self.rare.as_ref().map_or(&[], |rare| &rare.touched)
     }
 
+    /// Which of those nobody asked for: they, or fields of them, were removed because their time had come. Ascending.
+    pub fn unasked(&self) -> &[usize] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.unasked)
+    }
+
     /// See [`View::readied`](super::View::readied).
     #[inline]
     pub fn readied(&self) -> &[(u8, Box<[u8]>)] {

@@ -21,6 +21,8 @@ pub(super) struct Notes {
 #[derive(Default)]
 pub(super) struct Rare {
     pub(super) touched: Vec<KeyName>,
+    /// Which of `touched` nobody asked for: their time had come. Ascending.
+    pub(super) unasked: Vec<usize>,
     pub(super) readied: Vec<KeyName>,
     pub(super) lost: Vec<KeyName>,
     pub(super) expired: Vec<KeyName>,
@@ -66,6 +68,14 @@ struct RareMark {
     swapped: usize,
 }
 
+impl Rare {
+    /// Forgets all but the first `len` changes.
+    pub(super) fn cut_touched(&mut self, len: usize) {
+        self.touched.truncate(len);
+        self.unasked.retain(|at| *at < len);
+    }
+}
+
 impl Notes {
     /// What few views note, if this one has.
     #[inline]
@@ -109,7 +119,7 @@ impl Notes {
         self.dirty = mark.dirty;
         if let Some(rare) = &mut self.rare {
             let mark = mark.rare.unwrap_or_default();
-            rare.touched.truncate(mark.touched);
+            rare.cut_touched(mark.touched);
             rare.readied.truncate(mark.readied);
             rare.lost.truncate(mark.lost);
             rare.expired.truncate(mark.expired);

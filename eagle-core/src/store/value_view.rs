@@ -50,7 +50,7 @@ impl View<'_> {
         let done = work(self)?;
         self.notes.dirty = dirty;
         if self.touched().len() > touched {
-            self.notes.rare_mut().touched.truncate(touched);
+            self.notes.rare_mut().cut_touched(touched);
         }
         Ok(done)
     }

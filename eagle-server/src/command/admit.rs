@@ -237,6 +237,7 @@ fn memory_within_limit(request: &Request<'_>) -> Result<(), CommandError> {
         node: &thread.node,
         worker: &mut worker,
         candidates: &mut thread.candidates.borrow_mut(),
+        turn: Some(&thread.turn),
     };
     let room = evictor.make_room(&batch.config, batch.now_ms);
     if room == Room::None && denies_oom(request) {

@@ -4,8 +4,9 @@ use super::account::account_slow;
 use super::admit::{Verdict, admit};
 use super::args::Args;
 use super::blocking::{self, post_ready};
+use super::caches::tell_caches_of;
 use super::context::{Context, Flow};
-use super::deliver::{deliver, publish_expired, remove_expired, send_all, tell_caches_of};
+use super::deliver::{deliver, publish_expired, remove_expired, send_all};
 use super::effect::Effects;
 use super::end::{Late, commit, end};
 use super::errors::{self, CommandError};
@@ -510,6 +511,7 @@ pub(super) fn in_context<'a, T>(
         replies_later: false,
         ready: &mut batch.ready,
     };
+    let reply_at = cx.out.mark();
     let result = work(&mut cx);
     batch.clock = cx.clock;
     // Most that only read have nothing to commit or to tell.
@@ -518,7 +520,7 @@ pub(super) fn in_context<'a, T>(
         && cx.effects.is_empty()
         && cx.stream.is_empty();
     if !is_quiet {
-        let late = end(&mut cx);
+        let late = end(&mut cx, reply_at);
         return (result, late);
     }
     if !cx.view.may_write() {
@@ -584,20 +586,21 @@ pub(super) fn apply_on<T>(
     node.note_changes(view.dirty());
     let committed = commit(node, &mut view, &mut stream);
     post_ready(node, &committed);
-    let stale = tell_caches_of(node, author, committed.touched());
+    let told = tell_caches_of(node, author, committed.touched());
     send_all(node, &notices);
     drop(committed);
-    (result, stale)
+    (result, told.into_list())
 }
 
 /// Removes `key` if its time has come, and tells who wants to know.
 pub(super) fn remove_if_expired(
-    node: &Node,
+    thread: &Thread,
     worker: &mut Worker,
     guard: &Guard,
     db: u8,
     key: &[u8],
 ) {
+    let node = &*thread.node;
     let slot = [key_slot(key)];
     let access = Access::Slots(&slot);
     let keyspace = &node.keyspace;
@@ -611,18 +614,19 @@ pub(super) fn remove_if_expired(
         stream.push_expired(&view, node.config.load().memory.lazyfree_lazy_expire);
         let committed = stream.commit(&mut view);
         post_ready(node, &committed);
-        publish_expired(node, &committed);
+        publish_expired(node, Some(&thread.turn), &committed);
     }
 }
 
 /// Removes those of these fields of a hash whose time has come, and tells who wants to know.
 pub(super) fn remove_lapsed(
-    node: &Node,
+    thread: &Thread,
     worker: &mut Worker,
     guard: &Guard,
     (db, key): (u8, &[u8]),
     fields: &[&[u8]],
 ) {
+    let node = &*thread.node;
     let slot = [key_slot(key)];
     let access = Access::Slots(&slot);
     let mut view = node.keyspace.view(worker, guard, access, unix_ms());
@@ -636,7 +640,7 @@ pub(super) fn remove_lapsed(
         node.note_changes(view.dirty());
         let committed = commit(node, &mut view, &mut stream);
         post_ready(node, &committed);
-        publish_expired(node, &committed);
+        publish_expired(node, Some(&thread.turn), &committed);
     }
 }
 

@@ -1,18 +1,20 @@
 //! Sending what requests, and the server by itself, have to tell clients.
 
+use super::caches::tell_caches;
 use super::call::Batch;
 use super::context::Context;
-use super::event::{CacheNote, Event, Events, EventsMark, Notice};
+use super::event::{Event, EventsMark, Notice};
 use super::keys;
-use super::spec::{Flags, KeyFlags};
+use super::spec::KeyFlags;
 use super::table::Entry;
 use crate::config::special::EventClasses;
-use crate::node::{Node, Thread};
-use crate::session::{CachingFlags, ClientInfo, ReplyMode, Session};
-use crate::tracking::Author;
+use crate::node::Node;
+use crate::session::{ClientInfo, ReplyMode, Session};
+use crate::tracking::Turn;
 use bytes::Bytes;
 use eagle_core::resp::{Mark, Writer};
 use eagle_core::store::{Committed, Lapsed, MetField, key_slot};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 impl Context<'_> {
@@ -76,63 +78,6 @@ impl Context<'_> {
             self.events.push(notice, self.out.mark());
         }
         receivers
-    }
-
-    /// Tells clients that cache keys, once this request is committed, that all are gone.
-    pub fn flushed(&mut self) {
-        if self.node.tracking.any() {
-            let before = self.view.touched().len();
-            self.events.caches.push(CacheNote::Flushed(before));
-        }
-    }
-
-    /// Says that the client is about to ask for something else than before as to the keys it caches.
-    pub fn asks_anew(&mut self) {
-        let before = self.view.touched().len();
-        if before > 0 || !self.events.caches.is_empty() {
-            let flags = self.session.info.caching.flags();
-            let unheard = self.node.tracking.prefixes() == 0;
-            self.events.caches.push(CacheNote::Asked {
-                before,
-                flags,
-                unheard,
-            });
-        }
-    }
-
-    /// Remembers for a client that caches keys which ones the command is about to read.
-    pub(super) fn remember_reads(&mut self, entry: &Entry, argv: &[&[u8]]) {
-        // What a script reads counts when it reads it.
-        let is_script = entry.command.runs_script();
-        if entry.has(Flags::READONLY) && !is_script && !self.session.in_script {
-            self.remember_keys(entry, argv);
-        }
-    }
-
-    /// Remembers the keys of a command for the client, if it caches keys and wants these tracked.
-    pub(super) fn remember_keys(&mut self, entry: &Entry, argv: &[&[u8]]) {
-        let info = &self.session.info;
-        let flags = info.caching.flags();
-        if !flags.has(CachingFlags::ON) {
-            return;
-        }
-        let wanted = if flags.has(CachingFlags::OPTIN) {
-            self.session.caching_said
-        } else {
-            !(flags.has(CachingFlags::OPTOUT) && self.session.caching_said)
-        };
-        if !wanted || flags.has(CachingFlags::BCAST) {
-            return;
-        }
-        for key in keys::find(entry, argv) {
-            let key = argv[key.position];
-            if self.view.may_write() {
-                let before = self.view.touched().len();
-                self.events.caches.push(CacheNote::Read(before, key.into()));
-            } else {
-                self.node.tracking.remember(info, key);
-            }
-        }
     }
 
     /// Raises the events of what the view noted: keys removed because their time has come, keys created.
@@ -382,100 +327,6 @@ fn send(node: &Node, notice: &Notice, to: &mut dyn FnMut(&Arc<ClientInfo>, Bytes
     }
 }
 
-/// Tells clients that cache keys which ones have changed, and not by a client.
-pub(super) fn tell_caches(node: &Node, changed: &[(u8, Box<[u8]>)]) {
-    tell_caches_of(node, None, changed);
-}
-
-/// The same, if `author` has changed them: returns what is for that client.
-pub(super) fn tell_caches_of(
-    node: &Node,
-    author: Option<&ClientInfo>,
-    changed: &[(u8, Box<[u8]>)],
-) -> Vec<Bytes> {
-    if changed.is_empty() {
-        return Vec::new();
-    }
-    let by = author.map(|client| client.id);
-    node.tell_caches_but(by, |tracking, to| {
-        let keys = changed.iter().map(|(_, key)| &**key);
-        tracking.broadcast(keys.clone().map(|key| (key, by)), to);
-        tracking.tell_readers(keys, author.map(Author::now), to);
-    })
-}
-
-/// Tells clients that cache keys what a request has `touched` and flushed, in this order, and remembers what it has read
-/// for its own client while the slots are still locked; what it changed afterwards that client is told at once. Returns
-/// the messages for it.
-pub(super) fn update_caches(
-    thread: &Thread,
-    session: &Session,
-    events: &Events,
-    touched: &[(u8, Box<[u8]>)],
-) -> Vec<Bytes> {
-    let node = &*thread.node;
-    if touched.is_empty() && events.caches.is_empty() {
-        return Vec::new();
-    }
-    let info = &session.info;
-    if node.tracking.prefixes() > 0 {
-        // They are told at the end of the connection's turn.
-        let unheard = events.caches.iter().filter_map(|note| match note {
-            CacheNote::Asked {
-                before,
-                unheard: true,
-                ..
-            } => Some(*before),
-            _ => None,
-        });
-        let heard = touched.iter().enumerate().skip(unheard.max().unwrap_or(0));
-        let changed = heard.map(|(at, (_, key))| {
-            let itself = !events.is_by_script(at);
-            (key.clone(), itself.then_some(info.id))
-        });
-        thread.broadcasts.borrow_mut().extend(changed);
-    }
-    node.tell_caches_but(Some(info.id), |tracking, to| {
-        // In the order of what happened: so a key that was read twice and changed then is told of once.
-        let mut told = 0;
-        let author = |flags| Some(Author { id: info.id, flags });
-        let mut tell = |until: usize, flags: CachingFlags| {
-            // What a command had changed that failed is no longer among them.
-            let until = until.clamp(told, touched.len());
-            let changed = touched[told..until].iter().map(|(_, key)| &**key);
-            tracking.tell_readers(changed, author(flags), to);
-            told = until;
-        };
-        let mut flags = flags_before(&events.caches, info);
-        for (at, note) in events.caches.iter().enumerate() {
-            match note {
-                CacheNote::Read(before, key) => {
-                    tell(*before, flags);
-                    tracking.remember(info, key);
-                }
-                CacheNote::Flushed(before) => {
-                    tell(*before, flags);
-                    tracking.invalidate_all(author(flags), to);
-                }
-                CacheNote::Asked { before, .. } => {
-                    tell(*before, flags);
-                    flags = flags_before(&events.caches[at + 1..], info);
-                }
-            }
-        }
-        tell(touched.len(), flags);
-    })
-}
-
-/// What the client itself had asked for before `notes`: what it has changed it is told of by the rules of that time.
-fn flags_before(notes: &[CacheNote], client: &ClientInfo) -> CachingFlags {
-    let asked = notes.iter().find_map(|note| match note {
-        CacheNote::Asked { flags, .. } => Some(*flags),
-        _ => None,
-    });
-    asked.unwrap_or(client.caching.flags())
-}
-
 /// The wanted events of fields that were removed because their time had come.
 fn lapsed_notices(lapsed: &Lapsed, wanted: EventClasses) -> impl Iterator<Item = Notice> + use<> {
     let (db, key) = (lapsed.db, lapsed.key.clone());
@@ -511,9 +362,10 @@ pub(super) fn by_hash(met: &[MetField]) -> Vec<HashFields<'_>> {
         .collect()
 }
 
-/// Tells whoever wants to know of keys and fields that were removed because their time has come.
-pub fn publish_expired(node: &Node, committed: &Committed<'_>) {
-    tell_caches(node, committed.touched());
+/// Tells whoever wants to know of keys and fields that were removed because their time has come, in the `turn` of a
+/// connection if there is one.
+pub fn publish_expired(node: &Node, turn: Option<&RefCell<Turn>>, committed: &Committed<'_>) {
+    tell_caches(node, turn, committed.touched());
     for (db, key) in committed.expired() {
         publish_event(node, EventClasses::EXPIRED, *db, "expired", key);
     }
@@ -545,17 +397,18 @@ pub(super) fn remove_expired(
     (entry, argv): (&Entry, &[&[u8]]),
     met_fields: &[MetField],
 ) {
-    let node = &*batch.thread.node;
+    let thread = batch.thread;
+    let node = &*thread.node;
     if node.pause.current(batch.now_ms).is_some() {
         return;
     }
     let guard = node.keyspace.pin();
-    let mut worker = batch.thread.worker.borrow_mut();
+    let mut worker = thread.worker.borrow_mut();
     for key in keys::find(entry, argv) {
         let key = argv[key.position];
-        super::call::remove_if_expired(node, &mut worker, &guard, session.db, key);
+        super::call::remove_if_expired(thread, &mut worker, &guard, session.db, key);
     }
     for (db, key, fields) in by_hash(met_fields) {
-        super::call::remove_lapsed(node, &mut worker, &guard, (db, key), &fields);
+        super::call::remove_lapsed(thread, &mut worker, &guard, (db, key), &fields);
     }
 }

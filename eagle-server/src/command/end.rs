@@ -1,12 +1,14 @@
 //! The end of a request: what it did is committed, and told to whom it concerns.
 
 use super::blocking::note_ready;
+use super::caches::update_caches;
 use super::context::Context;
-use super::deliver::{deliver, update_caches};
+use super::deliver::deliver;
 use super::event::Event;
-use crate::node::Node;
+use crate::node::{Node, Told};
 use crate::propagation::Stream;
 use crate::session::ReplyMode;
+use eagle_core::resp::Mark;
 use eagle_core::store::{Committed, MetField, View};
 
 /// What is left to do after a request that had nothing locked and met what has expired.
@@ -17,9 +19,10 @@ pub(super) struct Late {
 
 /// Commits a request and sends its events while the slots are still locked, so that the events of one key are sent in
 /// the order of its changes. A request that had nothing locked and met a key whose time has come returns its events:
-/// first that key is to be removed. Notes the keys that blocked clients wait for.
+/// first that key is to be removed. Notes the keys that blocked clients wait for. The reply begins at
+/// `reply_at`.
 #[inline(never)]
-pub(super) fn end(cx: &mut Context<'_>) -> Option<Box<Late>> {
+pub(super) fn end(cx: &mut Context<'_>, reply_at: Mark) -> Option<Box<Late>> {
     // Of work that was none of a command's: serving a blocked client.
     cx.flow_effects(&[], false);
     let late = (cx.view.met_expired() || cx.view.has_met_fields()) && !cx.view.may_write();
@@ -35,13 +38,14 @@ pub(super) fn end(cx: &mut Context<'_>) -> Option<Box<Late>> {
         cx.events.forget_noted();
         return None;
     }
-    tell(cx, committed, met)
+    tell(cx, reply_at, committed, met)
 }
 
 /// The second half of [`end`], if there is something to tell. `met` is there if it was met without a lock.
 #[inline(never)]
 fn tell(
     cx: &mut Context<'_>,
+    reply_at: Mark,
     committed: Committed<'_>,
     met: Option<Vec<MetField>>,
 ) -> Option<Box<Late>> {
@@ -52,23 +56,83 @@ fn tell(
             met_fields,
         }));
     }
-    let stale = update_caches(cx.thread, cx.session, &raised, committed.touched());
+    let told = update_caches(cx.thread, cx.session, &raised, &committed);
     let events = raised.into_list();
     if !events.is_empty() {
         deliver(cx.node, cx.session, cx.out, events);
     }
-    // What the client has to drop from its own cache it is told after the reply.
-    for message in stale {
-        if cx.replies_later {
-            cx.session.behind_reply.push(message);
-        } else if cx.session.reply == ReplyMode::On {
-            cx.out.raw(&message);
-        } else {
-            cx.node.send(&cx.session.info, message);
-        }
+    if !told.is_empty() {
+        tell_itself(cx, reply_at, told);
     }
     drop(committed);
     None
+}
+
+/// Commands that reply before they say what they have changed.
+const REPLIES_FIRST: &[&str] = &[
+    "bitfield",
+    "blmpop",
+    "blpop",
+    "brpop",
+    "bzmpop",
+    "bzpopmax",
+    "bzpopmin",
+    "exec",
+    "expire",
+    "expireat",
+    "geoadd",
+    "getdel",
+    "getex",
+    "getset",
+    "hincrby",
+    "hincrbyfloat",
+    "hmset",
+    "hset",
+    "hsetnx",
+    "lmpop",
+    "lpop",
+    "lpush",
+    "lpushx",
+    "lset",
+    "pexpire",
+    "pexpireat",
+    "rpop",
+    "rpush",
+    "rpushx",
+    "spop",
+    "xadd",
+    "zadd",
+    "zincrby",
+    "zmpop",
+    "zpopmax",
+    "zpopmin",
+    "zunionstore",
+];
+
+/// Puts what the client itself has to drop from its cache behind the reply, and what it is told in another client's place
+/// where Redis would: before the reply or behind. (Amid the reply of EXEC, where Redis would too, no client expects it.)
+#[inline(never)]
+fn tell_itself(cx: &mut Context<'_>, reply_at: Mark, told: Told) {
+    if cx.session.reply != ReplyMode::On && !cx.replies_later {
+        for message in told.into_list() {
+            cx.node.send(&cx.session.info, message);
+        }
+        return;
+    }
+    let is_before = !REPLIES_FIRST.contains(&cx.entry.command.name);
+    let mut behind = told.behind;
+    if is_before || cx.replies_later {
+        let amid = told.amid.into_iter().map(|message| (reply_at, message));
+        cx.out.insert(&amid.collect::<Vec<_>>());
+    } else {
+        behind.splice(0..0, told.amid);
+    }
+    for message in behind {
+        match cx.replies_later {
+            true => cx.session.behind_reply.push(message),
+            false => cx.out.raw(&message),
+        }
+    }
 }
 
 /// Makes what the view did durable and visible, adds `stream` to the log ring, and tells those who watch keys. The slots

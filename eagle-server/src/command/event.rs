@@ -8,6 +8,7 @@
 
 use crate::config::special::EventClasses;
 use crate::session::CachingFlags;
+use crate::tracking::{Maker, PrefixList};
 use eagle_core::resp::Mark;
 use std::cell::Cell;
 use std::ops::Range;
@@ -33,7 +34,7 @@ pub enum Notice {
 
 /// What concerns clients that cache keys, besides the changes that the view notes. Each with the number of changes noted
 /// before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum CacheNote {
     /// A key was read for the client while its slot was locked: only later changes make its copy stale.
     Read(usize, Box<[u8]>),
@@ -41,8 +42,8 @@ pub enum CacheNote {
     Asked {
         before: usize,
         flags: CachingFlags,
-        /// Nobody had asked for broadcasts: what was changed before is no part of them.
-        unheard: bool,
+        /// The prefixes that broadcasts were asked for by then.
+        prefixes: PrefixList,
     },
     /// A database was emptied: what had been cached is not to be told of again.
     Flushed(usize),
@@ -67,10 +68,11 @@ pub struct EventsMark {
     created: usize,
     lapsed: usize,
     caches: usize,
+    not_itself: usize,
 }
 
 /// The events of one request, in order.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct Events {
     list: Vec<Event>,
     /// Where the reply of the command being run begins.
@@ -84,15 +86,15 @@ pub struct Events {
     pub(super) lapsed: usize,
     /// For clients that cache keys, in order.
     pub(super) caches: Vec<CacheNote>,
-    /// Which of the changes that the view has noted were made by scripts.
-    by_script: Vec<Range<usize>>,
+    /// Which of the changes that the view has noted were not made by the client itself.
+    not_itself: Vec<(Range<usize>, Maker)>,
 }
 
 impl Events {
     /// Whether there is nothing to tell, neither to listeners nor to clients that cache keys.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.caches.is_empty() && self.by_script.is_empty()
+        self.list.is_empty() && self.caches.is_empty() && self.not_itself.is_empty()
     }
 
     /// Begins a command whose reply will stand at `reply_at`.
@@ -106,6 +108,7 @@ impl Events {
             created: self.created,
             lapsed: self.lapsed,
             caches: self.caches.len(),
+            not_itself: self.not_itself.len(),
         };
         self.reply_at = reply_at;
         mark
@@ -140,6 +143,7 @@ impl Events {
             at += 1;
             at <= mark.caches || matches!(note, CacheNote::Read(..))
         });
+        self.not_itself.truncate(mark.not_itself);
         self.expired = mark.expired;
         self.created = mark.created;
         self.lapsed = mark.lapsed;
@@ -171,18 +175,20 @@ impl Events {
         (self.expired, self.created, self.lapsed) = (0, 0, 0);
     }
 
-    /// Notes that a script has made these of the view's changes.
-    pub fn note_script(&mut self, changes: Range<usize>) {
+    /// Notes who has made these of the view's changes, if not the client itself.
+    pub fn note_maker(&mut self, changes: Range<usize>, by: Maker) {
         if !changes.is_empty() {
-            self.by_script.push(changes);
+            self.not_itself.push((changes, by));
         }
     }
 
-    /// Whether a script has made this one of the view's changes.
-    pub fn is_by_script(&self, change: usize) -> bool {
-        self.by_script
+    /// Who has made this one of the view's changes, if not the client itself.
+    pub fn maker_of(&self, change: usize) -> Option<Maker> {
+        let noted = self
+            .not_itself
             .iter()
-            .any(|changes| changes.contains(&change))
+            .find(|(changes, _)| changes.contains(&change));
+        noted.map(|(_, by)| *by)
     }
 
     /// The number of notices.

@@ -5,15 +5,18 @@
 //! `maxmemory-eviction-tenacity` grants, the command goes on and the keyspace thread continues in the background.
 
 use super::blocking::post_ready;
+use super::caches::tell_caches;
 use super::clock::{CLOCK_MASK, lfu_decayed, lru_clock};
-use super::deliver::{publish_event, tell_caches};
+use super::deliver::publish_event;
 use super::end;
 use crate::config::special::EventClasses;
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::{Candidates, time_max};
 use crate::node::Node;
+use crate::tracking::Turn;
 use eagle_core::store::{Access, Among, Entry, Worker, key_slot};
 use rand::Rng;
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -32,6 +35,8 @@ pub struct Evictor<'a> {
     pub node: &'a Node,
     pub worker: &'a mut Worker,
     pub candidates: &'a mut Candidates,
+    /// The turn of the connection for whose request there is to be room, if any.
+    pub turn: Option<&'a RefCell<Turn>>,
 }
 
 /// Blocks of a removed value that are freed before memory is looked at again.
@@ -128,7 +133,7 @@ impl Evictor<'_> {
         self.node.note_changes(view.dirty());
         let committed = end::commit(self.node, &mut view, &mut stream);
         post_ready(self.node, &committed);
-        tell_caches(self.node, committed.touched());
+        tell_caches(self.node, self.turn, committed.touched());
         publish_event(self.node, EventClasses::EVICTED, db, "evicted", &key);
         drop(committed);
         self.node.stats.evicted_keys.add_shared(1);

@@ -5,6 +5,7 @@ mod admit;
 mod args;
 pub mod blocking;
 pub mod bulk;
+mod caches;
 mod call;
 mod clock;
 mod context;

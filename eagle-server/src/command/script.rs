@@ -21,6 +21,7 @@ use crate::node::Node;
 use crate::script::{
     Busy, Failure, Finished, Given, Host, Refusal, Run, ScriptError, ScriptFlags, Source,
 };
+use crate::tracking::Maker;
 use eagle_core::resp::{Protocol, Writer};
 use eagle_core::store::KnownKey;
 use smallvec::SmallVec;
@@ -479,7 +480,7 @@ impl<'x> ScriptHost<'_, 'x> {
         self.cx.session.take_redacted();
         self.cx.session.put_redacted(outer);
         let changes = before..self.cx.view.touched().len();
-        self.cx.events.note_script(changes);
+        self.cx.events.note_maker(changes, Maker::None);
         self.cx.session.in_script = false;
         if let Flow::Later(_) | Flow::Forwarded(_) = flow {
             let text = "ERR This Redis command is not allowed from script";

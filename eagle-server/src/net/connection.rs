@@ -285,7 +285,7 @@ impl Connection {
                 None => self.process(),
             };
             self.replies.push(&mut self.out);
-            self.thread.send_broadcasts();
+            let turn = self.end_turn(&progress);
             self.collect_mail();
             self.note_sizes();
             if self.is_over_output_limit() {
@@ -348,6 +348,7 @@ impl Connection {
                     info.blocked.store(false, Ordering::Relaxed);
                     self.replies.push(&mut self.out);
                     self.replies.push_message(reply.into());
+                    self.resume_turn(turn);
                     for message in self.session.behind_reply.drain(..) {
                         self.replies.push_message(message);
                     }

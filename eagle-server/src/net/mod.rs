@@ -10,6 +10,7 @@ mod reactor;
 mod replies;
 mod requests;
 mod stream;
+mod turns;
 mod worker;
 
 pub use listener::{Listener, bind_all, bind_unix};

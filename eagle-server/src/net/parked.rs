@@ -49,7 +49,7 @@ impl Connection {
                     return false;
                 }
             }
-            self.thread.send_broadcasts();
+            self.thread.end_turn();
             if !self.reply_now(socket) {
                 return false;
             }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! In broadcast mode there is one message for all that one turn of a connection has changed (what it sent in one go), as
-//! Redis has one for each turn of its loop.
+//! Redis has one for each turn of its loop: see [`Turn`].
 //!
 //! Rules, by which no change is missed although reads take no lock:
 //!
@@ -21,12 +21,15 @@
 
 mod prefixes;
 mod table;
+mod turn;
+
+pub use prefixes::PrefixList;
+pub use turn::{Maker, Turn};
 
 use crate::session::{CachingFlags, ClientInfo, Registry};
 use bytes::Bytes;
 use eagle_core::resp::{Protocol, Writer};
 use prefixes::Prefixes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use table::Table;
@@ -63,14 +66,20 @@ impl Author {
     }
 }
 
-/// A changed key, and the client that changed it itself.
-pub type Changed = (Box<[u8]>, Option<u64>);
-
 /// How messages get to clients.
 pub struct Delivery<'a> {
     pub clients: &'a Registry,
-    /// Takes a message for a client.
-    pub send: &'a dyn Fn(&ClientInfo, Bytes),
+    /// Takes a message.
+    pub send: &'a dyn Fn(Addressee<'_>, Bytes),
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy)]
+pub struct Addressee<'a> {
+    /// Who tracks.
+    pub tracker: &'a ClientInfo,
+    /// Who gets what that client is told: itself, or the one it has named.
+    pub target: &'a ClientInfo,
 }
 
 /// What is out of date.
@@ -153,35 +162,26 @@ impl Tracking {
         self.table.add(key, client.id);
     }
 
-    /// Tells everybody who has to know that keys have changed, and not by a client.
-    pub fn invalidate<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone, to: &Delivery<'_>) {
-        self.broadcast(keys.clone().map(|key| (key, None)), to);
-        self.tell_readers(keys, None, to);
+    /// The prefixes of clients in broadcast mode, as they are now.
+    pub fn prefixes_now(&self) -> PrefixList {
+        self.prefixes.now()
     }
 
-    /// Tells clients in broadcast mode that keys have changed. With each stands the client that changed it itself, and
-    /// not by a script: it may want to be spared.
-    pub fn broadcast<'k>(
-        &self,
-        keys: impl Iterator<Item = (&'k [u8], Option<u64>)>,
-        to: &Delivery<'_>,
-    ) {
-        if self.prefixes.len() > 0 {
-            // Who changed a key last counts.
-            let by: BTreeMap<&[u8], Option<u64>> = keys.collect();
-            let changed: Vec<&[u8]> = by.keys().copied().collect();
-            self.prefixes.for_each(&changed, |client, keys| {
-                let is_own = |key: &&[u8]| by[*key] == Some(client.id);
-                if client.caching.flags().has(CachingFlags::NOLOOP) && keys.iter().any(is_own) {
-                    let others = keys.iter().copied().filter(|key| !is_own(key));
-                    let others: Vec<&[u8]> = others.collect();
-                    if !others.is_empty() {
-                        tell(client, Stale::Keys(&others), to);
-                    }
-                } else {
-                    tell(client, Stale::Keys(keys), to);
+    /// Tells clients in broadcast mode what a turn has changed.
+    pub fn broadcast(&self, turn: &Turn, to: &Delivery<'_>) {
+        for (prefix, keys) in turn.changes() {
+            let all: Vec<&[u8]> = keys.keys().map(|key| &**key).collect();
+            for client in prefix.listeners().values() {
+                if !client.caching.flags().has(CachingFlags::NOLOOP) {
+                    tell(client, Stale::Keys(&all), to);
+                    continue;
                 }
-            });
+                let others = keys.iter().filter(|(_, by)| **by != Some(client.id));
+                let others: Vec<&[u8]> = others.map(|(key, _)| &**key).collect();
+                if !others.is_empty() {
+                    tell(client, Stale::Keys(&others), to);
+                }
+            }
         }
     }
 
@@ -273,7 +273,11 @@ fn tell(client: &ClientInfo, stale: Stale<'_>, to: &Delivery<'_>) {
                     out.push(2);
                     out.bulk("tracking-redir-broken");
                     out.integer(redirect as i64);
-                    (to.send)(client, out.take());
+                    let addressee = Addressee {
+                        tracker: client,
+                        target: client,
+                    };
+                    (to.send)(addressee, out.take());
                 }
                 return;
             }
@@ -302,7 +306,11 @@ fn tell(client: &ClientInfo, stale: Stale<'_>, to: &Delivery<'_>) {
             out.null();
         }
     }
-    (to.send)(target, out.take());
+    let addressee = Addressee {
+        tracker: client,
+        target,
+    };
+    (to.send)(addressee, out.take());
 }
 
 #[cfg(test)]
@@ -334,9 +342,9 @@ mod tests {
         fn run(&self, act: impl FnOnce(&Delivery<'_>)) -> Vec<(u64, String)> {
             act(&Delivery {
                 clients: self.clients,
-                send: &|client, message| {
+                send: &|whom, message| {
                     let text = String::from_utf8_lossy(&message).replace("\r\n", " ");
-                    self.sent.borrow_mut().push((client.id, text));
+                    self.sent.borrow_mut().push((whom.target.id, text));
                 },
             });
             self.sent.take()
@@ -367,7 +375,7 @@ mod tests {
         let sent = log.run(|to| tracking.tell_readers(keys(&[b"k", b"other"]), author(99), to));
         assert_eq!(sent, [(reader.id, ">2 $10 invalidate *1 $1 k ".to_owned())]);
         assert!(
-            log.run(|to| tracking.invalidate(keys(&[b"k"]), to))
+            log.run(|to| tracking.tell_readers(keys(&[b"k"]), None, to))
                 .is_empty()
         );
         tracking.enable(&reader, CachingFlags::NOLOOP, 0, &[]);
@@ -397,33 +405,98 @@ mod tests {
         let flags = CachingFlags::BCAST;
         tracking.enable(&listener, flags, 0, &[b"a:", b"b:"]);
         assert_eq!(tracking.prefixes(), 2);
-        let sent = log.run(|to| {
-            tracking.invalidate(keys(&[b"a:2", b"c:1", b"a:1", b"b:1", b"a:2"]), to);
-        });
-        let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
+        let tell = |changes: &[(&[u8], Maker)]| {
+            let mut turn = Turn::default();
+            for (key, by) in changes {
+                turn.note(&tracking.prefixes_now(), key, *by);
+            }
+            let sent = log.run(|to| tracking.broadcast(&turn, to));
+            let texts = sent.into_iter().map(|(_, text)| text);
+            texts.collect::<Vec<String>>()
+        };
+        let sent = tell(&[
+            (b"a:2", Maker::None),
+            (b"c:1", Maker::None),
+            (b"a:1", Maker::None),
+            (b"b:1", Maker::None),
+            (b"a:2", Maker::None),
+        ]);
         let expected = [
             ">2 $10 invalidate *2 $3 a:1 $3 a:2 ",
             ">2 $10 invalidate *1 $3 b:1 ",
         ];
-        assert_eq!(texts, expected);
+        assert_eq!(sent, expected);
         // Who wants to be spared its own changes is, unless another client made them after it.
-        tracking.enable(&listener, flags.with(CachingFlags::NOLOOP), 0, &[]);
-        let changed: [(&[u8], Option<u64>); 4] = [
-            (b"a:1", Some(listener.id)),
-            (b"a:2", Some(listener.id)),
-            (b"b:1", Some(listener.id)),
-            (b"a:2", Some(99)),
+        tracking.enable(&listener, flags.with(CachingFlags::NOLOOP), 0, &[b"d:"]);
+        let own = Maker::Client(listener.id);
+        let sent = tell(&[
+            (b"a:1", own),
+            (b"a:2", own),
+            (b"b:1", own),
+            (b"b:1", Maker::Served),
+            (b"a:2", Maker::Client(99)),
+            (b"d:1", Maker::Served),
+            (b"d:2", Maker::None),
+            (b"d:2", own),
+        ]);
+        let expected = [
+            ">2 $10 invalidate *1 $3 a:2 ",
+            ">2 $10 invalidate *1 $3 d:1 ",
         ];
-        let sent = log.run(|to| tracking.broadcast(changed.into_iter(), to));
-        let texts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
-        assert!(
-            texts
-                .iter()
-                .all(|text| !text.contains("a:1") && !text.contains("b:1"))
-        );
-        assert!(texts.contains(&">2 $10 invalidate *1 $3 a:2 "));
+        assert_eq!(sent, expected);
         tracking.disable(&listener);
         assert_eq!(tracking.prefixes(), 0);
+    }
+
+    #[test]
+    fn a_turn_tells_who_asked_for_a_prefix_that_was_asked_for_all_along() {
+        let (clients, tracking) = (Registry::default(), Tracking::default());
+        let log = Log {
+            clients: &clients,
+            sent: RefCell::default(),
+        };
+        let (first, second) = (
+            client(&clients, Protocol::Resp3),
+            client(&clients, Protocol::Resp3),
+        );
+        let ask = |client: &Arc<ClientInfo>, prefix: &[u8]| {
+            tracking.enable(client, CachingFlags::BCAST, 0, &[prefix]);
+        };
+        let mut turn = Turn::default();
+        let note = |turn: &mut Turn, key: &[u8]| {
+            turn.note(&tracking.prefixes_now(), key, Maker::None);
+        };
+        ask(&first, b"a");
+        note(&mut turn, b"a1");
+        // Nobody had asked for this one yet.
+        note(&mut turn, b"b1");
+        ask(&first, b"b");
+        note(&mut turn, b"b2");
+        // Who comes later hears of what was changed before, if somebody was there all the time.
+        ask(&second, b"a");
+        tracking.disable(&first);
+        ask(&first, b"b");
+        note(&mut turn, b"b3");
+        let sent = log.run(|to| tracking.broadcast(&turn, to));
+        let expected = [
+            (second.id, ">2 $10 invalidate *1 $2 a1 ".to_owned()),
+            (first.id, ">2 $10 invalidate *1 $2 b3 ".to_owned()),
+        ];
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn only_what_was_changed_before_a_flush_can_wait() {
+        let (clients, tracking) = (Registry::default(), Tracking::default());
+        let listener = client(&clients, Protocol::Resp3);
+        tracking.enable(&listener, CachingFlags::BCAST, 0, &[]);
+        let mut turn = Turn::default();
+        turn.note_flush();
+        assert!(!turn.can_wait(), "there is nothing");
+        turn.note(&tracking.prefixes_now(), b"k", Maker::None);
+        assert!(!turn.can_wait());
+        turn.note_flush();
+        assert!(turn.can_wait());
     }
 
     #[test]

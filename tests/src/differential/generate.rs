@@ -131,7 +131,9 @@ impl Generator {
                 steps.push(Step::new(connection, &["HELLO", "3"], Compare::Shape));
             }
             if self.one_in(4) {
-                let args = self.expand("CLIENT TRACKING ON BCAST|OPTIN|OPTOUT? NOLOOP?");
+                let args = self.expand(
+                    "CLIENT TRACKING ON REDIRECT:<subscriber>? BCAST|OPTIN|OPTOUT? NOLOOP?",
+                );
                 steps.push(Step::of(connection, args, Compare::Exact));
             }
         }

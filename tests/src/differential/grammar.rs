@@ -571,6 +571,10 @@ pub const GRAMMAR: &[Rule] = &[
         "CLIENT TRACKING ON REDIRECT:<subscriber> OPTIN|OPTOUT? NOLOOP?",
         Exact,
     ),
+    rule(
+        "CLIENT TRACKING ON REDIRECT:<subscriber> BCAST PREFIX:k1? PREFIX:k2? NOLOOP?",
+        Exact,
+    ),
     rule("CLIENT CACHING YES|NO|MAYBE", Exact),
     rule("CLIENT TRACKINGINFO", Time(u64::MAX)),
     rule(

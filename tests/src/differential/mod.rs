@@ -14,7 +14,6 @@
 //!   side      the connections to one of them
 //!   crossing  what one has dumped, restored by the other
 //!   compare   when two replies are the same
-//!   pushes    when two servers have pushed the same
 //!   coverage  what has been generated
 //! ```
 
@@ -29,7 +28,6 @@ mod grammar;
 pub mod payloads;
 mod policy;
 mod pools;
-mod pushes;
 mod run;
 mod script;
 mod side;

@@ -362,9 +362,10 @@ impl Change<'_, '_> {
             let dirty = self.notes.dirty;
             self.remove(place, Contents::Discard)?;
             self.notes.dirty = dirty;
+            self.unask_last();
         } else {
             self.settle_due(place, table, true)?;
-            self.note_touched(place.db, place.key);
+            self.note_unasked(place.db, place.key);
         }
         self.note_lapsed(place, due, gone);
         Ok(due.len())

@@ -73,7 +73,7 @@ fn serve_key(batch: &mut Batch<'_>, db: u8, key: &[u8]) -> Looked {
         if !waiter.is_concerned_by(holds) {
             if has_ended {
                 drop(view);
-                remove_if_expired(node, &mut worker, batch.guard, db, key);
+                remove_if_expired(thread, &mut worker, batch.guard, db, key);
             }
             found = Some(holds);
             continue;
@@ -164,7 +164,7 @@ pub async fn serve_posted(thread: Rc<Thread>) {
         let mut batch = Batch::new(&thread, &guard);
         batch.ready = ready;
         serve(&mut batch);
-        thread.send_broadcasts();
+        thread.end_turn();
     }
 }
 

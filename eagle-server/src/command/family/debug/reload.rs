@@ -32,6 +32,9 @@ pub(super) fn reload(cx: &mut Context<'_>, words: &[&[u8]]) -> Outcome {
         };
         *flag = true;
     }
+    if !options.no_flush {
+        cx.flushed();
+    }
     let node = cx.thread.node.clone();
     Ok(Flow::Later(Box::pin(async move {
         // Nobody else is to see a dataset that is half there.

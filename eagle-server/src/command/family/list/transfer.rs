@@ -10,6 +10,7 @@ use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::config::special::EventClasses;
 use crate::session::Awaited;
+use crate::tracking::Maker;
 use eagle_core::store::End;
 use eagle_core::store::Kind;
 
@@ -158,8 +159,15 @@ fn transfer_or_wait(
             nothing: Nothing::Null,
             serve: Box::new(move |cx, source| {
                 let keys = (source, &*destination);
+                let before = cx.view.touched().len();
                 if !transfer(cx, keys, ends)? {
                     return Ok(Served::Waits);
+                }
+                // The push is news, and what was taken was told of when it came.
+                for at in before..cx.view.touched().len() {
+                    if *cx.view.touched()[at].1 != *destination {
+                        cx.events.note_maker(at..at + 1, Maker::Served);
+                    }
                 }
                 let spelling = (!is_rpoplpush).then(|| [end_word(ends.0), end_word(ends.1)]);
                 note_effect(cx, keys, spelling);

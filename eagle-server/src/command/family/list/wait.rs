@@ -8,6 +8,7 @@ use crate::command::errors;
 use crate::command::forwarding::{Forwarding, Timeout};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec};
 use crate::session::Awaited;
+use crate::tracking::Maker;
 use eagle_core::store::End;
 use eagle_core::store::Kind;
 
@@ -76,9 +77,15 @@ fn brpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 fn pop_one(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
     let (timeout, keys) = args.rest().split_last().ok_or(errors::SYNTAX)?;
     let deadline_ms = blocking::seconds(timeout, cx.now_ms)?;
-    take_or_wait(cx, args.argv(), keys, deadline_ms, move |cx, key| {
-        take_one(cx, key, end)
-    })
+    let take = move |cx: &mut Context<'_>, key: &[u8]| take_one(cx, key, end);
+    let take_served = move |cx: &mut Context<'_>, key: &[u8]| {
+        let before = cx.view.touched().len();
+        let taken = take_one(cx, key, end);
+        let changes = before..cx.view.touched().len();
+        cx.events.note_maker(changes, Maker::Served);
+        taken
+    };
+    take_or_wait(cx, args.argv(), keys, deadline_ms, (take, take_served))
 }
 
 /// Replies the key and its outermost element, and takes that off.
@@ -123,22 +130,20 @@ fn blmpop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let several = Several::parse(args)?;
     let deadline_ms = blocking::seconds(timeout, cx.now_ms)?;
     let (end, count) = (several.end, several.count);
-    take_or_wait(
-        cx,
-        args.argv(),
-        several.keys,
-        deadline_ms,
-        move |cx, key| take_some(cx, key, end, count),
-    )
+    let take = move |cx: &mut Context<'_>, key: &[u8]| take_some(cx, key, end, count);
+    take_or_wait(cx, args.argv(), several.keys, deadline_ms, (take, take))
 }
 
-/// Takes from the first list there is, or waits for one.
+/// Takes from the first list there is, or waits for one and takes from it then, which may be done in another way.
 fn take_or_wait(
     cx: &mut Context<'_>,
     argv: &[&[u8]],
     keys: &[&[u8]],
     deadline_ms: Option<u64>,
-    take: impl Fn(&mut Context<'_>, &[u8]) -> Outcome + Send + Sync + 'static,
+    (take, take_served): (
+        impl FnOnce(&mut Context<'_>, &[u8]) -> Outcome,
+        impl Fn(&mut Context<'_>, &[u8]) -> Outcome + Send + Sync + 'static,
+    ),
 ) -> Outcome {
     let db = cx.db();
     for key in keys {
@@ -158,7 +163,7 @@ fn take_or_wait(
                 if cx.view.list(cx.db(), key)?.is_none() {
                     return Ok(Served::Waits);
                 }
-                take(cx, key)?;
+                take_served(cx, key)?;
                 Ok(Served::Done)
             }),
         },
