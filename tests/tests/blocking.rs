@@ -258,6 +258,33 @@ fn a_list_in_the_place_of_another_value_wakes_nobody() {
     }
 }
 
+/// As 7.0.15 has it: a key is looked at again at the end of a transaction if it came into being with a type that anybody
+/// waits for, were it on another key.
+#[test]
+fn a_key_of_a_type_that_nobody_waits_for_wakes_nobody_even_if_it_becomes_a_list() {
+    let server = server();
+    let mut own = server.client();
+    let (mut client, mut other) = (server.client(), server.client());
+    own.call(&["RPUSH", "x", "v"]);
+    send(&mut client, &["BLPOP", "k", "0"]);
+    wait_blocked(&mut own, 1);
+    let make = |own: &mut Client| {
+        own.call(&["MULTI"]).ok();
+        own.call(&["ZINCRBY", "k", "1", "m"]);
+        own.call(&["SORT", "x", "ALPHA", "STORE", "k"]);
+        let replies = own.call(&["EXEC"]);
+        assert_eq!(replies.items().len(), 2);
+    };
+    make(&mut own);
+    own.call(&["PING"]);
+    wait_blocked(&mut own, 1);
+    assert_eq!(own.call(&["DEL", "k"]).int(), 1);
+    send(&mut other, &["BZPOPMIN", "elsewhere", "0"]);
+    wait_blocked(&mut own, 2);
+    make(&mut own);
+    assert_eq!(receive(&mut client), "k v");
+}
+
 /// One that is short, and one that is decoded on another thread.
 #[test]
 fn restore_in_the_place_of_another_value_wakes_clients() {

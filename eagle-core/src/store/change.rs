@@ -221,9 +221,7 @@ impl<'a> Change<'_, 'a> {
                 if expired {
                     self.note_expired(place.db, place.key);
                     self.note_created(place.db, place.key);
-                }
-                if expired {
-                    self.note_readied(place.db, place.key);
+                    self.note_readied(place.db, place.key, draft.kind);
                 }
                 self.note_lost(place, &here.blob);
                 self.release(&here.blob, contents)?;
@@ -251,7 +249,7 @@ impl<'a> Change<'_, 'a> {
                 }
                 table::insert(&mut self.writer, place.slot_at, place.hash, record)?;
                 self.note_created(place.db, place.key);
-                self.note_readied(place.db, place.key);
+                self.note_readied(place.db, place.key, draft.kind);
             }
         }
         self.note_change(place.db, place.key);
@@ -402,11 +400,13 @@ impl<'a> Change<'_, 'a> {
         }
     }
 
-    /// Notes that whoever waits for a key is to look at it ([`View::readied`](super::View::readied)).
+    /// Notes that whoever waits for a key is to look at it, as it holds a value of `kind` now
+    /// ([`View::readied`](super::View::readied)).
     #[inline]
-    pub(super) fn note_readied(&mut self, db: u8, key: &[u8]) {
+    pub(super) fn note_readied(&mut self, db: u8, key: &[u8], kind: Kind) {
         if self.keyspace.awaited().covers(key) {
-            self.notes.rare_mut().readied.push((db, key.into()));
+            let readied = &mut self.notes.rare_mut().readied;
+            readied.push(((db, key.into()), kind));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a view.
 
-use super::notes::{Lapsed, Rare};
+use super::notes::{Lapsed, Rare, Readied};
 use super::slot::Locks;
 
 /// The slots of a view that has ended, still locked.
@@ -31,7 +31,7 @@ impl Committed<'_> {
 
     /// See [`View::readied`](super::View::readied).
     #[inline]
-    pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
+    pub fn readied(&self) -> &[Readied] {
         self.rare.as_ref().map_or(&[], |rare| &rare.readied)
     }
 

@@ -16,6 +16,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All types, in the order of their numbers.
+    pub const ALL: [Kind; 6] = [
+        Kind::String,
+        Kind::Hash,
+        Kind::List,
+        Kind::Set,
+        Kind::Zset,
+        Kind::Stream,
+    ];
+
     /// The number that stands for the type on the medium.
     pub(super) fn code(self) -> u8 {
         match self {

@@ -76,7 +76,7 @@ pub use keyspace::{
     Counters, Guard, Keyspace, OpenError, OpenReport, PoolOptions, Settings, Usage, Worker,
 };
 pub use known::{KnownKey, KnownKeys};
-pub use notes::Lapsed;
+pub use notes::{Lapsed, Readied};
 pub use object::hash_expiry::{FieldChange, FieldRule};
 pub use object::list::read::{ListIter, ListRef};
 pub use object::list::{End, Popped};

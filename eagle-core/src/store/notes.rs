@@ -2,11 +2,15 @@
 
 use smallvec::SmallVec;
 
+use super::entry::Kind;
 use super::totals::Delta;
 use super::view::View;
 
 /// A database and a key of it.
 type KeyName = (u8, Box<[u8]>);
+
+/// A key that somebody may have waited for, and the type of value that made it worth a look.
+pub type Readied = (KeyName, Kind);
 
 /// The notes of a view. Every command has a view, and few have more to note than counts: what is rare is apart, so that
 /// nothing is spent on it where there is none.
@@ -23,7 +27,7 @@ pub(super) struct Rare {
     pub(super) touched: Vec<KeyName>,
     /// Which of `touched` nobody asked for: their time had come. Ascending.
     pub(super) unasked: Vec<usize>,
-    pub(super) readied: Vec<KeyName>,
+    pub(super) readied: Vec<Readied>,
     pub(super) lost: Vec<KeyName>,
     pub(super) expired: Vec<KeyName>,
     pub(super) created: Vec<KeyName>,
@@ -148,9 +152,10 @@ impl View<'_> {
 
     /// Keys that those who wait for them ([`Keyspace::awaited`](super::Keyspace::awaited)) are to look at: keys that came into being, and streams
     /// that got an entry. As in Redis it is no such news that a value has taken the place of
-    /// another one, or that a collection has grown. FLUSHDB and SWAPDB record nothing: the caller knows.
+    /// another one, even of another type, or that a collection has grown. FLUSHDB and SWAPDB record nothing: the caller
+    /// knows.
     #[inline]
-    pub fn readied(&self) -> &[(u8, Box<[u8]>)] {
+    pub fn readied(&self) -> &[Readied] {
         self.notes.rare().map_or(&[], |rare| &rare.readied)
     }
 
@@ -163,8 +168,11 @@ impl View<'_> {
 
     /// Has [`View::readied`] name a key that has taken the place of one that was removed, as far as others may know.
     pub fn note_readied(&mut self, db: u8, key: &[u8]) {
-        if self.keyspace().awaited().covers(key) {
-            self.notes.rare_mut().readied.push((db, key.into()));
+        if self.keyspace().awaited().covers(key)
+            && let Some(kind) = self.find(db, key).map(|entry| entry.kind())
+        {
+            let readied = &mut self.notes.rare_mut().readied;
+            readied.push(((db, key.into()), kind));
         }
     }
 

@@ -27,7 +27,7 @@ impl Change<'_, '_> {
             Contents::Discard,
         )?;
         // What was there counts as removed before.
-        self.note_readied(dst.0, dst.1);
+        self.note_readied(dst.0, dst.1, here.blob.kind());
         Ok(true)
     }
 
@@ -46,7 +46,7 @@ impl Change<'_, '_> {
             Contents::Discard,
         )?;
         // What was there counts as removed before.
-        self.note_readied(dst.0, dst.1);
+        self.note_readied(dst.0, dst.1, here.blob.kind());
         Ok(true)
     }
 }

@@ -154,6 +154,8 @@ pub struct BlockedTable {
     clients: Mutex<HashMap<u64, Arc<Waiter>>>,
     last_turn: AtomicU64,
     with_deadline: AtomicUsize,
+    /// How many clients wait for values of each type, in the order of [`Kind::ALL`].
+    of_kind: [AtomicUsize; Kind::ALL.len()],
     /// Keys for a worker to look at: the thread that changed them cannot serve, or must not now.
     posted: Mutex<Vec<ReadyKey>>,
     recheck: AtomicBool,
@@ -167,6 +169,7 @@ impl Default for BlockedTable {
             clients: Mutex::default(),
             last_turn: AtomicU64::new(0),
             with_deadline: AtomicUsize::new(0),
+            of_kind: Default::default(),
             posted: Mutex::default(),
             recheck: AtomicBool::new(false),
             post: Notify::new(),
@@ -205,6 +208,8 @@ impl BlockedTable {
         if waiter.deadline_ms.is_some() {
             self.with_deadline.fetch_add(1, Ordering::Relaxed);
         }
+        self.of_kind(waiter.awaited.kind)
+            .fetch_add(1, Ordering::Relaxed);
         for key in &waiter.keys {
             let slot = key_slot(key);
             let mut shard = self.shard(slot).lock();
@@ -234,6 +239,8 @@ impl BlockedTable {
         if waiter.deadline_ms.is_some() {
             self.with_deadline.fetch_sub(1, Ordering::Relaxed);
         }
+        self.of_kind(waiter.awaited.kind)
+            .fetch_sub(1, Ordering::Relaxed);
         self.clients.lock().remove(&waiter.client.id);
         waiter.client.blocked.store(false, Ordering::Relaxed);
     }
@@ -243,6 +250,11 @@ impl BlockedTable {
         self.shard(key_slot(key))
             .lock()
             .contains_key(&KeyName(db, key))
+    }
+
+    /// Whether somebody waits for values of a type, whatever the key.
+    pub fn awaits_kind(&self, kind: Kind) -> bool {
+        self.of_kind(kind).load(Ordering::Relaxed) > 0
     }
 
     /// Whether somebody waits for `key` whom its absence concerns.
@@ -337,6 +349,10 @@ impl BlockedTable {
         (keys, self.recheck.swap(false, Ordering::AcqRel))
     }
 
+    fn of_kind(&self, kind: Kind) -> &AtomicUsize {
+        &self.of_kind[kind as usize]
+    }
+
     fn shard(&self, slot: u16) -> &Mutex<HashMap<ReadyKey, Queue>> {
         &self.shards[usize::from(slot) % SHARDS]
     }
@@ -400,6 +416,7 @@ mod tests {
         let (second, mut reply) = table.add(interest, arrival(2, &[b"a"], list));
         assert_eq!((first.keys().len(), table.with_deadline()), (2, 1));
         assert!(table.is_awaited(0, b"b") && !table.is_awaited(1, b"b"));
+        assert!(table.awaits_kind(Kind::List) && !table.awaits_kind(Kind::Zset));
         let next = |after| table.next(0, b"a", after, None).map(|w| w.client.id);
         assert_eq!(next(0), Some(1));
         assert_eq!(next(first.turn()), Some(2));
@@ -414,6 +431,7 @@ mod tests {
         claim.answer(&table, interest, timed_out(Protocol::Resp3));
         assert_eq!(reply.try_recv().expect("answered").reply, b"_\r\n");
         assert!(table.is_empty() && interest.is_none() && table.with_deadline() == 0);
+        assert!(!table.awaits_kind(Kind::List));
     }
 
     #[test]

@@ -735,6 +735,11 @@ impl Generator {
         if args[0].eq_ignore_ascii_case(b"spop") {
             return;
         }
+        // With another number it would sleep for minutes, or years.
+        let sleeps = |word: &Vec<u8>| word.eq_ignore_ascii_case(b"sleep");
+        if args[0].eq_ignore_ascii_case(b"debug") && args.get(1).is_some_and(sleeps) {
+            return;
+        }
         let at = self.rng.random_range(0..args.len());
         let junk = self.pick(JUNK).to_vec();
         match self.rng.random_range(0..4) {
@@ -745,9 +750,7 @@ impl Generator {
         }
         // Without a source it has no keys by its specs, and Redis lets anybody write its destination.
         let merges = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"pfmerge");
-        if args[0].eq_ignore_ascii_case(b"acl")
-            && let Some(at) = args.iter().position(merges)
-        {
+        if let Some(at) = args.iter().position(merges) {
             args.resize_with(args.len().max(at + 3), || b"k1".to_vec());
         }
         for (name, words) in EXTENDED {

@@ -181,7 +181,10 @@ pub(super) fn note_ready(node: &Node, committed: &Committed<'_>, ready: &mut Vec
     if node.keyspace.awaited().is_none() {
         return;
     }
+    // Whom a type concerns that nobody waits for, on any key, is not looked at when another type has taken its place.
     let readied = committed.readied().iter();
+    let readied = readied.filter(|(_, kind)| node.blocked.awaits_kind(*kind));
+    let readied = readied.map(|(key, _)| key);
     let readied = readied.filter(|key| node.blocked.is_awaited(key.0, &key.1));
     let lost = committed.lost().iter();
     let lost = lost.filter(|key| node.blocked.is_loss_awaited(key.0, &key.1));

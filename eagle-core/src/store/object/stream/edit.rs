@@ -115,7 +115,7 @@ impl<'a> StreamEdit<'_, '_, 'a> {
         writer.publish(at + LEN_AT, len + 1)?;
         self.note(1);
         self.touch();
-        self.change.note_readied(self.db, self.key);
+        self.change.note_readied(self.db, self.key, Kind::Stream);
         Ok(())
     }
 
