@@ -136,6 +136,9 @@ const INDEX_BUDGET: usize = 64;
 /// Share of the time that the keyspace thread may work: one part in this many.
 const DUTY: u32 = 4;
 
+/// How often the thread looks, before it begins, whether it is needed already.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
 /// How often threads may be asked for the memory that they keep for their next writes.
 const GIVE_BACK_PERIOD: Duration = Duration::from_secs(1);
 /// They keep some; so much of it is worth asking for,
@@ -165,7 +168,26 @@ impl Background {
     }
 }
 
+/// Leaves the processors to the first clients, whose replies would else be later the more there is to index: for a
+/// period at most, and not once there is somebody whom indexing helps. That is whoever writes, so that what is free in
+/// the pool is used before more of it is taken, and a limit of memory, because what was not indexed counts as full.
+fn stand_back(node: &Node, stop: &AtomicBool) {
+    let started = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        let config = node.config.load();
+        let is_needed = config.memory.maxmemory != 0 || node.keyspace.usage().held > 0;
+        if is_needed
+            || started.elapsed() >= Duration::from_secs(1) / config.process.hz.clamp(1, 500)
+        {
+            return;
+        }
+        drop(config);
+        std::thread::sleep(FIRST_LOOK);
+    }
+}
+
 fn run(node: &Arc<Node>, stop: &AtomicBool) {
+    stand_back(node, stop);
     let mut worker = node.keyspace.worker();
     let mut candidates = Candidates::default();
     let mut indexed = false;

@@ -109,6 +109,58 @@ fn start_up_time_does_not_grow_with_the_data() {
     );
 }
 
+/// The pool's free space is counted after the start, and not at once: until then writes must neither lose nor leak
+/// anything, nor wait for it. A period of a second (`hz 1`) makes sure that the first of them come before.
+#[test]
+fn writes_before_the_free_space_is_counted_are_whole() {
+    const KEYS: usize = 20_000;
+    let sizes = [8, 40, 200, 900, 3000];
+    let value = |key: usize, fill: &str| fill.repeat(sizes[key % sizes.len()]);
+    let mut server = Launch::eagledb().option("hz", "1").start();
+    let run = |server: &Server, commands: Vec<Vec<String>>| {
+        let mut client = server.client();
+        for chunk in commands.chunks(1000) {
+            for reply in client.pipeline(chunk) {
+                assert!(reply.error().is_none(), "{reply:?}");
+            }
+        }
+    };
+    let set =
+        |key: usize, fill: &str| vec!["SET".to_owned(), format!("key:{key}"), value(key, fill)];
+    run(&server, (0..KEYS).map(|key| set(key, "a")).collect());
+    // Slabs of all these sizes are left with holes.
+    let del = |key: usize| vec!["DEL".to_owned(), format!("key:{key}")];
+    run(&server, (0..KEYS).step_by(3).map(del).collect());
+    let pool = server.pool_path().expect("a pool in a file");
+    for round in ["b", "c", "d"] {
+        server.kill9();
+        check_pool(&pool);
+        server.start();
+        run(
+            &server,
+            (0..KEYS).step_by(2).map(|key| set(key, round)).collect(),
+        );
+        server.kill9();
+        check_pool(&pool);
+        server.start();
+        let mut client = server.client();
+        for key in (0..KEYS).step_by(2) {
+            let found = client.call(&["GET", &format!("key:{key}")]);
+            assert_eq!(found.text(), value(key, round));
+        }
+    }
+    // Where nobody writes, all is counted nevertheless. Until then everything passes for full.
+    let used = |server: &Server| server.client().info_number("memory", "used_memory");
+    let before = used(&server).expect("a figure");
+    server.kill9();
+    server.start();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while used(&server).expect("a figure") > before + before / 20 {
+        assert!(Instant::now() < deadline, "the space is still not counted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn write_until_killed(server: &mut Server, writers: &mut [Writer], load_time: Duration) {
     std::thread::scope(|scope| {
         let runs: Vec<_> = writers
