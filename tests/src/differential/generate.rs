@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::docs::{Argument, Documented, Kind};
 use super::payloads::Payloads;
-use super::policy::{Policy, policy};
+use super::policy::{Policy, keep_all_found, policy};
 use super::pools::*;
 use super::run::{AUDITOR, BLOCKER, BLOCKERS, CONNECTIONS, SUBSCRIBER, SUBSCRIBER_ID};
 use super::script;
@@ -389,6 +389,7 @@ impl Generator {
             if self.one_in(8) && !loose && !is_command {
                 self.spoil(&mut args);
             }
+            keep_all_found(&mut args);
             commands.push(args);
         }
         Step::of(connection, script::line(form, &commands), compare)
@@ -402,6 +403,7 @@ impl Generator {
                 compare = Compare::Refusal;
             }
         }
+        keep_all_found(&mut args);
         Step::of(connection, args, compare)
     }
 

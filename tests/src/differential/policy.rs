@@ -201,3 +201,20 @@ pub fn policy(name: &str) -> Option<Policy> {
     let known = POLICIES.iter().find(|(other, _)| *other == name);
     known.map(|(_, policy)| *policy)
 }
+
+/// Has a geo search that stores what it finds keep all of it: which of several members at the same distance COUNT keeps is
+/// left to an unstable sort, and what comes behind would be about other members.
+pub(super) fn keep_all_found(args: &mut [Vec<u8>]) {
+    const STORES: [&str; 3] = ["STORE", "STOREDIST", "GEOSEARCHSTORE"];
+    let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    let stores = |word: &Vec<u8>| STORES.iter().any(|name| is(word, name));
+    if !args[0].to_ascii_lowercase().starts_with(b"geo") || !args.iter().any(stores) {
+        return;
+    }
+    if let Some(at) = args.iter().position(|word| is(word, "COUNT"))
+        && let Some(count) = args.get_mut(at + 1)
+        && str::from_utf8(count).is_ok_and(|text| text.parse().is_ok_and(|count: u32| count > 0))
+    {
+        *count = b"1000".to_vec();
+    }
+}

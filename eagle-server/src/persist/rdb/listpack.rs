@@ -60,6 +60,14 @@ pub struct Elements<'a> {
     done: bool,
 }
 
+impl Elements<'_> {
+    /// The same, whatever count the head announces: Redis does not look at that of a stream's node.
+    pub fn uncounted(mut self) -> Self {
+        self.announced = COUNT_UNKNOWN;
+        self
+    }
+}
+
 impl<'a> Iterator for Elements<'a> {
     type Item = Result<Element<'a>, DecodeError>;
 

@@ -187,7 +187,7 @@ fn read_node(
     after: &mut Option<StreamId>,
     first: &mut Option<StreamId>,
 ) -> Result<NodeImage, DecodeError> {
-    let mut elements = Elements(listpack::elements(blob)?);
+    let mut elements = Elements(listpack::elements(blob)?.uncounted());
     let (live, deleted) = (elements.int()?, elements.int()?);
     let names = elements.strings()?;
     if elements.int()? != 0 {
@@ -440,6 +440,21 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(read(&mut Cursor::new(&bytes[..cut]), Form::First).is_err());
         }
+    }
+
+    #[test]
+    fn a_node_is_read_whatever_count_its_head_announces() {
+        let mut blob = node_blob(SAME_NAMES, 4);
+        blob[4] ^= 1;
+        assert!(
+            listpack::elements(&blob)
+                .unwrap()
+                .any(|element| element.is_err())
+        );
+        let mut bytes = stream_bytes(&blob, 1);
+        length::write(&mut bytes, 0);
+        let image = read(&mut Cursor::new(&bytes), Form::First).unwrap();
+        assert_eq!(image.len(), 1);
     }
 
     #[test]
