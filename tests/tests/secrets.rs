@@ -69,3 +69,51 @@ fn passwords_are_wiped_from_where_they_were_read_into() {
         }
     }
 }
+
+/// Neither are they left where they were read into, nor in the queue that kept them for EXEC.
+#[test]
+fn passwords_are_wiped_when_their_transaction_has_ended() {
+    let server = Launch::eagledb().option("worker-threads", "1").start();
+    if let Err(error) = memory(&server) {
+        println!("skipped: the memory of a process cannot be read here: {error}");
+        return;
+    }
+    let mut client = calm_client(&server);
+    let word = |number: usize| {
+        format!("word-{number}-that-is-not-to-outlive-the-transaction-it-is-said-in")
+    };
+    let run = |word: &str| {
+        vec![
+            format!("ACL SETUSER friend on +@all ~* >{word}"),
+            format!("AUTH friend {word}"),
+            format!("HELLO 2 AUTH friend {word}"),
+        ]
+    };
+    // What CONFIG SET sets is known to the server as long as it holds.
+    let dropped = |word: &str| {
+        vec![
+            format!("ACL SETUSER stranger on >{word}"),
+            format!("CONFIG SET requirepass {word}"),
+            format!("CONFIG SET masterauth {word}"),
+        ]
+    };
+    let rounds = [
+        ("EXEC", run(&word(1)), word(1)),
+        ("DISCARD", dropped(&word(2)), word(2)),
+    ];
+    for (end, lines, word) in rounds {
+        for line in lines {
+            client.call(&["MULTI"]).ok();
+            let queued = client.call(&line.split(' ').collect::<Vec<_>>());
+            assert_eq!(queued.text(), "QUEUED", "{line}");
+            assert!(remembers(&server, word.as_bytes()), "it is queued: {line}");
+            assert!(client.call(&[end]).error().is_none(), "{line}");
+            assert!(!remembers(&server, word.as_bytes()), "{line}");
+        }
+    }
+    // A transaction that is lost keeps no more of its commands.
+    client.call(&["MULTI"]).ok();
+    assert!(client.call(&["GET"]).error().is_some());
+    client.call(&["ACL", "SETUSER", "friend", &format!(">{}", word(3))]);
+    assert!(!remembers(&server, word(3).as_bytes()));
+}

@@ -82,6 +82,10 @@ impl<'a> Batch<'a> {
 /// Commands that act on the transaction itself and are never queued, by full name: SLOWLOG RESET is no RESET.
 const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
 
+/// Commands that may have passwords among their arguments, by full name. What is said in secret is known for sure only once
+/// the command runs; until then the whole of it is.
+const SECRETIVE: &[&str] = &["acl|setuser", "auth", "config|set", "hello", "migrate"];
+
 /// Runs one request; its reply goes to `out`.
 pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
     let verdict = admit(batch, session, argv);
@@ -198,6 +202,10 @@ fn queue(
     argv: &[&[u8]],
 ) -> Flow {
     let thread = batch.thread;
+    let has_secrets = SECRETIVE.contains(&&*entry.full_name);
+    if has_secrets {
+        session.hold_secrets();
+    }
     if let Some(cluster) = &thread.node.cluster {
         let mut worker = thread.worker.borrow_mut();
         let view =
@@ -221,7 +229,7 @@ fn queue(
     let is_lost = session.watched.is_touched();
     let multi = session.multi.as_mut();
     if let Some(multi) = multi.filter(|multi| !multi.aborted && !is_lost) {
-        multi.push(Queued::new(entry.id, argv));
+        multi.push(Queued::new(entry.id, argv, has_secrets));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
     out.simple("QUEUED");

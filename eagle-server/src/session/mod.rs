@@ -98,7 +98,7 @@ pub struct Session {
     /// Arguments of the request being run that are secret: logs show a placeholder, and the bytes
     /// are wiped from the read buffer.
     redacted: SmallVec<[usize; 2]>,
-    /// A command inside of the request being run had secret arguments.
+    /// A command inside of the request being run had secret arguments, or it is one that was queued and may have.
     held_secrets: bool,
 }
 
@@ -156,6 +156,11 @@ impl Session {
     /// Marks the argument at `position` as secret.
     pub fn redact(&mut self, position: usize) {
         self.redacted.push(position);
+    }
+
+    /// The request, which does not run yet, may have secret arguments.
+    pub fn hold_secrets(&mut self) {
+        self.held_secrets = true;
     }
 
     /// Positions of the secret arguments of the request being run.

@@ -1,17 +1,30 @@
 //! Commands queued between MULTI and EXEC.
 
+use zeroize::Zeroize;
+
 /// One queued command with arguments of its own.
 pub struct Queued {
     /// The command's place in the command table.
     pub command_id: usize,
     pub argv: Box<[Box<[u8]>]>,
+    /// Among the arguments may be passwords: they are wiped when the command is dropped.
+    has_secrets: bool,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if self.has_secrets {
+            self.argv.iter_mut().for_each(|word| word.zeroize());
+        }
+    }
 }
 
 impl Queued {
-    pub fn new(command_id: usize, argv: &[&[u8]]) -> Queued {
+    pub fn new(command_id: usize, argv: &[&[u8]], has_secrets: bool) -> Queued {
         Queued {
             command_id,
             argv: argv.iter().map(|word| Box::from(*word)).collect(),
+            has_secrets,
         }
     }
 
