@@ -5,6 +5,7 @@ use super::caches::update_caches;
 use super::context::Context;
 use super::deliver::deliver;
 use super::event::Event;
+use super::spec::Flags;
 use crate::node::{Node, Told};
 use crate::propagation::Stream;
 use crate::session::ReplyMode;
@@ -68,47 +69,6 @@ fn tell(
     None
 }
 
-/// Commands that reply before they say what they have changed.
-const REPLIES_FIRST: &[&str] = &[
-    "bitfield",
-    "blmpop",
-    "blpop",
-    "brpop",
-    "bzmpop",
-    "bzpopmax",
-    "bzpopmin",
-    "exec",
-    "expire",
-    "expireat",
-    "geoadd",
-    "getdel",
-    "getex",
-    "getset",
-    "hincrby",
-    "hincrbyfloat",
-    "hmset",
-    "hset",
-    "hsetnx",
-    "lmpop",
-    "lpop",
-    "lpush",
-    "lpushx",
-    "lset",
-    "pexpire",
-    "pexpireat",
-    "rpop",
-    "rpush",
-    "rpushx",
-    "spop",
-    "xadd",
-    "zadd",
-    "zincrby",
-    "zmpop",
-    "zpopmax",
-    "zpopmin",
-    "zunionstore",
-];
-
 /// Puts what the client itself has to drop from its cache behind the reply, and what it is told in another client's place
 /// where Redis would: before the reply or behind. (Amid the reply of EXEC, where Redis would too, no client expects it.)
 #[inline(never)]
@@ -119,7 +79,7 @@ fn tell_itself(cx: &mut Context<'_>, reply_at: Mark, told: Told) {
         }
         return;
     }
-    let is_before = !REPLIES_FIRST.contains(&cx.entry.command.name);
+    let is_before = !cx.entry.has(Flags::REPLIES_FIRST);
     let mut behind = told.behind;
     if is_before || cx.replies_later {
         let amid = told.amid.into_iter().map(|message| (reply_at, message));

@@ -52,6 +52,9 @@ impl Flags {
     pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
     /// The keys its specs describe may number none (EVAL).
     pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 22);
+    /// It replies before it says what it has changed. What its client is told then in another client's place
+    /// (client side caching) comes behind the reply.
+    pub const REPLIES_FIRST: Flags = Flags(1 << 23);
 
     /// Both sets of bits.
     pub const fn with(self, other: Flags) -> Flags {
@@ -458,6 +461,12 @@ impl Command {
         if self.flags.has(Flags::WRITE) {
             self.scope = Scope::Keys;
         }
+        self
+    }
+
+    /// Adds [`Flags::REPLIES_FIRST`].
+    pub const fn replies_first(mut self) -> Command {
+        self.flags = self.flags.with(Flags::REPLIES_FIRST);
         self
     }
 

@@ -58,7 +58,8 @@ const EXPIRE: Command = setting(
     expire,
     Docs::new("generic", "1.0.0", "Set a key's time to live in seconds")
         .syntax("key seconds condition=[NX | XX | GT | LT]{7.0.0}"),
-);
+)
+.replies_first();
 
 fn expire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::Seconds)
@@ -74,7 +75,8 @@ const PEXPIRE: Command = setting(
         "Set a key's time to live in milliseconds",
     )
     .syntax("key milliseconds condition=[NX | XX | GT | LT]{7.0.0}"),
-);
+)
+.replies_first();
 
 fn pexpire(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::Millis)
@@ -91,7 +93,8 @@ const EXPIREAT: Command = setting(
         "Set the expiration for a key as a UNIX timestamp",
     )
     .syntax("key unix-time-seconds condition=[NX | XX | GT | LT]{7.0.0}"),
-);
+)
+.replies_first();
 
 fn expireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::UnixSeconds)
@@ -108,7 +111,8 @@ const PEXPIREAT: Command = setting(
         "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
     )
     .syntax("key unix-time-milliseconds condition=[NX | XX | GT | LT]{7.0.0}"),
-);
+)
+.replies_first();
 
 fn pexpireat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     expire_at(cx, args, Unit::UnixMillis)

@@ -67,7 +67,8 @@ const EXEC: Command = Command::new(
     Flags::SKIP_SLOWLOG,
 ])
 .family(Categories::TRANSACTION)
-.forwarded(Forwarding::Transaction);
+.forwarded(Forwarding::Transaction)
+.replies_first();
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let Some(multi) = cx.session.multi.take() else {

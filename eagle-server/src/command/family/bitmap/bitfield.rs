@@ -40,7 +40,7 @@ pub(super) const BITFIELD: Command = Command::new(
     ],
 )
 .notes("This command allows both access and modification of the key")])
-.find_keys(bitfield_keys);
+.find_keys(bitfield_keys).replies_first();
 
 /// The key is only read if every operation is a whole GET.
 fn bitfield_keys(argv: &[&[u8]]) -> KeyRefs {

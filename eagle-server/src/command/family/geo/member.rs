@@ -32,7 +32,8 @@ pub(super) const GEOADD: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM])
 .family(Categories::GEO)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])])
+.replies_first();
 
 fn geoadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;

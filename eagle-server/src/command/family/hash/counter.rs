@@ -27,7 +27,8 @@ pub(super) const HINCRBY: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
-)]);
+)])
+.replies_first();
 
 fn hincrby(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     const NOT_INTEGER: CommandError = CommandError::new("ERR hash value is not an integer");
@@ -64,7 +65,8 @@ pub(super) const HINCRBYFLOAT: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
-)]);
+)])
+.replies_first();
 
 fn hincrbyfloat(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     const NOT_FLOAT: CommandError = CommandError::new("ERR hash value is not a float");

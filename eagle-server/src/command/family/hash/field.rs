@@ -117,7 +117,8 @@ pub(super) const HSET: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::HASH)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])])
+.replies_first();
 
 fn hset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.rest().first().copied().unwrap_or_default();
@@ -143,7 +144,8 @@ pub(super) const HMSET: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::HASH)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])])
+.replies_first();
 
 fn hmset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.rest().first().copied().unwrap_or_default();
@@ -183,7 +185,8 @@ pub(super) const HSETNX: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::HASH)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::INSERT])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::INSERT])])
+.replies_first();
 
 fn hsetnx(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, field, value) = (args.word()?, args.word()?, args.word()?);

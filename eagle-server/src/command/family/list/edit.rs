@@ -20,7 +20,7 @@ pub(super) const LSET: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM])
 .family(Categories::LIST)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]).replies_first();
 
 fn lset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, db) = (args.word()?, cx.db());

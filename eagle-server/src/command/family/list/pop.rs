@@ -29,7 +29,8 @@ pub(super) const LPOP: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn lpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop(cx, args, End::Head)
@@ -54,7 +55,8 @@ pub(super) const RPOP: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn rpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop(cx, args, End::Tail)
@@ -185,7 +187,7 @@ pub(super) const LMPOP: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::MOVABLE_KEYS])
 .family(Categories::LIST)
-.keys(&[KeySpec::key_num(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE])]);
+.keys(&[KeySpec::key_num(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE])]).replies_first();
 
 fn lmpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let several = Several::parse(args)?;

@@ -27,7 +27,8 @@ pub(super) const LPUSH: Command = pushing(
         "Prepend one or multiple elements to a list",
     )
     .history(&[("2.4.0", "Accepts multiple `element` arguments.")]),
-);
+)
+.replies_first();
 
 fn lpush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     push(cx, args, End::Head, false)
@@ -39,7 +40,8 @@ pub(super) const RPUSH: Command = pushing(
     rpush,
     Docs::new("list", "1.0.0", "Append one or multiple elements to a list")
         .history(&[("2.4.0", "Accepts multiple `element` arguments.")]),
-);
+)
+.replies_first();
 
 fn rpush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     push(cx, args, End::Tail, false)
@@ -55,7 +57,8 @@ pub(super) const LPUSHX: Command = pushing(
         "Prepend an element to a list, only if the list exists",
     )
     .history(&[("4.0.0", "Accepts multiple `element` arguments.")]),
-);
+)
+.replies_first();
 
 fn lpushx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     push(cx, args, End::Head, true)
@@ -71,7 +74,8 @@ pub(super) const RPUSHX: Command = pushing(
         "Append an element to a list, only if the list exists",
     )
     .history(&[("4.0.0", "Accepts multiple `element` arguments.")]),
-);
+)
+.replies_first();
 
 fn rpushx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     push(cx, args, End::Tail, true)

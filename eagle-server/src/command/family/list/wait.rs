@@ -37,7 +37,8 @@ pub(super) const BLPOP: Command = Command::new(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::Last));
+.forwarded(Forwarding::Wait(Timeout::Last))
+.replies_first();
 
 fn blpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one(cx, args, End::Head)
@@ -68,7 +69,8 @@ pub(super) const BRPOP: Command = Command::new(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::Last));
+.forwarded(Forwarding::Wait(Timeout::Last))
+.replies_first();
 
 fn brpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one(cx, args, End::Tail)
@@ -123,7 +125,8 @@ pub(super) const BLMPOP: Command = Command::new(
     2,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::First));
+.forwarded(Forwarding::Wait(Timeout::First))
+.replies_first();
 
 fn blmpop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let timeout = args.word()?;

@@ -34,7 +34,8 @@ pub(super) const SPOP: Command = Command::new(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.tips(&["nondeterministic_output"]);
+.tips(&["nondeterministic_output"])
+.replies_first();
 
 fn spop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, db) = (args.word()?, cx.db());

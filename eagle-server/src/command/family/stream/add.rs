@@ -29,7 +29,7 @@ pub(super) const XADD: Command = Command::new(
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::STREAM)
 .keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE]).notes("UPDATE instead of INSERT because of the optional trimming feature")])
-.tips(&["nondeterministic_output"]);
+.tips(&["nondeterministic_output"]).replies_first();
 
 fn xadd(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;

@@ -205,7 +205,8 @@ pub(super) const GETSET: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
-)]);
+)])
+.replies_first();
 
 fn getset(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let (key, value) = (args.word()?, args.word()?);
@@ -235,7 +236,8 @@ pub(super) const GETDEL: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn getdel(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;
@@ -267,7 +269,7 @@ pub(super) const GETEX: Command = Command::new(
 .keys(&[
     KeySpec::index(1, &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])
         .notes("RW and UPDATE because it changes the TTL"),
-]);
+]).replies_first();
 
 fn getex(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let key = args.word()?;

@@ -42,7 +42,8 @@ pub(super) const ZADD: Command = Command::new(
 )
 .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST])
 .family(Categories::SORTEDSET)
-.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])]);
+.keys(&[KeySpec::index(1, &[KeyFlags::RW, KeyFlags::UPDATE])])
+.replies_first();
 
 fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     add(cx, args, AddRule::default())
@@ -66,7 +67,8 @@ pub(super) const ZINCRBY: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE],
-)]);
+)])
+.replies_first();
 
 fn zincrby(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let rule = AddRule {

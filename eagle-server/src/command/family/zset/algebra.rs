@@ -78,7 +78,8 @@ pub(super) const ZUNIONSTORE: Command = storing(
         "destination numkeys key [key ...] [WEIGHTS weight...] [AGGREGATE aggregate=<SUM | \
          MIN | MAX>]",
     ),
-);
+)
+.replies_first();
 
 fn zunionstore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     store_members(cx, args, Operation::Union, "zunionstore")

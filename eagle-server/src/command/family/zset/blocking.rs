@@ -38,7 +38,8 @@ pub(super) const BZPOPMIN: Command = Command::new(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::Last));
+.forwarded(Forwarding::Wait(Timeout::Last))
+.replies_first();
 
 fn bzpopmin(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_or_wait(cx, args, End::Min)
@@ -70,7 +71,8 @@ pub(super) const BZPOPMAX: Command = Command::new(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::Last));
+.forwarded(Forwarding::Wait(Timeout::Last))
+.replies_first();
 
 fn bzpopmax(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_or_wait(cx, args, End::Max)
@@ -137,7 +139,8 @@ pub(super) const BZMPOP: Command = Command::new(
     2,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
 )])
-.forwarded(Forwarding::Wait(Timeout::First));
+.forwarded(Forwarding::Wait(Timeout::First))
+.replies_first();
 
 fn bzmpop(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let argv = args.argv();

@@ -50,7 +50,8 @@ pub(super) const ZPOPMIN: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn zpopmin(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one_key(cx, args, End::Min)
@@ -77,7 +78,8 @@ pub(super) const ZPOPMAX: Command = Command::new(
 .keys(&[KeySpec::index(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn zpopmax(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     pop_one_key(cx, args, End::Max)
@@ -150,7 +152,8 @@ pub(super) const ZMPOP: Command = Command::new(
 .keys(&[KeySpec::key_num(
     1,
     &[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::DELETE],
-)]);
+)])
+.replies_first();
 
 fn zmpop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let request = PopRequest::parse(args)?;
