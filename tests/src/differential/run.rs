@@ -240,6 +240,9 @@ impl Pair {
                         theirs,
                     });
                 }
+                if has_met_damage(&theirs.reply) {
+                    return None;
+                }
                 if let Some(queue) = queued.get_mut(step.connection) {
                     match theirs.reply {
                         Reply::Simple(text) if text == b"QUEUED" => queue.push_back(step.compare),
@@ -332,6 +335,16 @@ fn is_explained(step: &Step, ours: &Reply, theirs: &Reply) -> bool {
         .any(|arg| arg.eq_ignore_ascii_case(b"count"));
     let are_alike = same(Compare::Shape, ours, theirs);
     (refused(theirs) && !refused(ours)) || (is_search && counts && are_alike)
+}
+
+/// Whether a command has met a HyperLogLog damaged in its middle. A PFADD of 7.0.15 keeps then what it had added before it
+/// came there, although it is refused; what is refused here changes nothing.
+fn has_met_damage(reply: &Reply) -> bool {
+    match reply {
+        Reply::Error(text) => text.starts_with(b"INVALIDOBJ"),
+        Reply::Array(replies) => replies.iter().any(has_met_damage),
+        _ => false,
+    }
 }
 
 /// Whether both servers have told the same of what is cached, and of all else they tell. Steps that are sent together are
