@@ -24,6 +24,7 @@ use super::{DecodeError, integer};
 const HEADER_BYTES: usize = 6;
 const COUNT_UNKNOWN: u16 = u16::MAX;
 const END: u8 = 0xff;
+const END_BYTES: usize = 1;
 
 /// Above this size no writer packs; readers still follow what the blob's own header says.
 pub const WRITTEN_BYTES_MAX: usize = 1 << 30;
@@ -44,6 +45,7 @@ pub fn elements(blob: &[u8]) -> Result<Elements<'_>, DecodeError> {
         ));
     }
     Ok(Elements {
+        blob,
         entries: Cursor::new(entries),
         announced: count,
         seen: 0,
@@ -54,6 +56,7 @@ pub fn elements(blob: &[u8]) -> Result<Elements<'_>, DecodeError> {
 /// The elements of a listpack, first to last.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
+    blob: &'a [u8],
     entries: Cursor<'a>,
     announced: u16,
     seen: u64,
@@ -82,21 +85,26 @@ impl<'a> Iterator for Elements<'a> {
                 "listpack with another count than it says",
             )));
         }
-        let element = read_entry(&mut self.entries);
+        let element = self.read_entry();
         self.seen += 1;
         self.done = element.is_err();
         Some(element)
     }
 }
 
-fn read_entry<'a>(entries: &mut Cursor<'a>) -> Result<Element<'a>, DecodeError> {
-    let before = entries.remaining();
-    let element = read_element(entries)?;
-    let expected = BackLength::of(before - entries.remaining());
-    if entries.take(expected.bytes().len() as u64)? != expected.bytes() {
-        return Err(DecodeError::Corrupt("listpack with a wrong back length"));
+impl<'a> Elements<'a> {
+    fn read_entry(&mut self) -> Result<Element<'a>, DecodeError> {
+        let before = self.entries.remaining();
+        let element = read_element(&mut self.entries)?;
+        let bytes = before - self.entries.remaining();
+        self.entries
+            .take(BackLength::of(bytes).bytes().len() as u64)?;
+        let read = &self.blob[..self.blob.len() - END_BYTES - self.entries.remaining()];
+        if BackLength::read(read) != Some(bytes as u64) {
+            return Err(DecodeError::Corrupt("listpack with a wrong back length"));
+        }
+        Ok(element)
     }
-    Ok(element)
 }
 
 fn read_element<'a>(entries: &mut Cursor<'a>) -> Result<Element<'a>, DecodeError> {
@@ -221,7 +229,7 @@ impl Writer {
     }
 }
 
-/// The back length of an entry, in the one form readers accept.
+/// The back length of an entry, in the form that is written.
 struct BackLength {
     groups: [u8; 5],
     from: usize,
@@ -230,7 +238,7 @@ struct BackLength {
 impl BackLength {
     fn of(entry_bytes: usize) -> BackLength {
         // The upper limits of two to four groups are one below what the groups could hold: the
-        // format's reference writer is off by one there, and readers compare with its choice.
+        // format's reference writer is off by one there, and readers count with its choice.
         let len = match entry_bytes {
             0..=127 => 1,
             128..16383 => 2,
@@ -251,6 +259,19 @@ impl BackLength {
 
     fn bytes(&self) -> &[u8] {
         &self.groups[self.from..]
+    }
+
+    /// Reads a back length from its last byte, which is `read`'s, as who walks backwards does; it takes any form of the
+    /// number, and so it may reach into what stands before. `None` if there is no end of it.
+    fn read(read: &[u8]) -> Option<u64> {
+        let mut value = 0;
+        for (shift, group) in read.iter().rev().take(5).enumerate() {
+            value |= u64::from(group & 0x7f) << (7 * shift);
+            if group & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 
@@ -333,12 +354,25 @@ mod tests {
         assert!(changed(6, 0xbf).is_err(), "string beyond the end");
         assert!(changed(6, 0xf5).is_err(), "unknown encoding");
         assert!(changed(9, 4).is_err(), "back length");
+        assert!(changed(9, 0x83).is_err(), "back length of two groups");
         assert!(changed(10, 0xff).is_err(), "end mark inside");
         assert!(changed(good.len() - 1, 0).is_err(), "no end mark");
         for cut in 0..good.len() {
             assert!(unpacked(&good[..cut]).is_err(), "cut at {cut}");
         }
         assert_eq!(unpacked(&packed(&[])).unwrap().len(), 0);
+    }
+
+    /// Redis reads it from behind, over what stands before, and compares the number only.
+    #[test]
+    fn a_back_length_may_have_an_empty_group() {
+        let mut blob = packed(&[b"0", b"7"]);
+        let back_length = HEADER_BYTES + 1;
+        assert_eq!(blob[back_length - 1..=back_length], [0, 1]);
+        blob[back_length] = 0x81;
+        assert_eq!(unpacked(&blob).unwrap().len(), 2);
+        blob[back_length - 1] = 1;
+        assert!(unpacked(&blob).is_err());
     }
 
     proptest! {
