@@ -261,11 +261,8 @@ fn add_functions(node: &Node, codes: &[Vec<u8>], present: Present) -> Result<(),
     if codes.is_empty() {
         return Ok(());
     }
-    let name_of = |code: &[u8]| Library::name_in(code);
-    let names: Vec<String> = codes
-        .iter()
-        .map(|code| name_of(code))
-        .collect::<Result<_, _>>()?;
+    let name_of = |code: &Vec<u8>| Library::name_in(code).map_err(|error| error.to_string());
+    let names: Vec<String> = codes.iter().map(name_of).collect::<Result<_, _>>()?;
     let mut spelled = Vec::new();
     for library in node.scripts.functions.snapshot().iter() {
         if !names.contains(&library.name) {

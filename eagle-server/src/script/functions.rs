@@ -2,6 +2,7 @@
 //!
 //! Only the code is kept. What a library registers is learned by running it, at the start and when it is loaded.
 
+use super::error::ScriptError;
 use super::shebang::{self, ScriptFlags};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +27,7 @@ pub struct Library {
 
 impl Library {
     /// The name that the code of a library gives; the error is the reply's text.
-    pub fn name_in(code: &[u8]) -> Result<String, String> {
+    pub fn name_in(code: &[u8]) -> Result<String, ScriptError> {
         shebang::of_library(code).map(|(name, _)| name)
     }
 

@@ -1,5 +1,6 @@
 //! The first line of scripts and libraries: `#!lua name=mylib flags=no-writes,allow-stale`.
 
+use super::error::ScriptError;
 use eagle_core::text::split_args::split_args;
 
 /// What a script promises or asks for.
@@ -50,34 +51,31 @@ impl ScriptFlags {
 
 /// Splits a script into flags and the code behind the first line. The line break stays, so that lines keep their
 /// numbers.
-pub(super) fn of_script(body: &[u8]) -> Result<(ScriptFlags, &[u8]), String> {
+pub(super) fn of_script(body: &[u8]) -> Result<(ScriptFlags, &[u8]), ScriptError> {
     if !body.starts_with(b"#!") {
         return Ok((ScriptFlags::COMPATIBLE, body));
     }
     let Some((line, code)) = first_line(body) else {
-        return Err("ERR Invalid script shebang".to_owned());
+        return Err(told("ERR Invalid script shebang"));
     };
     let parts = split_args(line).unwrap_or_default();
     let Some((engine, options)) = parts.split_first() else {
-        return Err("ERR Invalid engine in script shebang".to_owned());
+        return Err(told("ERR Invalid engine in script shebang"));
     };
     if engine != b"#!lua" {
-        let engine = String::from_utf8_lossy(engine);
-        return Err(format!("ERR Unexpected engine in script shebang: {engine}"));
+        return Err(quoting("ERR Unexpected engine in script shebang: ", engine));
     }
     let mut flags = ScriptFlags::default();
     for option in options {
         let Some(names) = option.strip_prefix(b"flags=") else {
-            let option = String::from_utf8_lossy(option);
-            return Err(format!("ERR Unknown lua shebang option: {option}"));
+            return Err(quoting("ERR Unknown lua shebang option: ", option));
         };
         if names.is_empty() {
             continue;
         }
         for name in names.split(|byte| *byte == b',') {
             let Some(flag) = ScriptFlags::named(name) else {
-                let name = String::from_utf8_lossy(name);
-                return Err(format!("ERR Unexpected flag in script shebang: {name}"));
+                return Err(quoting("ERR Unexpected flag in script shebang: ", name));
             };
             flags = flags.with(flag);
         }
@@ -86,34 +84,34 @@ pub(super) fn of_script(body: &[u8]) -> Result<(ScriptFlags, &[u8]), String> {
 }
 
 /// Splits a library into its name and the code behind the first line.
-pub(super) fn of_library(body: &[u8]) -> Result<(String, &[u8]), String> {
+pub(super) fn of_library(body: &[u8]) -> Result<(String, &[u8]), ScriptError> {
     const INVALID: &str = "ERR Invalid library metadata";
     if !body.starts_with(b"#!") {
-        return Err("ERR Missing library metadata".to_owned());
+        return Err(told("ERR Missing library metadata"));
     }
-    let (line, code) = first_line(body).ok_or(INVALID)?;
+    let (line, code) = first_line(body).ok_or_else(|| told(INVALID))?;
     let parts = split_args(line).unwrap_or_default();
-    let (engine, options) = parts.split_first().ok_or(INVALID)?;
+    let (engine, options) = parts.split_first().ok_or_else(|| told(INVALID))?;
     let mut name: Option<&[u8]> = None;
     for option in options {
         let is_name = option.len() >= 5 && option[..5].eq_ignore_ascii_case(b"name=");
         if !is_name {
-            let option = String::from_utf8_lossy(option);
-            return Err(format!("ERR Invalid metadata value given: {option}"));
+            return Err(quoting("ERR Invalid metadata value given: ", option));
         }
         if name.replace(&option[5..]).is_some() {
-            return Err(
-                "ERR Invalid metadata value, name argument was given multiple times".to_owned(),
-            );
+            return Err(told(
+                "ERR Invalid metadata value, name argument was given multiple times",
+            ));
         }
     }
-    let name = name.ok_or("ERR Library name was not given")?;
+    let name = name.ok_or_else(|| told("ERR Library name was not given"))?;
     if !is_name(name) {
-        return Err(format!("ERR {BAD_NAME}"));
+        return Err(quoting("ERR ", BAD_NAME.as_bytes()));
     }
-    let engine = String::from_utf8_lossy(&engine[2..]);
-    if !engine.eq_ignore_ascii_case("lua") {
-        return Err(format!("ERR Engine '{engine}' not found"));
+    let engine = &engine[2..];
+    if !engine.eq_ignore_ascii_case(b"lua") {
+        let parts: [&[u8]; 3] = [b"ERR Engine '", engine, b"' not found"];
+        return Err(ScriptError(parts.concat()));
     }
     Ok((String::from_utf8_lossy(name).into_owned(), code))
 }
@@ -132,6 +130,15 @@ fn first_line(body: &[u8]) -> Option<(&[u8], &[u8])> {
     // Redis looks for the line break in a C string.
     let end = body.iter().position(|byte| matches!(byte, b'\n' | 0))?;
     (body[end] == b'\n').then(|| body.split_at(end))
+}
+
+fn told(text: &str) -> ScriptError {
+    ScriptError(text.as_bytes().to_vec())
+}
+
+/// Words, and the bytes of the first line that they are about, whatever those are.
+fn quoting(words: &str, what: &[u8]) -> ScriptError {
+    ScriptError(what.to_vec()).behind(words)
 }
 
 #[cfg(test)]
@@ -160,7 +167,7 @@ mod tests {
                 "ERR Unexpected flag in script shebang: bad-flag",
             ),
         ] {
-            assert_eq!(of_script(body.as_bytes()), Err(error.to_owned()));
+            assert_eq!(of_script(body.as_bytes()), Err(told(error)));
         }
     }
 
@@ -184,12 +191,42 @@ mod tests {
                 "ERR Invalid metadata value given: foo=bar",
             ),
         ] {
-            assert_eq!(of_library(body.as_bytes()), Err(error.to_owned()));
+            assert_eq!(of_library(body.as_bytes()), Err(told(error)));
         }
         assert!(
             of_library(b"#!lua name=a-b\n")
                 .unwrap_err()
+                .to_string()
                 .contains("letters")
         );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_quoted_as_they_are() {
+        for (body, error) in [
+            (
+                &b"#!l\xffa name=x\n"[..],
+                &b"ERR Engine 'l\xffa' not found"[..],
+            ),
+            (
+                b"#!lua n\xe4me=x\n",
+                b"ERR Invalid metadata value given: n\xe4me=x",
+            ),
+        ] {
+            assert_eq!(of_library(body), Err(ScriptError(error.to_vec())));
+        }
+        for (body, error) in [
+            (
+                &b"#!l\xffa\n"[..],
+                &b"ERR Unexpected engine in script shebang: #!l\xffa"[..],
+            ),
+            (b"#!lua \xe4\n", b"ERR Unknown lua shebang option: \xe4"),
+            (
+                b"#!lua flags=\xe4\n",
+                b"ERR Unexpected flag in script shebang: \xe4",
+            ),
+        ] {
+            assert_eq!(of_script(body), Err(ScriptError(error.to_vec())));
+        }
     }
 }

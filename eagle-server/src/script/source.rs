@@ -1,5 +1,6 @@
 //! The script cache of the node: sha1 -> source. Threads compile for themselves what they run.
 
+use super::error::ScriptError;
 use super::shebang::{self, ScriptFlags};
 use parking_lot::RwLock;
 use sha1::{Digest, Sha1};
@@ -26,7 +27,7 @@ pub struct Source {
 
 impl Source {
     /// Reads the first line; the error is the reply's text.
-    pub fn new(body: &[u8]) -> Result<Source, String> {
+    pub fn new(body: &[u8]) -> Result<Source, ScriptError> {
         let (flags, code) = shebang::of_script(body)?;
         Ok(Source {
             code_at: body.len() - code.len(),

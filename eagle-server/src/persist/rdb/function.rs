@@ -6,6 +6,7 @@
 //! ```
 
 use super::cursor::Cursor;
+use super::length::Length;
 use super::string::Compression;
 use super::{length, string};
 use std::borrow::Cow;
@@ -29,32 +30,57 @@ pub fn read<'a>(opcode: u8, cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, &'
     let name = string::read(cursor).map_err(|_| "Failed loading library name")?;
     let engine = string::read(cursor).map_err(|_| "Failed loading engine name")?;
     let described =
-        length::read_plain(cursor).map_err(|_| "Failed loading library description indicator")?;
-    if described != 0 {
+        length::read(cursor).map_err(|_| "Failed loading library description indicator")?;
+    // Redis takes the marker of a special form for a number here.
+    if !matches!(described, Length::Plain(0) | Length::Special(0)) {
         string::read(cursor).map_err(|_| "Failed loading library description")?;
     }
     let code = string::read(cursor).map_err(|_| "Failed loading library blob")?;
-    let parts: [&[u8]; 6] = [b"#!", &engine, b" name=", &name, b"\n", &code];
+    // Redis puts them together as C strings.
+    let [engine, name, code] = [&engine, &name, &code].map(|part| c_string(part));
+    let parts = [b"#!", engine, b" name=", name, b"\n", code];
     Ok(Cow::Owned(parts.concat()))
 }
 
-/// The codes of libraries one after the other; the error is what FUNCTION RESTORE replies.
-pub fn read_all(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, &'static str> {
+/// The codes of libraries that stand one after the other, each read as it is asked for, up to the first that can't be:
+/// that error is what FUNCTION RESTORE replies.
+///
+/// No library begins in the last `footer` bytes; but as in Redis, the damaged length of one may reach into them.
+pub fn each(
+    bytes: &[u8],
+    footer: usize,
+) -> impl Iterator<Item = Result<Cow<'_, [u8]>, &'static str>> {
     let mut cursor = Cursor::new(bytes);
-    let mut codes = Vec::new();
-    while !cursor.is_empty() {
-        let opcode = cursor.byte().map_err(|_| "can not read data type")?;
-        if opcode != OPCODE && opcode != OPCODE_OLD {
-            return Err("given type is not a function");
+    let mut is_damaged = false;
+    std::iter::from_fn(move || {
+        if is_damaged || cursor.remaining() <= footer {
+            return None;
         }
-        codes.push(read(opcode, &mut cursor)?);
+        let code = next(&mut cursor);
+        is_damaged = code.is_err();
+        Some(code)
+    })
+}
+
+fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, &'static str> {
+    let opcode = cursor.byte().map_err(|_| "can not read data type")?;
+    if opcode != OPCODE && opcode != OPCODE_OLD {
+        return Err("given type is not a function");
     }
-    Ok(codes)
+    read(opcode, cursor)
+}
+
+fn c_string(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_all(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, &'static str> {
+        each(bytes, 0).collect()
+    }
 
     #[test]
     fn libraries_of_both_kinds_are_read() {
@@ -70,5 +96,28 @@ mod tests {
             let whole = cut == 2 + b"#!lua name=a\ncode".len();
             assert_eq!(read_all(&bytes[..cut]).is_ok(), whole, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn damage_is_told_after_the_libraries_before_it_and_ends_the_reading() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, b"first", Compression::Off);
+        bytes.extend(b"\x00\xf5\x01x");
+        let codes: Vec<_> = each(&bytes, 0).collect();
+        let first = Ok(Cow::Borrowed(&b"first"[..]));
+        assert_eq!(codes, [first, Err("given type is not a function")]);
+    }
+
+    #[test]
+    fn a_damaged_length_reaches_into_the_footer() {
+        let codes: Vec<_> = each(b"\xf5\x03a12", 2).collect();
+        assert_eq!(codes, [Ok(Cow::Borrowed(&b"a12"[..]))]);
+        assert_eq!(each(b"12", 2).count(), 0);
+    }
+
+    #[test]
+    fn what_release_candidates_wrote_is_cut_at_zero_bytes() {
+        let codes = read_all(b"\xf6\x03b\0c\x03lua\x00\x05end\0x").unwrap();
+        assert_eq!(*codes[0], *b"#!lua name=b\nend");
     }
 }

@@ -56,7 +56,7 @@ pub fn load_libraries(node: &Node) {
     if bytes.is_empty() {
         return;
     }
-    let codes = match function::read_all(bytes) {
+    let codes = match function::each(bytes, 0).collect::<Result<Vec<_>, _>>() {
         Ok(codes) => codes,
         Err(error) => {
             tracing::error!("The pool's function libraries can't be read: {error}");
@@ -114,7 +114,7 @@ fn load(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let scripts = &cx.node.scripts;
     let mut libraries = Libraries::clone(&scripts.functions.snapshot());
     // Whether the name is free is said before the code is run.
-    let name = Library::name_in(code).map_err(CommandError::owned)?;
+    let name = Library::name_in(code)?;
     if policy == Policy::Append && libraries.library(&name).is_some() {
         return Err(CommandError::owned(format!(
             "ERR Library '{name}' already exists"
@@ -396,19 +396,20 @@ fn restore(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     };
     let invalid = CommandError::new("ERR DUMP payload version or checksum are wrong");
     let bytes = dump::open(payload).map_err(|_| invalid)?;
-    let codes =
-        function::read_all(bytes).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+    let footer = payload.len() - bytes.len();
     let scripts = &cx.node.scripts;
     let mut restored = Libraries::default();
-    for code in &codes {
-        let loaded = cx.thread.engines.load_library(scripts, code, false);
-        let library = loaded?;
-        if restored.library(&library.name).is_some() {
+    // Of several faults the first is told, so each library is loaded before the next is read.
+    for code in function::each(payload, footer) {
+        let code = code.map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+        let name = Library::name_in(&code)?;
+        if restored.library(&name).is_some() {
             return Err(CommandError::owned(format!(
-                "ERR Library '{}' already exists",
-                library.name
+                "ERR Library '{name}' already exists"
             )));
         }
+        let loaded = cx.thread.engines.load_library(scripts, &code, false);
+        let library = loaded?;
         restored
             .add(vec![library], Policy::Append)
             .map_err(CommandError::owned)?;
