@@ -7,6 +7,7 @@ use crate::command::evict::{Evictor, Room};
 use crate::command::publish_expired;
 use crate::command::replication::Rounds;
 use crate::command::saving;
+use crate::config::Config;
 use crate::defrag::Defragmenter;
 use crate::eviction::Candidates;
 use crate::node::Node;
@@ -168,6 +169,11 @@ impl Background {
     }
 }
 
+/// How often the thread has a look at all it does (directive `hz`).
+fn period(config: &Config) -> Duration {
+    Duration::from_secs(1) / config.process.hz.clamp(1, 500)
+}
+
 /// Leaves the processors to the first clients, whose replies would else be later the more there is to index: for a
 /// period at most, and not once there is somebody whom indexing helps. That is whoever writes, so that what is free in
 /// the pool is used before more of it is taken, and a limit of memory, because what was not indexed counts as full.
@@ -176,9 +182,7 @@ fn stand_back(node: &Node, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let config = node.config.load();
         let is_needed = config.memory.maxmemory != 0 || node.keyspace.usage().held > 0;
-        if is_needed
-            || started.elapsed() >= Duration::from_secs(1) / config.process.hz.clamp(1, 500)
-        {
+        if is_needed || started.elapsed() >= period(&config) {
             return;
         }
         drop(config);
@@ -196,8 +200,7 @@ fn run(node: &Arc<Node>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         node.halt.sit_out();
         node.follow_ring();
-        let hz = node.config.load().process.hz.clamp(1, 500);
-        let period = Duration::from_secs(1) / hz;
+        let period = period(&node.config.load());
         let started = Instant::now();
         let budget = period / DUTY;
         let mut busy = !node.cron_paused.load(Ordering::Relaxed);
