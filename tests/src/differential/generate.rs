@@ -742,10 +742,13 @@ impl Generator {
         if args[0].eq_ignore_ascii_case(b"debug") && args.get(1).is_some_and(sleeps) {
             return;
         }
+        // One of two conditions that exclude each other would compare instants, which the clock of each server made.
+        let expires = [b"expire".as_slice(), b"pexpire"].contains(&&*args[0].to_ascii_lowercase());
+        let excludes = expires && args.len() > 4;
         let at = self.rng.random_range(0..args.len());
         let junk = self.pick(JUNK).to_vec();
         match self.rng.random_range(0..4) {
-            0 if args.len() > 1 => drop(args.pop()),
+            0 if args.len() > 1 && !excludes => drop(args.pop()),
             1 => args.insert(at.max(1), junk),
             2 if at > 0 => args[at] = junk,
             _ => args.push(junk),
