@@ -16,6 +16,9 @@
 //!
 //! Aggregates announce how many elements follow. Who does not know yet reserves the header with
 //! [`Writer::deferred`] and fills it in afterwards, innermost first.
+//!
+//! A writer may have a [bound](Writer::set_bytes_max). Who goes beyond it has overflowed: all that was written is freed, and what
+//! would still be written is dropped, so that whoever writes need not look whether there is anybody left to read it.
 
 use std::io::Write;
 
@@ -51,13 +54,26 @@ const HEADER_BYTES_MAX: usize = 23;
 /// The bytes kept allocated when a writer is cleared.
 const CAPACITY_KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// By how much the room asked for may exceed what is written then: a header that turns out to be short.
+const BOUND_SLACK_BYTES: usize = 64;
+
 /// Appends replies to a buffer it owns and reuses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
     /// The replies begin here; before it lies room given up by a deferred header.
     start: usize,
     protocol: Protocol,
+    /// How much may be written. It is looked at only where the buffer has to grow.
+    bytes_max: usize,
+    /// How much there would have been where the bound was met. The buffer has no capacity from then on.
+    overflow_bytes: Option<usize>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new(Protocol::default())
+    }
 }
 
 impl Writer {
@@ -67,7 +83,27 @@ impl Writer {
             out: Vec::new(),
             start: 0,
             protocol,
+            bytes_max: usize::MAX,
+            overflow_bytes: None,
         }
+    }
+
+    /// Bounds how long what is written may become, from now on. As the buffer is looked at only where it has to grow, and grows
+    /// to twice its size, up to twice the bound may be written before that is noticed; and what a cleared writer keeps.
+    #[inline]
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Whether more was to be written than the bound allows. Nothing is left then.
+    #[inline]
+    pub fn has_overflowed(&self) -> bool {
+        self.overflow_bytes.is_some()
+    }
+
+    /// How much was written, and would have been where the bound was met, if it was.
+    pub fn overflow_bytes(&self) -> Option<usize> {
+        self.overflow_bytes
     }
 
     /// The version replies are written in.
@@ -150,6 +186,9 @@ impl Writer {
         let Some((first, _)) = pieces.first() else {
             return;
         };
+        if !self.has_room(pieces.iter().map(|(_, bytes)| bytes.len()).sum()) {
+            return;
+        }
         let tail = self.out.split_off(self.start + first.0);
         let mut from = 0;
         for (mark, bytes) in pieces {
@@ -161,14 +200,20 @@ impl Writer {
         self.out.extend_from_slice(&tail[from..]);
     }
 
-    /// What was written after `mark`.
+    /// What was written after `mark`; nothing once the writer has overflowed.
     pub fn since(&self, mark: Mark) -> &[u8] {
-        &self.as_bytes()[mark.0..]
+        match self.overflow_bytes {
+            None => &self.as_bytes()[mark.0..],
+            Some(_) => &[],
+        }
     }
 
     /// Appends bytes which are a reply, or a part of one, already.
+    #[inline]
     pub fn raw(&mut self, reply: &[u8]) {
-        self.out.extend_from_slice(reply);
+        if self.has_room(reply.len()) {
+            self.out.extend_from_slice(reply);
+        }
     }
 
     /// `+OK`
@@ -219,10 +264,13 @@ impl Writer {
 
     /// A byte string. A long one is not copied if nothing was written before.
     pub fn bulk_owned(&mut self, mut bytes: Vec<u8>) {
-        if !self.is_empty() || bytes.len() < CAPACITY_KEPT_BYTES_MAX {
+        let len = bytes.len();
+        if !self.is_empty() || len < CAPACITY_KEPT_BYTES_MAX {
             return self.bulk(bytes);
         }
-        let len = bytes.len();
+        if self.has_overflowed() || self.overflows(len) {
+            return;
+        }
         self.clear();
         self.header(b'$', len);
         bytes.reserve_exact(self.len() + 2);
@@ -233,7 +281,9 @@ impl Writer {
 
     /// A byte string of `len` bytes, which `write` adds [raw](Writer::raw).
     pub fn bulk_pieces(&mut self, len: usize, write: impl FnOnce(&mut Writer)) {
-        self.out.reserve(HEADER_BYTES_MAX + len + 2);
+        if !self.has_room(HEADER_BYTES_MAX + len + 2) {
+            return;
+        }
         self.header(b'$', len);
         let end = self.out.len() + len;
         write(self);
@@ -246,9 +296,12 @@ impl Writer {
         self.bulk(itoa::Buffer::new().format(value));
     }
 
-    /// A byte string that is `text` as it displays.
+    /// A byte string that is `text` as it displays: something short, for which no bound is looked at.
     pub fn bulk_display(&mut self, text: impl std::fmt::Display) {
         let header = self.deferred();
+        if self.has_overflowed() {
+            return;
+        }
         write!(self.out, "{text}").expect("a vector takes all bytes");
         let bytes = self.out.len() - self.start - header.at - HEADER_BYTES_MAX;
         self.finish(header, b'$', bytes);
@@ -353,7 +406,7 @@ impl Writer {
     /// caller. Several may be open; each is finished after those reserved later.
     pub fn deferred(&mut self) -> Deferred {
         let at = self.len();
-        self.out.extend_from_slice(&[0; HEADER_BYTES_MAX]);
+        self.raw(&[0; HEADER_BYTES_MAX]);
         Deferred { at }
     }
 
@@ -385,6 +438,9 @@ impl Writer {
     /// Positions count from `start`, hence marks and headers reserved earlier stay true when what
     /// precedes moves up together with `start`.
     fn finish(&mut self, header: Deferred, marker: u8, len: usize) {
+        if self.has_overflowed() {
+            return;
+        }
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(len).as_bytes();
         let header_bytes = digits.len() + 3;
@@ -410,28 +466,30 @@ impl Writer {
 
     fn header(&mut self, marker: u8, len: usize) {
         if len < 10 {
-            self.out
-                .extend_from_slice(&[marker, b'0' + len as u8, b'\r', b'\n']);
+            self.raw(&[marker, b'0' + len as u8, b'\r', b'\n']);
         } else if len < 100 {
             let (tens, ones) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
-            self.out
-                .extend_from_slice(&[marker, tens, ones, b'\r', b'\n']);
+            self.raw(&[marker, tens, ones, b'\r', b'\n']);
         } else {
             self.raw_line(marker, itoa::Buffer::new().format(len).as_bytes());
         }
     }
 
     fn bulk_of(&mut self, marker: u8, bytes: &[u8]) {
-        self.out.reserve(HEADER_BYTES_MAX + bytes.len() + 2);
-        self.header(marker, bytes.len());
-        self.raw(bytes);
-        self.raw(b"\r\n");
+        if self.has_room(HEADER_BYTES_MAX + bytes.len() + 2) {
+            self.header(marker, bytes.len());
+            self.raw(bytes);
+            self.raw(b"\r\n");
+        }
     }
 
     /// A line of any bytes.
     fn line(&mut self, marker: u8, text: &[u8]) {
         let at = self.out.len();
         self.raw_line(marker, text);
+        if self.has_overflowed() {
+            return;
+        }
         let end = self.out.len() - 2;
         for byte in &mut self.out[at..end] {
             if matches!(byte, b'\r' | b'\n') {
@@ -442,10 +500,39 @@ impl Writer {
 
     /// A line of bytes known to have no line end.
     fn raw_line(&mut self, marker: u8, text: &[u8]) {
-        self.out.reserve(text.len() + 3);
-        self.out.push(marker);
-        self.out.extend_from_slice(text);
-        self.out.extend_from_slice(b"\r\n");
+        if self.has_room(text.len() + 3) {
+            self.out.push(marker);
+            self.out.extend_from_slice(text);
+            self.out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Whether so many bytes more may be written; there is room for them then.
+    #[inline(always)]
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.out.capacity() - self.out.len() >= bytes || self.grow(bytes)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, bytes: usize) -> bool {
+        if self.has_overflowed() || self.overflows(bytes) {
+            return false;
+        }
+        self.out.reserve(bytes);
+        true
+    }
+
+    /// Whether so many bytes more are too many. All that was written is freed then.
+    fn overflows(&mut self, bytes: usize) -> bool {
+        let bytes_wanted = self.len() + bytes;
+        let overflows = bytes_wanted > self.bytes_max.saturating_add(BOUND_SLACK_BYTES);
+        if overflows {
+            self.overflow_bytes = Some(bytes_wanted);
+            self.out = Vec::new();
+            self.start = 0;
+        }
+        overflows
     }
 
     fn map_header(&self, pairs: usize) -> (u8, usize) {
@@ -643,6 +730,71 @@ mod tests {
         writer.null();
         writer.consume(9);
         assert!(writer.is_empty() && writer.start == 0);
+    }
+
+    /// Does one thing of many to a writer, `size` bytes of it; in aggregates things are done inside.
+    fn write_one(writer: &mut Writer, what: &[(u8, usize)]) {
+        let [(kind, size), rest @ ..] = what else {
+            return;
+        };
+        let (mark, text) = (writer.mark(), "x".repeat(*size));
+        match kind {
+            0 => writer.bulk(&text),
+            1 => writer.bulk_owned(text.into_bytes()),
+            2 => writer.bulk_pieces(2 * size, |writer| {
+                writer.raw(text.as_bytes());
+                writer.raw(text.as_bytes());
+            }),
+            3 => writer.bulk_display(size),
+            4 => writer.simple(&text),
+            5 => writer.bulk_parts(&[text.as_bytes(), b"more"]),
+            6 => writer.verbatim(b"txt", &text),
+            7 => writer.array(*size),
+            8 => {
+                let header = writer.deferred();
+                write_one(writer, rest);
+                write_one(writer, rest);
+                writer.finish_set(header, *size);
+            }
+            9 => {
+                write_one(writer, rest);
+                let len = writer.len();
+                assert!(writer.has_overflowed() || writer.since(mark).len() <= len);
+                writer.truncate(mark);
+                writer.double(0.5);
+            }
+            _ => {
+                writer.integer(*size as i64);
+                let here = writer.mark();
+                writer.null();
+                writer.insert(&[(mark, text.clone().into()), (here, text.into())]);
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_bounded_writer_has_all_or_nothing(
+            bytes_max in 0..200_000_usize,
+            things in proptest::collection::vec(
+                proptest::collection::vec((0..11_u8, 0..90_000_usize), 1..5), 1..12),
+        ) {
+            let (mut free, mut bound) = (Writer::default(), Writer::default());
+            bound.set_bytes_max(bytes_max);
+            let mut len_max = 0;
+            for thing in &things {
+                write_one(&mut free, thing);
+                write_one(&mut bound, thing);
+                len_max = len_max.max(free.out.len());
+                if bound.has_overflowed() {
+                    proptest::prop_assert!(bound.is_empty() && bound.capacity_bytes() == 0);
+                } else {
+                    proptest::prop_assert!(bound.as_bytes() == free.as_bytes());
+                    proptest::prop_assert!(bound.len() <= 2 * bytes_max + CAPACITY_KEPT_BYTES_MAX);
+                }
+            }
+            proptest::prop_assert!(!bound.has_overflowed() || bound.overflow_bytes() > Some(bytes_max));
+        }
     }
 
     #[test]

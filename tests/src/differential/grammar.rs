@@ -190,7 +190,7 @@ pub const GRAMMAR: &[Rule] = &[
     rule("SRANDMEMBER <key>", Shape),
     rule("SRANDMEMBER <key> <count>", Shape),
     // Which members go is drawn by each server: all of them, or none.
-    rule("SPOP <key> 100|0|-1|x", Unordered),
+    rule("SPOP <key> 100000|0|-1|x", Unordered),
     // sorted set
     rule("ZADD <key> <score>:<member>+", Exact),
     rule("ZADD <key> <score>:<member>+", Exact),
@@ -629,8 +629,9 @@ pub const GRAMMAR: &[Rule] = &[
         "XREAD COUNT 1|2 STREAMS <key> <key> <key> 0|8 0|14-0 0|$",
         Exact,
     ),
-    rule("EXPIRE <key> 100 GT|LT", Refusal),
-    rule("PEXPIRE <key> 100000 GT|LT", Refusal),
+    // Times that no other rule sets: whether they end a longer one is no matter of milliseconds.
+    rule("EXPIRE <key> 50000 LT", Exact),
+    rule("PEXPIRE <key> 50000000 LT", Exact),
     rule(
         "RESTORE <key> <ttl-ms> <value> REPLACE? ABSTTL? IDLETIME:<int>? FREQ:<int>?",
         Exact,
