@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod differential;
 pub mod history;
+pub mod memory;
 pub mod monitoring;
 pub mod port;
 pub mod reply;

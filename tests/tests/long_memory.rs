@@ -1,9 +1,9 @@
 //! How much memory commands on very long strings take beside the string and the reply: tens of megabytes go through
 //! each, and the most that the process had meanwhile is read from the system.
 
-use std::fs;
 use std::time::Duration;
 
+use eagledb_tests::memory::growth;
 use eagledb_tests::{Client, Kind, Launch, Reply, Server, wait_until};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -13,22 +13,6 @@ const LONG: usize = 40 << 20;
 
 /// What a command may take that does not depend on the string's length.
 const LITTLE: usize = 10 << 20;
-
-/// By how many bytes the resident memory of the server grew at most while this was done.
-fn growth(server: &Server, work: impl FnOnce()) -> usize {
-    let process = format!("/proc/{}", server.pid().as_raw_pid());
-    let field = |name: &str| -> usize {
-        let status = fs::read_to_string(format!("{process}/status")).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with(name));
-        let words = line.expect("Linux tells").split_whitespace();
-        1024 * words.rev().nth(1).unwrap().parse::<usize>().unwrap()
-    };
-    // The peak begins again at what there is now.
-    fs::write(format!("{process}/clear_refs"), "5").expect("it is ours");
-    let before = field("VmRSS:");
-    work();
-    field("VmHWM:").saturating_sub(before)
-}
 
 #[track_caller]
 fn takes(server: &Server, bytes_max: usize, work: impl FnOnce()) {

@@ -135,16 +135,6 @@ impl Context<'_> {
         .add(1);
     }
 
-    /// How long replies may grow before the client is closed for not having read them
-    /// (`client-output-buffer-limit`). A handler that writes without end stops there and kills the client.
-    pub fn reply_bytes_max(&self) -> usize {
-        let limit = &self.config.clients.client_output_buffer_limit.normal;
-        match limit.hard_bytes_max {
-            0 => usize::MAX,
-            bytes_max => usize::try_from(bytes_max).unwrap_or(usize::MAX),
-        }
-    }
-
     /// A database index among the arguments.
     pub fn parse_db(&self, index: i64) -> Result<u8, CommandError> {
         let databases = self.config.databases();

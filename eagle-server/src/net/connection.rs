@@ -20,7 +20,6 @@ use super::worker::Incoming;
 use crate::clock::unix_ms;
 use crate::command::blocking::Blocked;
 use crate::command::{self, Batch, Counted, Flow};
-use crate::config::Config;
 use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
 use crate::repl::Feed;
@@ -173,12 +172,12 @@ pub(super) struct Connection {
     pub(super) thread: Rc<Thread>,
     /// What the last requests, run without the task, left for it to do.
     pub(super) left: Option<Progress>,
-    requests: Requests,
+    pub(super) requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
     pub(super) input_size: usize,
     /// When `input` was last full to a good part (Unix milliseconds).
-    used_at_ms: u64,
+    pub(super) used_at_ms: u64,
     pub(super) session: Session,
     /// The slot that the answer of the command the client waits for is counted for.
     awaited_slot: Option<u16>,
@@ -381,7 +380,8 @@ impl Connection {
                         };
                         node.slot_stats.add(slot, usage);
                     }
-                    self.out.raw(&answer.reply);
+                    self.replies.push(&mut self.out);
+                    self.replies.push_message(answer.reply.into());
                     self.session.closing |= answer.closing;
                     continue;
                 }
@@ -509,14 +509,6 @@ impl Connection {
         self.thread.stats.reads_processed.add(1);
     }
 
-    /// Makes room for so many more bytes, at least for one read.
-    pub(super) fn make_room(&mut self, needed: usize) {
-        if self.input.capacity() - self.input.len() < needed.min(READ_BYTES / 2) {
-            self.input.reserve(needed.max(READ_BYTES));
-            self.input_size = self.input.capacity();
-        }
-    }
-
     /// Moves what others have said to the client behind the replies so far.
     #[inline]
     pub(super) fn collect_mail(&mut self) {
@@ -602,6 +594,7 @@ impl Connection {
                 many = words.iter().collect::<Vec<&[u8]>>();
                 &many
             };
+            self.out.set_bytes_max(self.output_bytes_left(batch));
             let authenticated = self.session.authenticated;
             let counted = command::counted(batch, &self.session, argv, self.out.len());
             self.session.handover.offer();
@@ -637,6 +630,9 @@ impl Connection {
                     self.replies.push(&mut self.out);
                     self.replies.push_pending(reply);
                 }
+            }
+            if self.out.has_overflowed() {
+                self.end_over_output_limit();
             }
             if self.session.closing {
                 return Progress::Closing;
@@ -689,76 +685,6 @@ impl Connection {
         );
         self.session.closing = true;
         Progress::Closing
-    }
-
-    pub(super) fn query_bytes_max(&self) -> usize {
-        self.thread
-            .node
-            .config
-            .load()
-            .clients
-            .client_query_buffer_limit as usize
-    }
-
-    pub(super) fn note_sizes(&self) {
-        let info = &self.session.info;
-        // What is parsed of a long request is not waiting any more.
-        let waiting = self
-            .input
-            .len()
-            .saturating_sub(self.requests.parsed_bytes());
-        info.query_bytes.store(waiting, Ordering::Relaxed);
-        let room = self.input_size.saturating_sub(waiting);
-        info.query_room_bytes.store(room, Ordering::Relaxed);
-        info.output_bytes
-            .store(self.replies.len(), Ordering::Relaxed);
-    }
-
-    /// Gives back a large read buffer that has not been needed for a while.
-    pub(super) fn shrink_input(&mut self) {
-        /// Smaller buffers are kept.
-        const KEPT_BYTES_MAX: usize = 32 * 1024;
-        const UNUSED_MS: u64 = 200;
-        if self.input_size <= KEPT_BYTES_MAX {
-            return;
-        }
-        let now_ms = unix_ms();
-        if self.input.len() > self.input_size / 2 || self.used_at_ms == 0 {
-            self.used_at_ms = now_ms;
-        } else if self.input.is_empty() && now_ms.saturating_sub(self.used_at_ms) > UNUSED_MS {
-            self.give_back_input();
-            self.used_at_ms = 0;
-        }
-    }
-
-    /// Gives back the read buffer if it is empty; whether it was.
-    pub(super) fn give_back_input(&mut self) -> bool {
-        let is_empty = self.input.is_empty();
-        if is_empty {
-            self.input = BytesMut::new();
-            self.input_size = 0;
-            self.note_sizes();
-        }
-        is_empty
-    }
-
-    /// Counts the connection's memory while it is limited.
-    pub(super) fn count_memory(&self) {
-        let node = &self.thread.node;
-        if let Some(bytes_max) = self.thread.with_config(Config::client_bytes_max) {
-            node.clients.count_memory(&self.session.info, bytes_max);
-        }
-    }
-
-    /// Whether the client lets more wait than `client-output-buffer-limit` allows.
-    pub(super) fn is_over_output_limit(&self) -> bool {
-        let info = &self.session.info;
-        if info.counted_bytes() == 0 {
-            return false;
-        }
-        let node = &self.thread.node;
-        let limits = &node.config.load().clients.client_output_buffer_limit;
-        node.clients.enforce_output_limit(info, limits)
     }
 
     /// Writes what is still to be said, then closes.

@@ -9,6 +9,7 @@ mod parking;
 mod reactor;
 mod replies;
 mod requests;
+mod sizes;
 mod stream;
 mod turns;
 mod worker;

@@ -5,7 +5,7 @@ use super::memory::{ClientMemory, Share};
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
 use crate::acl::Identity;
-use crate::config::special::OutputLimits;
+use crate::config::special::{OutputLimit, OutputLimits};
 use bytes::Bytes;
 use eagle_core::resp::Protocol;
 use parking_lot::{Mutex, RwLock};
@@ -341,18 +341,31 @@ impl ClientInfo {
         self.waiting_bytes().saturating_sub(OUTPUT_BYTES_FREE)
     }
 
-    /// Whether more waits than `limits` allow a client of this kind.
-    fn exceeds(&self, limits: &OutputLimits) -> bool {
-        let counted = self.counted_bytes() as u64;
-        let limit = match self.kind() {
+    fn limit<'l>(&self, limits: &'l OutputLimits) -> &'l OutputLimit {
+        match self.kind() {
             ClientKind::Normal | ClientKind::Master => &limits.normal,
             ClientKind::Replica => &limits.replica,
             ClientKind::Pubsub => &limits.pubsub,
-        };
+        }
+    }
+
+    /// How many bytes may wait before a hard limit ends the client.
+    #[inline]
+    pub fn output_bytes_max(&self, limits: &OutputLimits) -> usize {
+        match self.limit(limits).hard_bytes_max {
+            0 => usize::MAX,
+            // To be as far behind as the backlog is long is the right of a replica.
+            bytes_max => (bytes_max.max(self.backlog_bytes.load(RELAXED)) as usize)
+                .saturating_add(OUTPUT_BYTES_FREE),
+        }
+    }
+
+    /// Whether more waits than `limits` allow a client of this kind.
+    fn exceeds(&self, limits: &OutputLimits) -> bool {
+        let counted = self.counted_bytes() as u64;
+        let limit = self.limit(limits);
         let soft = limit.soft_bytes_max != 0 && counted >= limit.soft_bytes_max;
-        // To be as far behind as the backlog is long is the right of a replica.
-        let hard_max = limit.hard_bytes_max.max(self.backlog_bytes.load(RELAXED));
-        let mut exceeds = limit.hard_bytes_max != 0 && counted >= hard_max && counted > 0;
+        let mut exceeds = counted > 0 && self.waiting_bytes() >= self.output_bytes_max(limits);
         if !soft {
             if self.over_soft_limit_since_s.load(RELAXED) != 0 {
                 self.over_soft_limit_since_s.store(0, RELAXED);
@@ -463,6 +476,12 @@ impl Registry {
         if client.counted_bytes() == 0 || client.is_killed() || !client.exceeds(limits) {
             return client.is_killed();
         }
+        self.end_over_output_limit(client);
+        true
+    }
+
+    /// Ends `client` because more waits for it than it may let wait.
+    pub fn end_over_output_limit(&self, client: &ClientInfo) {
         self.output_limit_disconnections.fetch_add(1, RELAXED);
         tracing::warn!(
             "Client id={} addr={} laddr={} name={} omem={} scheduled to be closed ASAP for overcoming of output \
@@ -474,7 +493,6 @@ impl Registry {
             client.counted_bytes()
         );
         client.kill();
-        true
     }
 
     /// Ends every client that `filter` matches; returns how many.

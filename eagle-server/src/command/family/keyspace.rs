@@ -34,11 +34,10 @@ const KEYS: Command = Command::new(
 
 fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let pattern = args.word()?;
-    let bytes_max = cx.reply_bytes_max();
     let header = cx.out.deferred();
     let (out, mut count) = (&mut *cx.out, 0);
     cx.view.for_each(cx.session.db, &mut |entry| {
-        if out.len() > bytes_max {
+        if out.has_overflowed() {
             return;
         }
         // The lone star takes the empty key too, which no pattern matches.
@@ -47,9 +46,6 @@ fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
             count += 1;
         }
     });
-    if out.len() > bytes_max {
-        cx.session.info.kill();
-    }
     cx.out.finish_array(header, count);
     Ok(Flow::Done)
 }

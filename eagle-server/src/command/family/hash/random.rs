@@ -49,7 +49,6 @@ fn hrandfield(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         cx.out.array(0);
         return Ok(Flow::Done);
     }
-    let bytes_max = cx.reply_bytes_max();
     let mut reply = PairWriter {
         out: cx.out,
         with_values: draw.with_values,
@@ -60,9 +59,8 @@ fn hrandfield(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         reply.begin(draw.count);
         for _ in 0..draw.count {
             reply.push(hash.random(rng));
-            if reply.out.len() > bytes_max {
-                cx.session.info.kill();
-                return Ok(Flow::Done);
+            if reply.out.has_overflowed() {
+                break;
             }
             if reply.out.len() - start > REPLY_BYTES_MAX {
                 return Err(REPLY_TOO_LONG);

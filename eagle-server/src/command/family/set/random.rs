@@ -173,6 +173,9 @@ fn srandmember(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     cx.out.array(wanted);
     for _ in 0..wanted {
         write_text(cx.out, set.random(rng));
+        if cx.out.has_overflowed() {
+            break;
+        }
         if cx.out.len() - start > REPLY_BYTES_MAX {
             return Err(REPLY_TOO_LONG);
         }

@@ -47,6 +47,9 @@ fn zrandmember(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         reply.begin(draw.count);
         for _ in 0..draw.count {
             reply.push(zset.random(rng));
+            if reply.out.has_overflowed() {
+                break;
+            }
             if reply.out.len() - start > REPLY_BYTES_MAX {
                 return Err(REPLY_TOO_LONG);
             }
