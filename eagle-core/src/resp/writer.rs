@@ -95,6 +95,16 @@ impl Writer {
         self.bytes_max = bytes_max;
     }
 
+    /// How long what is written may become.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Has the writer overflow now, for who knows a lower bound.
+    pub fn overflow(&mut self) {
+        self.give_up(self.len());
+    }
+
     /// Whether more was to be written than the bound allows. Nothing is left then.
     #[inline]
     pub fn has_overflowed(&self) -> bool {
@@ -528,11 +538,15 @@ impl Writer {
         let bytes_wanted = self.len() + bytes;
         let overflows = bytes_wanted > self.bytes_max.saturating_add(BOUND_SLACK_BYTES);
         if overflows {
-            self.overflow_bytes = Some(bytes_wanted);
-            self.out = Vec::new();
-            self.start = 0;
+            self.give_up(bytes_wanted);
         }
         overflows
+    }
+
+    fn give_up(&mut self, bytes_wanted: usize) {
+        self.overflow_bytes = Some(bytes_wanted);
+        self.out = Vec::new();
+        self.start = 0;
     }
 
     fn map_header(&self, pairs: usize) -> (u8, usize) {

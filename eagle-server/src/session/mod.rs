@@ -23,7 +23,7 @@ pub use multi::{Multi, Queued};
 pub use offer::{ADDRESS_BYTES_MAX, ReplicaOffer};
 pub use outbox::{Message, Outbox};
 pub use pause::{Pause, PauseMode};
-pub use registry::{Alert, ClientFilter, ClientInfo, ClientKind, Registry};
+pub use registry::{Alert, ClientFilter, ClientInfo, ClientKind, OUTPUT_BYTES_FREE, Registry};
 pub use subscriptions::{Subscriptions, Topics};
 pub use watch::{WatchFlag, WatchTable, Watched};
 pub use watch_elsewhere::WatchedElsewhere;

@@ -105,7 +105,7 @@ pub enum Alert {
 }
 
 /// Bytes of replies that do not count against the limits: what Redis keeps in a client's fixed buffer.
-const OUTPUT_BYTES_FREE: usize = 16 * 1024;
+pub const OUTPUT_BYTES_FREE: usize = 16 * 1024;
 
 impl ClientInfo {
     pub fn new(

@@ -7,6 +7,7 @@ use crate::command::errors::{self, CommandError};
 use crate::command::saving;
 use crate::command::scan::{ScanOptions, parse_cursor};
 use crate::command::spec::{Categories, Command, Docs, Family, Flags, Scope};
+use crate::session::OUTPUT_BYTES_FREE;
 use eagle_core::store::DATABASES_MAX;
 use eagle_core::text::{glob, integer};
 use std::time::Duration;
@@ -36,6 +37,8 @@ fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let pattern = args.word()?;
     let header = cx.out.deferred();
     let (out, mut count) = (&mut *cx.out, 0);
+    // What begins with a length that is known last has no part in the fixed buffer of Redis's clients.
+    let bytes_max = out.bytes_max().saturating_sub(OUTPUT_BYTES_FREE);
     cx.view.for_each(cx.session.db, &mut |entry| {
         if out.has_overflowed() {
             return;
@@ -44,6 +47,9 @@ fn keys(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         if pattern == b"*" || glob::matches(pattern, entry.key(), glob::Case::Sensitive) {
             out.bulk(entry.key());
             count += 1;
+            if out.len() > bytes_max {
+                out.overflow();
+            }
         }
     });
     cx.out.finish_array(header, count);
