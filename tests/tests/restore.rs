@@ -194,3 +194,65 @@ fn forged(value: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&crc64::checksum(&out).to_le_bytes());
     out
 }
+
+/// A dump of libraries whose code may be anything.
+fn libraries(codes: &[&str]) -> Vec<u8> {
+    const FUNCTION: u8 = 245;
+    let mut value = Vec::new();
+    for code in codes {
+        // A length of 32 bits.
+        value.extend([FUNCTION, 0x80]);
+        value.extend((code.len() as u32).to_be_bytes());
+        value.extend(code.bytes());
+    }
+    forged(&value)
+}
+
+/// Each library is taken as it is read: which of several faults is told is decided by their order, and that one is there already
+/// is told before its code is looked at.
+#[test]
+fn function_restore_finds_the_first_fault_as_redis_does() {
+    let servers = pair("save", "");
+    let mut clients = servers.each_ref().map(Server::client);
+    let library = |name: &str, function: &str| {
+        format!("#!lua name={name}\nredis.register_function('{function}', function() return 1 end)")
+    };
+    let (old, new) = (library("old", "f1"), library("new", "f2"));
+    let (no_code, no_function) = (
+        "#!lua name=old\nthis is no code",
+        "#!lua name=other\nreturn 1",
+    );
+    let (unnamed, strange) = ("#!lua\nreturn 1", "#!lua name=\u{1}\r\nreturn 1");
+    let (fails, twice) = ("#!lua name=fails\nerror('it does')", library("twice", "f1"));
+    let cases: &[&[&str]] = &[
+        &[&new],
+        &[&old],
+        &[no_code],
+        &[no_function],
+        &[&new, no_code],
+        &[&new, &old, no_code],
+        &[no_function, &old],
+        &[&old, no_function],
+        &[&twice],
+        &[&new, &twice],
+        &[&new, &new],
+        &[unnamed, &old],
+        &[&old, unnamed],
+        &[strange],
+        &[fails, &old],
+        &[&old, fails],
+    ];
+    for codes in cases {
+        let payload = libraries(codes);
+        for policy in ["APPEND", "REPLACE", "FLUSH"] {
+            same(&mut clients, &["FUNCTION", "FLUSH"]);
+            same(&mut clients, &["FUNCTION", "LOAD", &old]);
+            let command = [&b"FUNCTION"[..], b"RESTORE", &payload, policy.as_bytes()];
+            same(&mut clients, &command);
+            for name in ["old", "new", "other", "twice", "fails"] {
+                let list = ["FUNCTION", "LIST", "LIBRARYNAME", name, "WITHCODE"];
+                same(&mut clients, &list);
+            }
+        }
+    }
+}

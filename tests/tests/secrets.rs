@@ -70,6 +70,53 @@ fn passwords_are_wiped_from_where_they_were_read_into() {
     }
 }
 
+/// Also those of requests that fail before they tell which of their words are secret.
+#[test]
+fn passwords_of_refused_requests_are_wiped() {
+    let server = Launch::eagledb().option("worker-threads", "1").start();
+    if let Err(error) = memory(&server) {
+        println!("skipped: the memory of a process cannot be read here: {error}");
+        return;
+    }
+    let mut client = calm_client(&server);
+    for line in [
+        "ACL SETUSER friend on >its-own",
+        "ACL SETUSER default >another",
+    ] {
+        client.call(&line.split(' ').collect::<Vec<_>>()).ok();
+    }
+    let word = "word-that-is-said-in-vain-and-is-not-to-be-remembered-for-it";
+    let is_refused = |client: &mut Client, line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        client.call(&words).expect_error();
+        assert!(!remembers(&server, word.as_bytes()), "{line}");
+    };
+    let inside = [
+        format!("AUTH friend {word} more"),
+        format!("HELLO 9 AUTH friend {word}"),
+        format!("CONFIG SET requirepass {word} maxmemory"),
+        format!("MIGRATE host port key 0 x AUTH {word}"),
+    ];
+    for line in &inside {
+        is_refused(&mut client, line);
+    }
+    // Who has not said who he is, and who may not.
+    let mut nobody = calm_client(&server);
+    let outside = [
+        format!("CONFIG SET requirepass {word}"),
+        format!("ACL SETUSER friend >{word}"),
+        format!("MIGRATE host port key 0 10 AUTH {word}"),
+        format!("HELLO 3 SETNAME n AUTH friend {word}"),
+    ];
+    for line in &outside {
+        is_refused(&mut nobody, line);
+    }
+    nobody.call(&["AUTH", "friend", "its-own"]).ok();
+    for line in &outside {
+        is_refused(&mut nobody, line);
+    }
+}
+
 /// Neither are they left where they were read into, nor in the queue that kept them for EXEC.
 #[test]
 fn passwords_are_wiped_when_their_transaction_has_ended() {

@@ -82,10 +82,6 @@ impl<'a> Batch<'a> {
 /// Commands that act on the transaction itself and are never queued, by full name: SLOWLOG RESET is no RESET.
 const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
 
-/// Commands that may have passwords among their arguments, by full name. What is said in secret is known for sure only once
-/// the command runs; until then the whole of it is.
-const SECRETIVE: &[&str] = &["acl|setuser", "auth", "config|set", "hello", "migrate"];
-
 /// Runs one request; its reply goes to `out`.
 pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv: &[&[u8]]) -> Flow {
     let verdict = admit(batch, session, argv);
@@ -112,6 +108,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             return Flow::Done;
         }
         Verdict::Refuse(entry, error) => {
+            hold_secrets(session, entry);
             refuse(batch, session, out, entry, &error);
             if !session.in_multi() {
                 session.asking &= entry.is_some_and(|entry| entry.command.name == "asking");
@@ -120,6 +117,7 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
             Flow::Done
         }
         Verdict::Pass(entry) => {
+            hold_secrets(session, Some(entry));
             session.info.set_active(entry.id, batch.now_ms);
             let flow = if session.in_multi() && !UNQUEUED.contains(&&*entry.full_name) {
                 queue(batch, session, out, entry, argv)
@@ -159,6 +157,15 @@ pub fn run(batch: &mut Batch<'_>, session: &mut Session, out: &mut Writer, argv:
         session.reply = ReplyMode::On;
     }
     flow
+}
+
+/// Has the request wiped when it has been answered, if `entry` may have passwords among its arguments. Which of them are is
+/// known only to the command itself, and only where it does not fail before it looks.
+#[inline]
+fn hold_secrets(session: &mut Session, entry: Option<&Entry>) {
+    if entry.is_some_and(|entry| entry.has(Flags::SECRETIVE)) {
+        session.hold_secrets();
+    }
 }
 
 /// Whether what CLIENT CACHING said holds behind this command, too.
@@ -202,10 +209,6 @@ fn queue(
     argv: &[&[u8]],
 ) -> Flow {
     let thread = batch.thread;
-    let has_secrets = SECRETIVE.contains(&&*entry.full_name);
-    if has_secrets {
-        session.hold_secrets();
-    }
     if let Some(cluster) = &thread.node.cluster {
         let mut worker = thread.worker.borrow_mut();
         let view =
@@ -229,7 +232,7 @@ fn queue(
     let is_lost = session.watched.is_touched();
     let multi = session.multi.as_mut();
     if let Some(multi) = multi.filter(|multi| !multi.aborted && !is_lost) {
-        multi.push(Queued::new(entry.id, argv, has_secrets));
+        multi.push(Queued::new(entry.id, argv, entry.has(Flags::SECRETIVE)));
         session.info.set_multi(Some((multi.len(), multi.bytes())));
     }
     out.simple("QUEUED");

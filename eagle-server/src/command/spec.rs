@@ -55,6 +55,8 @@ impl Flags {
     /// It replies before it says what it has changed. What its client is told then in another client's place
     /// (client side caching) comes behind the reply.
     pub const REPLIES_FIRST: Flags = Flags(1 << 23);
+    /// There may be passwords among its arguments: of a request, nothing is left where it was read into.
+    pub const SECRETIVE: Flags = Flags(1 << 24);
 
     /// Both sets of bits.
     pub const fn with(self, other: Flags) -> Flags {
@@ -461,6 +463,12 @@ impl Command {
         if self.flags.has(Flags::WRITE) {
             self.scope = Scope::Keys;
         }
+        self
+    }
+
+    /// Adds [`Flags::SECRETIVE`].
+    pub const fn secretive(mut self) -> Command {
+        self.flags = self.flags.with(Flags::SECRETIVE);
         self
     }
 

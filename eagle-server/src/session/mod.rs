@@ -158,7 +158,7 @@ impl Session {
         self.redacted.push(position);
     }
 
-    /// The request, which does not run yet, may have secret arguments.
+    /// The request may have secret arguments.
     pub fn hold_secrets(&mut self) {
         self.held_secrets = true;
     }

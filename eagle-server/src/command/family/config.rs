@@ -111,6 +111,7 @@ const SET: Command = admin(
         "Added the ability to set multiple parameters in one call.",
     )]),
 )
+.secretive()
 .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 
 fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {

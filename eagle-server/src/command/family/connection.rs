@@ -130,6 +130,7 @@ const AUTH: Command = Command::new(
         .history(&[("6.0.0", "Added ACL style (username and password).")]),
 )
 .flags(OPEN)
+.secretive()
 .family(Categories::CONNECTION);
 
 const WRONG_PASSWORD: CommandError =
@@ -186,6 +187,7 @@ const HELLO: Command = Command::new(
         )]),
 )
 .flags(OPEN)
+.secretive()
 .family(Categories::CONNECTION);
 
 fn hello(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {

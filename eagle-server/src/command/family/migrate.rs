@@ -53,6 +53,7 @@ const MIGRATE: Command = Command::new(
     ]),
 )
 .flags(&[Flags::WRITE, Flags::MOVABLE_KEYS])
+.secretive()
 .family(Categories::KEYSPACE.with(Categories::DANGEROUS))
 .keys(&[
     KeySpec::index(3, KEY_FLAGS),

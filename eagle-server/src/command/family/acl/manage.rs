@@ -26,7 +26,8 @@ pub(super) const SETUSER: Command = admin(
         ("6.2.0", "Added Pub/Sub channel patterns."),
         ("7.0.0", "Added selectors and key based permissions."),
     ]),
-);
+)
+.secretive();
 
 fn setuser(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     const FIRST: usize = 2;
