@@ -106,7 +106,9 @@ fn restore_replies_as_redis_replies() {
     damaged[2] ^= 1;
     same(&mut clients, &["DEL", "key"]);
     // A right envelope around a string that announces far more than follows.
-    let forged = forged(b"\x00\x7f\xffval");
+    let too_long = forged(b"\x00\x7f\xffval");
+    // A compressed string that announces no bytes, of which nobody looks what it stands for.
+    let nothing = forged(b"\x00\xc3\x02\x00\xa0\x08");
 
     let mut restore = |ttl: &str, payload: &[u8], options: &[&str]| {
         let mut command = vec![&b"RESTORE"[..], b"key", ttl.as_bytes(), payload];
@@ -122,7 +124,8 @@ fn restore_replies_as_redis_replies() {
     restore("0", &damaged, &["REPLACE"]);
     restore("0", b"", &["REPLACE"]);
     restore("0", b"short", &["REPLACE"]);
-    restore("0", &forged, &["REPLACE"]);
+    restore("0", &too_long, &["REPLACE"]);
+    restore("0", &nothing, &["REPLACE"]).ok();
     restore("0", &good, &["REPLACE", "NONSENSE"]);
     restore("0", &good, &["replace", "idletime"]);
     restore("0", &good, &["IDLETIME", "-1"]);

@@ -24,6 +24,7 @@ use crate::metrics::SlotUsage;
 use crate::node::{Node, Parked, Thread};
 use crate::repl::Feed;
 use crate::session::{Alert, ClientInfo, Session, Taker};
+use crate::tracking::Turn;
 use bytes::{Buf, BytesMut};
 use eagle_core::resp::{Protocol, Step, Writer};
 use std::future::{Future, pending, poll_fn};
@@ -170,8 +171,9 @@ impl Drop for Connection {
 
 pub(super) struct Connection {
     pub(super) thread: Rc<Thread>,
-    /// What the last requests, run without the task, left for it to do.
-    pub(super) left: Option<Progress>,
+    /// What the last requests, run without the task, left for it to do; and if their turn has ended, what of it is still to be
+    /// told.
+    pub(super) left: Option<(Progress, Option<Turn>)>,
     pub(super) requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
@@ -279,12 +281,9 @@ impl Connection {
         let mut calm_waits = 0;
         loop {
             self.collect_mail();
-            let progress = match self.left.take() {
-                Some(progress) => progress,
-                None => self.process(),
-            };
+            let (progress, turn) = self.left.take().unwrap_or_else(|| (self.process(), None));
             self.replies.push(&mut self.out);
-            let turn = self.end_turn(&progress);
+            let turn = turn.unwrap_or_else(|| self.end_turn(&progress));
             self.collect_mail();
             self.note_sizes();
             if self.is_over_output_limit() {

@@ -44,8 +44,10 @@ impl Connection {
             match progress {
                 Progress::Drained { room } if room <= READ_BYTES => {}
                 Progress::Drained { .. } => return false,
-                left => {
-                    self.left = Some(left);
+                progress => {
+                    // Now, before others that the thread serves end theirs.
+                    let turn = self.end_turn(&progress);
+                    self.left = Some((progress, Some(turn)));
                     return false;
                 }
             }
@@ -144,7 +146,7 @@ impl Connection {
             self.replies.push(&mut self.out);
             self.replies.send_now(&mut socket);
             if !matches!(progress, Progress::Drained { .. }) {
-                self.left = Some(progress);
+                self.left = Some((progress, None));
             }
         }
         self.left.is_some() || !self.input.is_empty() || !self.replies.is_empty()

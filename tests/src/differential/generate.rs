@@ -743,14 +743,18 @@ impl Generator {
             return;
         }
         // One of two conditions that exclude each other would compare instants, which the clock of each server made.
-        let expires = [b"expire".as_slice(), b"pexpire"].contains(&&*args[0].to_ascii_lowercase());
+        let name = args[0].to_ascii_lowercase();
+        let expires = [b"expire".as_slice(), b"pexpire"].contains(&&name[..]);
         let excludes = expires && args.len() > 4;
+        // Without a star a pattern leaves a set in an order of the server's own.
+        let sorts = name.starts_with(b"sort");
+        let is_pattern = |before: &Vec<u8>| sorts && before.eq_ignore_ascii_case(b"by");
         let at = self.rng.random_range(0..args.len());
         let junk = self.pick(JUNK).to_vec();
         match self.rng.random_range(0..4) {
             0 if args.len() > 1 && !excludes => drop(args.pop()),
             1 => args.insert(at.max(1), junk),
-            2 if at > 0 => args[at] = junk,
+            2 if at > 0 && !is_pattern(&args[at - 1]) => args[at] = junk,
             _ => args.push(junk),
         }
         // Without a source it has no keys by its specs, and Redis lets anybody write its destination.

@@ -213,6 +213,7 @@ impl Pair {
         let [mut side, mut reference] = [&self.ours, &self.theirs].map(Side::fresh);
         let mut queued: [VecDeque<Compare>; CONNECTIONS] = Default::default();
         let mut has_served = [false; CONNECTIONS];
+        let mut early = Vec::new();
         let mut at = 0;
         while at < steps.len() {
             let joined = &steps[at..at + joined(&steps[at..])];
@@ -229,7 +230,7 @@ impl Pair {
                     None => serves,
                 };
                 let queue = queued.get(step.connection);
-                let are_told_same = are_told_same(&ours, &theirs, served);
+                let are_told_same = are_told_same(&ours, &theirs, served, &mut early);
                 if !(are_told_same && is_same(step, queue, &ours, &theirs)) {
                     let is_explained = is_explained(step, &ours.reply, &theirs.reply)
                         || has_refused_unordered(step, &ours.reply, &mut reference);
@@ -390,25 +391,37 @@ fn has_met_damage(reply: &Reply) -> bool {
 /// one turn for both, at whose end they push what they broadcast.
 ///
 /// Redis takes it that nobody can have read a list between an element's coming and its going to a client that waited for
-/// one (`has_served`), and tells of the first only. Here other threads may have, so readers are told of both.
-fn are_told_same(ours: &Heard, theirs: &Heard, has_served: bool) -> bool {
+/// one (`has_served`), and tells of the first only. Here other threads may have, so readers are told of both. What they were
+/// told `early` by that they are not told later, when Redis tells them.
+fn are_told_same(ours: &Heard, theirs: &Heard, has_served: bool, early: &mut Vec<Reply>) -> bool {
     if ours.messages == theirs.messages && ours.pushes == theirs.pushes {
         return true;
     }
     let (mut a, mut b) = (streams(&ours.messages), streams(&theirs.messages));
     let [told_here, told_there] =
         [&mut a, &mut b].map(|streams| streams.remove(&b"invalidate"[..]).unwrap_or_default());
-    let is_told = |theirs: &[Reply], ours: &[Reply]| match has_served {
-        true => is_among(theirs, ours),
-        false => theirs == ours,
-    };
-    a == b && is_told(&told_there, &told_here) && is_told(&theirs.pushes, &ours.pushes)
+    a == b
+        && is_told(&told_there, &told_here, has_served, early)
+        && is_told(&theirs.pushes, &ours.pushes, has_served, early)
 }
 
-/// Whether `all` has every one of `some`, in their order.
-fn is_among(some: &[Reply], all: &[Reply]) -> bool {
-    let mut rest = all.iter();
-    some.iter().all(|reply| rest.any(|other| other == reply))
+/// Whether all of `theirs` is among `ours`, in order, or was told `early`; `more` allows ours to have more.
+fn is_told(theirs: &[Reply], ours: &[Reply], more: bool, early: &mut Vec<Reply>) -> bool {
+    let mut rest = ours;
+    for told in theirs {
+        if let Some(at) = rest.iter().position(|reply| reply == told)
+            && (more || at == 0)
+        {
+            early.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+        } else if let Some(at) = early.iter().position(|reply| reply == told) {
+            early.swap_remove(at);
+        } else {
+            return false;
+        }
+    }
+    early.extend_from_slice(rest);
+    more || rest.is_empty()
 }
 
 /// Whether both servers have said the same of a step, and to clients that waited.

@@ -20,6 +20,7 @@ impl<'a> PackedString<'a> {
     /// The string of `len` bytes that `packed` stands for, if it does.
     pub(super) fn check(packed: &'a [u8], len: u64) -> Result<PackedString<'a>, DecodeError> {
         lzf::walk(packed, len, |_, _| {})?;
+        let packed = if len == 0 { &[] } else { packed };
         Ok(PackedString { packed, len })
     }
 
