@@ -795,11 +795,9 @@ mod tests {
         ) {
             let (mut free, mut bound) = (Writer::default(), Writer::default());
             bound.set_bytes_max(bytes_max);
-            let mut len_max = 0;
             for thing in &things {
                 write_one(&mut free, thing);
                 write_one(&mut bound, thing);
-                len_max = len_max.max(free.out.len());
                 if bound.has_overflowed() {
                     proptest::prop_assert!(bound.is_empty() && bound.capacity_bytes() == 0);
                 } else {
