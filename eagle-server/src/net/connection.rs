@@ -141,6 +141,7 @@ async fn serve_stream<S: ClientStream>(
     let connection = Box::new(Connection {
         thread: thread.clone(),
         left: None,
+        turn: Turn::default(),
         requests: Requests::new(),
         input: BytesMut::new(),
         input_size: 0,
@@ -160,6 +161,7 @@ async fn serve_stream<S: ClientStream>(
 /// Also when a bug in a command unwinds: the connection is lost, but nothing of it stays behind.
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.tell_turn();
         let node = &self.thread.node;
         self.session.discard(&node.watch, node.keyspace.watchers());
         node.clients.remove(self.session.info.id);
@@ -171,9 +173,10 @@ impl Drop for Connection {
 
 pub(super) struct Connection {
     pub(super) thread: Rc<Thread>,
-    /// What the last requests, run without the task, left for it to do; and if their turn has ended, what of it is still to be
-    /// told.
-    pub(super) left: Option<(Progress, Option<Turn>)>,
+    /// What the last requests, run without the task, left for it to do.
+    pub(super) left: Option<Left>,
+    /// What its turn has changed, while that lasts beyond its requests.
+    pub(super) turn: Turn,
     pub(super) requests: Requests,
     pub(super) input: BytesMut,
     /// Bytes `input` has room for when it is empty.
@@ -187,6 +190,12 @@ pub(super) struct Connection {
     pub(super) replies: Replies,
     /// A request had secrets in it: whoever has copied it wipes the copy.
     pub(super) has_wiped: bool,
+}
+
+/// What requests leave that were run without the connection's task.
+pub(super) struct Left {
+    pub(super) progress: Progress,
+    pub(super) has_ended_turn: bool,
 }
 
 /// Why a connection goes on.
@@ -281,9 +290,13 @@ impl Connection {
         let mut calm_waits = 0;
         loop {
             self.collect_mail();
-            let (progress, turn) = self.left.take().unwrap_or_else(|| (self.process(), None));
+            let left = self.left.take();
+            let has_ended_turn = left.as_ref().is_some_and(|left| left.has_ended_turn);
+            let progress = left.map_or_else(|| self.process(), |left| left.progress);
             self.replies.push(&mut self.out);
-            let turn = turn.unwrap_or_else(|| self.end_turn(&progress));
+            if !has_ended_turn {
+                self.end_turn(&progress);
+            }
             self.collect_mail();
             self.note_sizes();
             if self.is_over_output_limit() {
@@ -332,26 +345,10 @@ impl Connection {
                     info.blocked.store(false, Ordering::Relaxed);
                     continue;
                 }
-                Progress::Later(mut reply) => {
-                    info.blocked.store(true, Ordering::Relaxed);
-                    let reply = loop {
-                        match self.wait(&mut stream, None, reply.as_mut()).await {
-                            Event::Alert(Alert::Killed) | Event::Ended => return,
-                            Event::Alert(_) => self.collect_mail(),
-                            Event::Sent(count) => self.count_sent(count),
-                            Event::Read(_) => {}
-                            Event::Other(reply) => break reply,
-                        }
-                    };
-                    info.blocked.store(false, Ordering::Relaxed);
-                    self.replies.push(&mut self.out);
-                    self.replies.push_message(reply.into());
-                    self.resume_turn(turn);
-                    for message in self.session.behind_reply.drain(..) {
-                        self.replies.push_message(message);
-                    }
-                    continue;
-                }
+                Progress::Later(reply) => match self.reply_later(&mut stream, reply).await {
+                    Some(()) => continue,
+                    None => return,
+                },
                 Progress::Blocked(blocked) => {
                     let mut answer = pin!(blocked.answer());
                     let answer = loop {
@@ -473,7 +470,7 @@ impl Connection {
 
     /// Waits for the next thing to happen: `other`, something others want of the client, replies that can be written, and
     /// if there is an `input` buffer, bytes that can be read into it.
-    async fn wait<S: AsyncRead + AsyncWrite + Unpin, T>(
+    pub(super) async fn wait<S: AsyncRead + AsyncWrite + Unpin, T>(
         &mut self,
         stream: &mut S,
         mut input: Option<&mut BytesMut>,

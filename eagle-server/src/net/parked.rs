@@ -1,6 +1,6 @@
 //! What a connection does without its task, while it is [parked](super::parking).
 
-use super::connection::{Connection, Progress};
+use super::connection::{Connection, Left, Progress};
 use super::reactor::{READ_BYTES, Room};
 use crate::command::Batch;
 use crate::config::Config;
@@ -46,8 +46,11 @@ impl Connection {
                 Progress::Drained { .. } => return false,
                 progress => {
                     // Now, before others that the thread serves end theirs.
-                    let turn = self.end_turn(&progress);
-                    self.left = Some((progress, Some(turn)));
+                    self.end_turn(&progress);
+                    self.left = Some(Left {
+                        progress,
+                        has_ended_turn: true,
+                    });
                     return false;
                 }
             }
@@ -146,7 +149,10 @@ impl Connection {
             self.replies.push(&mut self.out);
             self.replies.send_now(&mut socket);
             if !matches!(progress, Progress::Drained { .. }) {
-                self.left = Some((progress, None));
+                self.left = Some(Left {
+                    progress,
+                    has_ended_turn: false,
+                });
             }
         }
         self.left.is_some() || !self.input.is_empty() || !self.replies.is_empty()

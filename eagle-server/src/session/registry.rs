@@ -163,6 +163,12 @@ impl ClientInfo {
         ended
     }
 
+    /// Whether it waits so.
+    pub fn is_waiting(&self) -> bool {
+        let wait = self.wait.lock();
+        wait.as_ref().is_some_and(|end| !end.is_closed())
+    }
+
     /// Ends such a wait; whether there was one.
     pub fn end_wait(&self, with_error: bool) -> bool {
         let end = self.wait.lock().take();
