@@ -32,7 +32,7 @@ const MANY_MAX: u32 = 160;
 /// An endless source of steps.
 #[derive(Debug)]
 pub struct Generator {
-    rng: SmallRng,
+    pub(super) rng: SmallRng,
     /// The documented commands that may be made from their syntax.
     documented: Arc<[Documented]>,
     /// How many keys the command being made has named by number, or at last.
@@ -730,52 +730,11 @@ impl Generator {
         }
     }
 
-    fn spoil(&mut self, args: &mut Vec<Vec<u8>>) {
-        /// Take more arguments here than in 7.0.15, as later versions do; how many words they have there.
-        const EXTENDED: &[(&[u8], usize)] = &[(b"zrank", 3), (b"zrevrank", 3)];
-        // Without its count it takes any member.
-        if args[0].eq_ignore_ascii_case(b"spop") {
-            return;
-        }
-        // With another number it would sleep for minutes, or years.
-        let sleeps = |word: &Vec<u8>| word.eq_ignore_ascii_case(b"sleep");
-        if args[0].eq_ignore_ascii_case(b"debug") && args.get(1).is_some_and(sleeps) {
-            return;
-        }
-        // One of two conditions that exclude each other would compare instants, which the clock of each server made.
-        let name = args[0].to_ascii_lowercase();
-        let expires = [b"expire".as_slice(), b"pexpire"].contains(&&name[..]);
-        let excludes = expires && args.len() > 4;
-        // Without a star a pattern leaves a set in an order of the server's own.
-        let sorts = name.starts_with(b"sort");
-        let is_pattern = |before: &Vec<u8>| sorts && before.eq_ignore_ascii_case(b"by");
-        let at = self.rng.random_range(0..args.len());
-        let junk = self.pick(JUNK).to_vec();
-        match self.rng.random_range(0..4) {
-            0 if args.len() > 1 && !excludes => drop(args.pop()),
-            1 => args.insert(at.max(1), junk),
-            2 if at > 0 && !is_pattern(&args[at - 1]) => args[at] = junk,
-            _ => args.push(junk),
-        }
-        // Without a source it has no keys by its specs, and Redis lets anybody write its destination.
-        let merges = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"pfmerge");
-        if let Some(at) = args.iter().position(merges) {
-            args.resize_with(args.len().max(at + 3), || b"k1".to_vec());
-        }
-        for (name, words) in EXTENDED {
-            // In a line that asks for the keys of another, too.
-            let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(name));
-            if let Some(at) = at {
-                args.truncate(at + *words);
-            }
-        }
-    }
-
-    fn one_in(&mut self, n: u32) -> bool {
+    pub(super) fn one_in(&mut self, n: u32) -> bool {
         self.rng.random_range(0..n) == 0
     }
 
-    fn pick<T: Copy>(&mut self, pool: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, pool: &[T]) -> T {
         *pool.choose(&mut self.rng).expect("no pool is empty")
     }
 }

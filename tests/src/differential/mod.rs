@@ -9,6 +9,7 @@
 //!   cluster   sequences for nodes of clusters, that redirect or forward
 //!   script    commands inside scripts and functions
 //!   generate  steps from all of these
+//!   spoil     commands that are almost right
 //!   payloads  values as the reference dumps them
 //!   run       steps on two servers, over several connections
 //!   side      the connections to one of them
@@ -31,6 +32,7 @@ mod pools;
 mod run;
 mod script;
 mod side;
+mod spoil;
 
 pub use cluster::{COMING, Kinds, LEAVING, OWNED_ELSEWHERE, forwarded, redirected};
 pub use compare::{Compare, same};
