@@ -93,7 +93,7 @@ pub const GRAMMAR: &[Rule] = &[
         "RESTORE <key> <ttl-ms> <payload> REPLACE? IDLETIME:<int>? FREQ:<int>?",
         Exact,
     ),
-    rule("RESTORE <key> <at-ms> <payload> ABSTTL REPLACE?", Exact),
+    rule("RESTORE <key> <at-ms> <payload> ABSTTL REPLACE", Exact),
     rule("SWAPDB <db> <db>", Exact),
     rule("FLUSHDB ASYNC|SYNC?", Exact),
     rule("MEMORY USAGE <key> SAMPLES:<count>?", Shape),

@@ -84,10 +84,11 @@ pub const TTLS_MS: &[&str] = &[
     "9223372036854775000",
     "x",
 ];
+/// None is soon when a spoiled command takes it for a time from now.
 pub const AT: &[&str] = &[
     "4102444800",
     "4102444801",
-    "1",
+    "100000",
     "0",
     "-1",
     "9223372036854775807",
@@ -96,7 +97,7 @@ pub const AT: &[&str] = &[
 pub const AT_MS: &[&str] = &[
     "4102444800000",
     "4102444800001",
-    "1",
+    "100000",
     "0",
     "-1",
     "9223372036854775807",
