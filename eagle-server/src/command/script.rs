@@ -469,16 +469,20 @@ impl<'x> ScriptHost<'_, 'x> {
         self.cx.session.in_script = true;
         let events = self.cx.events.len();
         let stream = self.cx.stream.mark();
-        if entry.has(Flags::READONLY) {
-            // Whatever a script reads, its client is told of changes of the keys it declared.
+        // Whatever a script reads, its client is told of changes of the keys it declared: afterwards where a lock is held, as
+        // for commands outside of scripts.
+        let (reads, is_locked) = (entry.has(Flags::READONLY), self.cx.view.may_write());
+        if reads && !is_locked {
             self.cx.remember_keys(self.entry, self.argv);
         }
-        self.cx.session.in_script = true;
         let before = self.cx.view.touched().len();
         let outer = self.cx.session.take_redacted();
         let flow = invoke(self.cx, entry, argv);
         self.cx.session.take_redacted();
         self.cx.session.put_redacted(outer);
+        if reads && is_locked {
+            self.cx.remember_keys(self.entry, self.argv);
+        }
         let changes = before..self.cx.view.touched().len();
         self.cx.events.note_maker(changes, Maker::None);
         self.cx.session.in_script = false;
