@@ -284,6 +284,13 @@ fn dryrun(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         Ok(()) => return cx.reply_ok(),
         Err(denial) => denial,
     };
+    // Redis quotes them as C strings.
+    let quoted = |position: usize| {
+        argv[position]
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
+    };
     match denial {
         Denial::Command => cx.out.bulk_parts(&[
             b"This user has no permissions to run the '",
@@ -292,12 +299,12 @@ fn dryrun(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         ]),
         Denial::Key(position) => cx.out.bulk_parts(&[
             b"This user has no permissions to access the '",
-            argv[position],
+            quoted(position),
             b"' key",
         ]),
         Denial::Channel(position) => cx.out.bulk_parts(&[
             b"This user has no permissions to access the '",
-            argv[position],
+            quoted(position),
             b"' channel",
         ]),
     }
