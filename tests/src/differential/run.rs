@@ -355,7 +355,7 @@ fn has_refused_unordered(step: &Step, ours: &Reply, reference: &mut Side<'_>) ->
             Reply::Array(words) => words.first().and_then(stream_id),
             _ => None,
         });
-        let last = ids.clone().last().flatten();
+        let last = ids.clone().next_back().flatten();
         !ids.is_sorted_by(|a, b| a < b) || last > given
     };
     let refused = format!("{ours:?}").contains("Bad data format");
