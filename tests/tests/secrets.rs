@@ -12,6 +12,16 @@ fn memory(server: &Server) -> io::Result<File> {
     File::open(format!("/proc/{}/mem", server.pid().as_raw_pid()))
 }
 
+/// A server of one thread, whose memory may be read; where it may not, says so.
+fn readable_server() -> Option<Server> {
+    let server = Launch::eagledb().option("worker-threads", "1").start();
+    if let Err(error) = memory(&server) {
+        println!("skipped: the memory of a process cannot be read here: {error}");
+        return None;
+    }
+    Some(server)
+}
+
 /// Whether the memory that the server has for itself holds these bytes.
 fn remembers(server: &Server, bytes: &[u8]) -> bool {
     let memory = memory(server).expect("it was open before");
@@ -40,11 +50,9 @@ fn calm_client(server: &Server) -> Client {
 
 #[test]
 fn passwords_are_wiped_from_where_they_were_read_into() {
-    let server = Launch::eagledb().option("worker-threads", "1").start();
-    if let Err(error) = memory(&server) {
-        println!("skipped: the memory of a process cannot be read here: {error}");
+    let Some(server) = readable_server() else {
         return;
-    }
+    };
     let mut client = calm_client(&server);
     let said = "what-was-said-aloud-stays-until-more-is-said-and-can-be-found";
     client.call(&["ECHO", said]);
@@ -73,11 +81,9 @@ fn passwords_are_wiped_from_where_they_were_read_into() {
 /// Also those of requests that fail before they tell which of their words are secret.
 #[test]
 fn passwords_of_refused_requests_are_wiped() {
-    let server = Launch::eagledb().option("worker-threads", "1").start();
-    if let Err(error) = memory(&server) {
-        println!("skipped: the memory of a process cannot be read here: {error}");
+    let Some(server) = readable_server() else {
         return;
-    }
+    };
     let mut client = calm_client(&server);
     for line in [
         "ACL SETUSER friend on >its-own",
@@ -120,11 +126,9 @@ fn passwords_of_refused_requests_are_wiped() {
 /// Neither are they left where they were read into, nor in the queue that kept them for EXEC.
 #[test]
 fn passwords_are_wiped_when_their_transaction_has_ended() {
-    let server = Launch::eagledb().option("worker-threads", "1").start();
-    if let Err(error) = memory(&server) {
-        println!("skipped: the memory of a process cannot be read here: {error}");
+    let Some(server) = readable_server() else {
         return;
-    }
+    };
     let mut client = calm_client(&server);
     let word = |number: usize| {
         format!("word-{number}-that-is-not-to-outlive-the-transaction-it-is-said-in")
