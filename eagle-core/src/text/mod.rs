@@ -3,6 +3,7 @@
 //! Pure functions of their arguments that depend on nothing else in this crate. Where C's library
 //! shapes what a client sees (`%.17g`, `strtold`), its rules are written out here.
 
+pub mod c_string;
 pub mod double;
 pub mod glob;
 pub mod human_bytes;

@@ -2,6 +2,7 @@
 
 use crate::script::ScriptError;
 use eagle_core::store::StoreError;
+use eagle_core::text::c_string::c_string;
 use std::borrow::Cow;
 
 /// Why a command was refused or failed. Written as `-<text>\r\n`; the first word is the error code
@@ -151,11 +152,6 @@ pub fn unknown_subcommand(container: &str, subcommand: &[u8]) -> CommandError {
 
 fn clip(bytes: &[u8], len_max: usize) -> &[u8] {
     &bytes[..bytes.len().min(len_max)]
-}
-
-/// What C takes for the string that begins here.
-pub fn c_string(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Client bytes inside an error line: a line break would end the reply early.

@@ -9,6 +9,7 @@ use super::cursor::Cursor;
 use super::length::Length;
 use super::string::Compression;
 use super::{length, string};
+use eagle_core::text::c_string::c_string;
 use std::borrow::Cow;
 
 /// The byte before a library.
@@ -68,10 +69,6 @@ fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, &'static str> {
         return Err("given type is not a function");
     }
     read(opcode, cursor)
-}
-
-fn c_string(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 #[cfg(test)]

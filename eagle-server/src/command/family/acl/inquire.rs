@@ -9,6 +9,7 @@ use crate::command::permission;
 use crate::command::spec::{Command, Docs};
 use crate::command::table::{Lookup, table};
 use eagle_core::resp::Writer;
+use eagle_core::text::c_string::c_string;
 
 /// ACL WHOAMI -- the name of the connection's user.
 pub(super) const WHOAMI: Command = open(
@@ -285,12 +286,6 @@ fn dryrun(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         Err(denial) => denial,
     };
     // Redis quotes them as C strings.
-    let quoted = |position: usize| {
-        argv[position]
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap_or_default()
-    };
     match denial {
         Denial::Command => cx.out.bulk_parts(&[
             b"This user has no permissions to run the '",
@@ -299,12 +294,12 @@ fn dryrun(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
         ]),
         Denial::Key(position) => cx.out.bulk_parts(&[
             b"This user has no permissions to access the '",
-            quoted(position),
+            c_string(argv[position]),
             b"' key",
         ]),
         Denial::Channel(position) => cx.out.bulk_parts(&[
             b"This user has no permissions to access the '",
-            quoted(position),
+            c_string(argv[position]),
             b"' channel",
         ]),
     }

@@ -5,10 +5,11 @@ mod graph;
 
 use crate::command::args::Args;
 use crate::command::context::{Context, Flow, Outcome};
-use crate::command::errors::{self, CommandError};
+use crate::command::errors::CommandError;
 use crate::command::spec::{Command, Docs, Family, Flags, Handler};
 use crate::command::table::{Entry, table};
 use crate::metrics::Latencies;
+use eagle_core::text::c_string::c_string;
 
 pub const FAMILY: Family = Family {
     name: "latency",
@@ -108,7 +109,7 @@ fn graph(cx: &mut Context<'_>, mut args: Args<'_>) -> Outcome {
     let Some(event) = cx.node.latency.event(name) else {
         return Err(CommandError::quoting(&[
             b"ERR No samples available for event '",
-            errors::c_string(name),
+            c_string(name),
             b"'",
         ]));
     };

@@ -14,6 +14,7 @@ use crate::command::spec::{
 };
 use crate::config::special::EventClasses;
 use eagle_core::store::{Kind, Ttl};
+use eagle_core::text::c_string::c_string;
 use eagle_core::text::double::parse_f64;
 use options::{By, Options};
 use pattern::Found;
@@ -307,11 +308,6 @@ fn number(text: &[u8]) -> Option<f64> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let start = text.iter().position(|byte| !blank(byte))?;
     parse_f64(&text[start..])
-}
-
-/// What C takes for the string that begins here.
-fn c_string(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 #[cfg(test)]

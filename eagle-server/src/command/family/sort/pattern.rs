@@ -3,10 +3,11 @@
 //! A long string lies in chunks. Where its bytes are wanted one after the other, as in a reply or a comparison, they are
 //! read there and not joined: many elements may have such values.
 
-use super::{c_string, number};
+use super::number;
 use crate::command::context::Context;
 use crate::command::lookup::write_string;
 use eagle_core::store::StringValue;
+use eagle_core::text::c_string::c_string;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 

@@ -2,6 +2,7 @@
 
 use crate::command::errors::CommandError;
 use eagle_core::store::StreamId;
+use eagle_core::text::c_string::c_string;
 use eagle_core::text::integer;
 
 const INVALID: CommandError =
@@ -51,7 +52,7 @@ fn split(word: &[u8]) -> Result<(u64, Option<&[u8]>), CommandError> {
     if word.len() > TEXT_BYTES_MAX {
         return Err(INVALID);
     }
-    let word = super::c_string(word);
+    let word = c_string(word);
     let dash = memchr::memchr(b'-', word);
     let (ms, seq) = match dash {
         Some(dash) => (&word[..dash], Some(&word[dash + 1..])),

@@ -13,6 +13,7 @@ mod trim_options;
 
 use crate::command::errors::CommandError;
 use crate::command::spec::Family;
+use eagle_core::text::c_string::c_string;
 
 pub const FAMILY: Family = Family {
     name: "stream",
@@ -34,11 +35,6 @@ pub const FAMILY: Family = Family {
         &add::XTRIM,
     ],
 };
-
-/// What C takes for the string that begins here, which is what errors quote.
-fn c_string(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
-}
 
 /// No such group; `tail` ends the sentence.
 fn no_key_or_group(key: &[u8], group: &[u8], tail: &str) -> CommandError {

@@ -10,6 +10,7 @@ use crate::command::context::{Context, Flow, Outcome};
 use crate::command::errors::{self, CommandError};
 use crate::command::spec::{Categories, Command, Docs, Flags, KeyFlags, KeySpec, Scope};
 use eagle_core::store::{LexBound, LexRange, ScoreRange, ZsetRef};
+use eagle_core::text::c_string::c_string;
 use eagle_core::text::double;
 use std::ops::Range;
 
@@ -453,7 +454,7 @@ pub(super) fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandE
 
 fn score_end(word: &[u8]) -> Result<(f64, bool), CommandError> {
     // Read as a C string, which ends at its first zero byte.
-    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    let word = c_string(word);
     let (text, open) = match word {
         [b'(', text @ ..] => (text, true),
         text => (text, false),
